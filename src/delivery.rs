@@ -1,0 +1,236 @@
+//! Delivery: who listens on this node and how far each has got; everything after a cursor, in order, once.
+//!
+//! A connection holds a cursor, not a queue. The store tells of what is durable; the engines keep the newest of it,
+//! encoded, in their [`tail`], and write to each connection what stands after its cursor. Replay, live delivery, lag
+//! and restart are this one loop.
+//!
+//! **Invariant:** commit → the head advances → wake, and for a reader: register → take the head → read up to it → then
+//! what is after it. The rules are in [`subscriber`], without sockets; [`engine`] is the shell round it.
+//!
+//! Deliberately absent: HTTP, tokens, and any memory that grows with a slow reader.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io;
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::event_id::EventIds;
+use crate::notification::{Change, Entry, Position, UserId};
+use crate::sse::Frame;
+use crate::store::{Follower, Slice, Store};
+
+mod engine;
+mod readers;
+mod subscriber;
+mod tail;
+
+pub use engine::Attachment;
+use engine::{Command, Committed, Inquiry, Shared};
+pub use subscriber::Start;
+use tail::TailEntry;
+
+/// Reads of the store under way at once for all streams.
+const INQUIRIES_AT_ONCE: usize = 16;
+/// Notifications in one read of the store: with the largest messages some 3 MiB.
+const NOTIFICATIONS_PER_READ: usize = 100;
+/// Entries that the tails are filled with at the start, so that clients that come back after a restart find them there.
+const BACKLOG: usize = 10_000;
+
+/// How streams behave.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Time between two heartbeats of a quiet stream, ±20 %.
+    pub heartbeat: Duration,
+    /// Time without progress after which a stream is cut.
+    pub stall_max: Duration,
+    /// Age at which a stream is closed, ±30 %, so that coming back is ordinary.
+    pub age_max: Duration,
+    /// Range from which each stream gets its `retry:`, in milliseconds.
+    pub retry_ms: RangeInclusive<u64>,
+    /// Memory of all tails together, in bytes.
+    pub tail_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            heartbeat: Duration::from_secs(15),
+            stall_max: Duration::from_secs(30),
+            age_max: Duration::from_secs(3600),
+            retry_ms: 1000..=3000,
+            tail_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// The engines of this node.
+pub struct Delivery {
+    shared: Arc<Shared>,
+    engines: Arc<[engine::Handle]>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Delivery {
+    /// Starts one engine per core, and follows the store.
+    ///
+    /// # Errors
+    /// When a thread or its poll can't be made, or the store can't be read.
+    pub async fn start(options: Options, store: Arc<dyn Store>) -> io::Result<Delivery> {
+        let count = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let shared = Arc::new(Shared {
+            options,
+            ids: EventIds::new(&store.seal()),
+            connections: AtomicUsize::new(0),
+            engines: count,
+        });
+        let (inquiries, inquired) = unbounded_channel();
+        let mut engines = Vec::with_capacity(count);
+        let mut threads = Vec::with_capacity(count);
+        for number in 0..count {
+            let (handle, thread) = engine::start(number, Arc::clone(&shared), inquiries.clone())?;
+            engines.push(handle);
+            threads.push(thread);
+        }
+        let engines: Arc<[engine::Handle]> = engines.into();
+        tokio::spawn(answer(inquired, Arc::clone(&store), Arc::clone(&shared), Arc::clone(&engines)));
+        let dispatch = Dispatch { shared: Arc::clone(&shared), engines: Arc::clone(&engines) };
+        store.follow(Arc::new(dispatch), BACKLOG).await.map_err(io::Error::other)?;
+        Ok(Delivery { shared, engines, threads: Mutex::new(threads) })
+    }
+
+    /// Makes and reads the event ids of this log.
+    #[must_use]
+    pub fn ids(&self) -> &EventIds {
+        &self.shared.ids
+    }
+
+    /// Takes over a stream.
+    pub fn attach(&self, attachment: Attachment) {
+        self.shared.connections.fetch_add(1, Ordering::Relaxed);
+        let engine = engine_of(&attachment.user, self.engines.len());
+        self.engines[engine].tell(Command::Attach(Box::new(attachment)));
+    }
+
+    /// Streams that are open.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// A time after which a client that is sent away shall come back, in milliseconds; another for each.
+    #[must_use]
+    pub fn retry_ms(&self) -> u64 {
+        fastrand::u64(self.shared.options.retry_ms.clone())
+    }
+
+    /// The options in force.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.shared.options
+    }
+
+    /// Closes all streams, spread over that time, and returns when the last one is gone.
+    pub async fn drain(&self, within: Duration) {
+        for engine in self.engines.iter() {
+            engine.tell(Command::Drain(within));
+        }
+        // Streams end in steps of the sweep; looking as often costs nothing.
+        while self.connections() > 0 {
+            tokio::time::sleep(subscriber::TICK).await;
+        }
+    }
+
+    /// Ends the engines, and with them every stream that is left.
+    pub fn stop(&self) {
+        for engine in self.engines.iter() {
+            engine.tell(Command::Stop);
+        }
+        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("an engine had ended with a panic");
+            }
+        }
+    }
+}
+
+/// The engine on which a user's connections live.
+fn engine_of(user: &UserId, engines: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    user.hash(&mut hasher);
+    usize::try_from(hasher.finish() % engines as u64).unwrap_or(0)
+}
+
+/// Hands what the store has committed to the engines.
+struct Dispatch {
+    shared: Arc<Shared>,
+    engines: Arc<[engine::Handle]>,
+}
+
+impl Follower for Dispatch {
+    fn committed(&self, before: Position, entries: &[Entry]) {
+        let mut committed = Committed {
+            before,
+            head: entries.last().map_or(before, |entry| entry.position),
+            entries: Vec::with_capacity(entries.len()),
+            changes: Vec::new(),
+        };
+        for entry in entries {
+            match &entry.change {
+                Change::Notified(notification) => committed.entries.push(TailEntry {
+                    position: entry.position,
+                    audiences: notification.audiences.as_slice().into(),
+                    frame: frame(&self.shared.ids, entry.position, notification),
+                }),
+                membership => committed.changes.push((entry.position, membership.clone())),
+            }
+        }
+        let committed = Arc::new(committed);
+        for engine in self.engines.iter() {
+            engine.tell(Command::Committed(Arc::clone(&committed)));
+        }
+    }
+}
+
+fn frame(ids: &EventIds, position: Position, notification: &crate::notification::Notification) -> Frame {
+    Frame::notification(ids.of_notification(position, notification.id), notification)
+}
+
+/// Asks the store for the engines, some questions at once, until the engines have ended.
+async fn answer(
+    inquired: UnboundedReceiver<Inquiry>,
+    store: Arc<dyn Store>,
+    shared: Arc<Shared>,
+    engines: Arc<[engine::Handle]>,
+) {
+    let inquiries = stream::unfold(inquired, async |mut inquired| Some((inquired.recv().await?, inquired)));
+    inquiries
+        .for_each_concurrent(INQUIRIES_AT_ONCE, |inquiry| async {
+            match inquiry {
+                Inquiry::Open { from, user, since } => {
+                    let opening = store.open(&user, since).await;
+                    engines[from.engine].tell(Command::Opened(from, opening));
+                }
+                Inquiry::Read { from, interest, after, through } => {
+                    let slice = store.read_after(&interest, after, through, NOTIFICATIONS_PER_READ).await;
+                    if let Err(error) = &slice {
+                        tracing::warn!(%error, "a stream could not be continued; its client is asked to come back");
+                    }
+                    engines[from.engine].tell(Command::Refilled(from, slice.map(|slice| encode(&shared.ids, slice))));
+                }
+            }
+        })
+        .await;
+}
+
+fn encode(ids: &EventIds, slice: Slice) -> (Vec<(Position, Frame)>, Position) {
+    let frames = slice.notifications.iter().map(|(at, notification)| (*at, frame(ids, *at, notification))).collect();
+    (frames, slice.through)
+}

@@ -1,0 +1,526 @@
+//! The engine: a thread that owns the sockets of its users and moves them through the log.
+//!
+//! One thread per core, sharing nothing: a user's connections live on one engine, a notice to everyone goes to all.
+//! On the way out there is no lock; what comes in comes as a [`Command`]. All decisions are the [`Subscriber`]'s; this
+//! file only carries them out.
+//!
+//! **Invariant:** commands are taken before anything is written, so under load all that has been published by then
+//! leaves in one system call per connection.
+//!
+//! Deliberately absent: timers per connection (one sweep looks at a part of them every [`TICK`]), and any wait but
+//! the one on the poll.
+
+use std::io::{self, IoSlice, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use jiff::Timestamp;
+use mio::{Events, Interest as Readiness, Poll, Token, Waker};
+use slab::Slab;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::readers::Readers;
+use super::subscriber::{Input, Output, Pace, Reason, Start, Subscriber, TICK, Tick, View, resume};
+use super::tail::{Batch, Tail, TailEntry};
+use crate::event_id::EventIds;
+use crate::notification::{Audience, Change, Interest, Position, UserId};
+use crate::sse::{self, Frame, Hello, Reset, Resumed};
+use crate::store::{Opening, StoreError};
+
+const WAKER: Token = Token(usize::MAX);
+const EVENTS_PER_POLL: usize = 1024;
+/// Batches written to one connection before the others have their turn.
+const BATCHES_PER_TURN: usize = 4;
+/// Connections written to between two looks for commands.
+const WRITES_BETWEEN_COMMANDS: usize = 256;
+/// The sweep looks at every connection once in so many ticks.
+const TICKS_PER_SWEEP: usize = 10;
+/// A stream's client has nothing to say after its request; one that goes on talking is cut.
+const BYTES_FROM_PEER_MAX: u32 = 64 * 1024;
+
+/// A stream that begins.
+#[derive(Debug)]
+pub struct Attachment {
+    /// Whose it is.
+    pub user: UserId,
+    /// From where.
+    pub start: Start,
+    /// The head of the HTTP answer, written before the first event.
+    pub head: Bytes,
+    /// The connection, with the request read and nothing owed to it.
+    pub socket: TcpStream,
+}
+
+/// What an engine is told.
+pub(super) enum Command {
+    /// Take over a connection.
+    Attach(Box<Attachment>),
+    /// The log goes on.
+    Committed(Arc<Committed>),
+    /// The store has answered an [`Inquiry::Open`].
+    Opened(Inquirer, Result<Opening, StoreError>),
+    /// The store has answered an [`Inquiry::Read`].
+    Refilled(Inquirer, Result<(Vec<(Position, Frame)>, Position), StoreError>),
+    /// Close every connection within that time.
+    Drain(Duration),
+    /// End.
+    Stop,
+}
+
+/// A batch of the log.
+pub(super) struct Committed {
+    /// The log went to here before.
+    pub(super) before: Position,
+    /// It goes to here now.
+    pub(super) head: Position,
+    /// Its notifications, encoded.
+    pub(super) entries: Vec<TailEntry>,
+    /// Its changes of membership.
+    pub(super) changes: Vec<(Position, Change)>,
+}
+
+/// A connection that asks the store. Its number may be another connection's by the time of the answer; its generation
+/// tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Inquirer {
+    pub(super) engine: usize,
+    connection: usize,
+    generation: u32,
+}
+
+/// What an engine asks of the store.
+pub(super) enum Inquiry {
+    /// What a stream must know to begin.
+    Open { from: Inquirer, user: UserId, since: Option<Timestamp> },
+    /// What the tail no longer has.
+    Read { from: Inquirer, interest: Interest, after: Position, through: Position },
+}
+
+/// How an engine behaves; shared by all.
+pub(super) struct Shared {
+    pub(super) options: super::Options,
+    pub(super) ids: EventIds,
+    pub(super) connections: AtomicUsize,
+    pub(super) engines: usize,
+}
+
+/// The other end of an engine.
+pub(super) struct Handle {
+    commands: Sender<Command>,
+    waker: Waker,
+}
+
+impl Handle {
+    /// Tells the engine something. An engine that has ended hears nothing.
+    pub(super) fn tell(&self, command: Command) {
+        if self.commands.send(command).is_ok() {
+            // The pipe behind a waker can only be full of wake-ups.
+            let _ = self.waker.wake();
+        }
+    }
+}
+
+struct Connection {
+    socket: mio::net::TcpStream,
+    subscriber: Subscriber,
+    reader: usize,
+    generation: u32,
+    bytes_from_peer: u32,
+    /// It stands in the list of those that have something to write.
+    due: bool,
+    opening: Option<Box<Beginning>>,
+}
+
+/// What is needed only until a stream has begun.
+struct Beginning {
+    start: Start,
+    head: Bytes,
+}
+
+struct Engine {
+    number: usize,
+    shared: Arc<Shared>,
+    poll: Poll,
+    commands: Receiver<Command>,
+    inquiries: UnboundedSender<Inquiry>,
+    started: Instant,
+    now: Tick,
+    sweep_part: usize,
+    tail: Tail,
+    readers: Readers,
+    connections: Slab<Connection>,
+    generation: u32,
+    due: Vec<usize>,
+    batch: Batch,
+    heartbeat: Bytes,
+    drained_by: Option<Tick>,
+}
+
+/// Starts an engine.
+pub(super) fn start(
+    number: usize,
+    shared: Arc<Shared>,
+    inquiries: UnboundedSender<Inquiry>,
+) -> io::Result<(Handle, std::thread::JoinHandle<()>)> {
+    let poll = Poll::new()?;
+    let waker = Waker::new(poll.registry(), WAKER)?;
+    let (sender, commands) = channel();
+    let tail_bytes = shared.options.tail_bytes / shared.engines;
+    let mut engine = Engine {
+        number,
+        shared,
+        poll,
+        commands,
+        inquiries,
+        started: Instant::now(),
+        now: 0,
+        sweep_part: 0,
+        tail: Tail::new(Position::START, tail_bytes),
+        readers: Readers::default(),
+        connections: Slab::new(),
+        generation: 0,
+        due: Vec::new(),
+        batch: Batch::default(),
+        heartbeat: Bytes::new(),
+        drained_by: None,
+    };
+    let thread = std::thread::Builder::new().name(format!("engine-{number}")).spawn(move || engine.run())?;
+    Ok((Handle { commands: sender, waker }, thread))
+}
+
+impl Engine {
+    fn run(&mut self) {
+        let mut events = Events::with_capacity(EVENTS_PER_POLL);
+        loop {
+            let wait = match (self.due.is_empty(), self.connections.is_empty()) {
+                (false, _) => Some(Duration::ZERO),
+                (true, false) => Some(TICK),
+                (true, true) => None,
+            };
+            if let Err(error) = self.poll.poll(&mut events, wait)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "an engine can't wait for its sockets and ends");
+                return;
+            }
+            let tick = Tick::try_from(self.started.elapsed().as_millis() / TICK.as_millis()).unwrap_or(Tick::MAX);
+            let ticked = tick != self.now;
+            self.now = tick;
+            if self.take_commands().is_break() {
+                return;
+            }
+            for event in &events {
+                if event.token() != WAKER {
+                    self.ready(event.token().0, event.is_readable(), event.is_writable());
+                }
+            }
+            if self.write_due().is_break() {
+                return;
+            }
+            if ticked {
+                self.sweep();
+            }
+        }
+    }
+
+    fn take_commands(&mut self) -> std::ops::ControlFlow<()> {
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return std::ops::ControlFlow::Break(()),
+                Ok(command) => self.take(command),
+                Err(TryRecvError::Empty) => return std::ops::ControlFlow::Continue(()),
+            }
+        }
+    }
+
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Attach(attachment) => self.attach(*attachment),
+            Command::Committed(committed) => self.committed(&committed),
+            Command::Opened(from, opening) => {
+                if let Some(connection) = self.inquirer(from) {
+                    self.opened(connection, opening);
+                }
+            }
+            Command::Refilled(from, slice) => {
+                if let Some(connection) = self.inquirer(from) {
+                    match slice {
+                        Ok((frames, through)) => self.drive(connection, Input::Refilled { frames: &frames, through }),
+                        Err(_) => self.close(connection, Reason::Unavailable),
+                    }
+                }
+            }
+            Command::Drain(within) => self.drain(within),
+            Command::Stop => {}
+        }
+    }
+
+    /// The connection that asked, if it is still there.
+    fn inquirer(&self, from: Inquirer) -> Option<usize> {
+        let connection = self.connections.get(from.connection)?;
+        (connection.generation == from.generation).then_some(from.connection)
+    }
+
+    fn attach(&mut self, attachment: Attachment) {
+        let Attachment { user, start, head, socket } = attachment;
+        let mut socket = mio::net::TcpStream::from_std(socket);
+        let entry = self.connections.vacant_entry();
+        let number = entry.key();
+        let readiness = Readiness::READABLE | Readiness::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut socket, Token(number), readiness) {
+            tracing::warn!(%error, "a stream could not be registered and is closed");
+            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let reader = self.readers.register(&user, number);
+        let pace = pace(&self.shared.options, self.now, self.drained_by);
+        entry.insert(Connection {
+            socket,
+            // Registered first, then the head is taken, then the store is read: any other order loses or doubles.
+            subscriber: Subscriber::registered(self.tail.head(), pace, self.now),
+            reader,
+            generation: self.generation,
+            bytes_from_peer: 0,
+            due: false,
+            opening: Some(Box::new(Beginning { start, head })),
+        });
+        let since = if let Start::Since(since) = start { Some(since) } else { None };
+        let from = Inquirer { engine: self.number, connection: number, generation: self.generation };
+        self.ask(Inquiry::Open { from, user, since });
+    }
+
+    /// The queue is as long as there are connections at most: each asks once at a time.
+    fn ask(&self, inquiry: Inquiry) {
+        if self.inquiries.send(inquiry).is_err() {
+            tracing::debug!("the store is no longer asked: the server is ending");
+        }
+    }
+
+    fn opened(&mut self, number: usize, opening: Result<Opening, StoreError>) {
+        let connection = &mut self.connections[number];
+        let Some(beginning) = connection.opening.take() else { return };
+        let Beginning { start, head } = *beginning;
+        let retry_ms = fastrand::u64(self.shared.options.retry_ms.clone());
+        let opening = match opening {
+            Ok(opening) => opening,
+            Err(error) => {
+                tracing::warn!(%error, "a stream could not begin; its client is asked to come back");
+                self.readers.no_longer_opening(connection.reader);
+                let mut answer = BytesMut::from(&*head);
+                answer.put(sse::retry(retry_ms));
+                // A new connection has room for so few bytes; if not, its client comes back by itself.
+                let _ = connection.socket.write(&answer);
+                self.close(number, Reason::Unavailable);
+                return;
+            }
+        };
+        let resumption = resume(start, connection.subscriber.registered_at(), &opening);
+        let ids = &self.shared.ids;
+        let hello = Hello {
+            epoch: ids.epoch(),
+            resumed: if resumption.reset.is_none() { Resumed::Full } else { Resumed::Reset },
+            unread: opening.unread,
+            server_time: sse::time(Timestamp::now()),
+            heartbeat_ms: u64::try_from(self.shared.options.heartbeat.as_millis()).unwrap_or(u64::MAX),
+        };
+        let mut greeting = BytesMut::from(&*head);
+        greeting.put(sse::hello(ids.fresh(resumption.cursor), retry_ms, &hello));
+        if let Some(reason) = resumption.reset {
+            let oldest = ids.fresh(opening.oldest).to_string();
+            greeting.put(sse::reset(ids.fresh(resumption.cursor), &Reset { reason, oldest }));
+        }
+        self.readers.opened(connection.reader, opening.interest);
+        self.drive(number, Input::Opened { cursor: resumption.cursor, greeting: greeting.freeze() });
+    }
+
+    fn committed(&mut self, committed: &Committed) {
+        if self.tail.head() == Position::START {
+            // The first batch is the store's backlog: the tail begins where it does.
+            self.tail = Tail::new(committed.before, self.shared.options.tail_bytes / self.shared.engines);
+        }
+        for (position, change) in &committed.changes {
+            self.readers.change(*position, change);
+        }
+        for entry in &committed.entries {
+            let ours = entry.audiences.iter().any(|audience| match audience {
+                Audience::User(user) => super::engine_of(user, self.shared.engines) == self.number,
+                Audience::Topic(_) | Audience::Everyone => true,
+            });
+            if !ours {
+                continue;
+            }
+            for audience in &entry.audiences {
+                let (connections, due) = (&mut self.connections, &mut self.due);
+                let mut mark = |number: usize, connection: &mut Connection| {
+                    if !std::mem::replace(&mut connection.due, true) {
+                        due.push(number);
+                    }
+                };
+                if *audience == Audience::Everyone {
+                    connections.iter_mut().for_each(|(number, connection)| mark(number, connection));
+                } else {
+                    self.readers.listening(audience, |number| mark(number, &mut connections[number]));
+                }
+            }
+            self.tail.push(entry.clone());
+        }
+        self.tail.advance(committed.head);
+    }
+
+    fn write_due(&mut self) -> std::ops::ControlFlow<()> {
+        let mut due = std::mem::take(&mut self.due);
+        for (count, number) in due.drain(..).enumerate() {
+            if count % WRITES_BETWEEN_COMMANDS == WRITES_BETWEEN_COMMANDS - 1 {
+                self.take_commands()?;
+            }
+            if let Some(connection) = self.connections.get_mut(number) {
+                connection.due = false;
+                self.drive(number, Input::Woken);
+            }
+        }
+        if self.due.is_empty() {
+            self.due = due;
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+
+    fn ready(&mut self, number: usize, readable: bool, writable: bool) {
+        if readable && self.connections.contains(number) && self.peer_is_gone(number) {
+            self.drive(number, Input::PeerClosed);
+        }
+        if writable && self.connections.contains(number) {
+            self.drive(number, Input::Writable);
+        }
+    }
+
+    /// Reads and forgets what a peer says; true if it has closed or talks too much.
+    fn peer_is_gone(&mut self, number: usize) -> bool {
+        let connection = &mut self.connections[number];
+        let mut scratch = [0; 4096];
+        loop {
+            match connection.socket.read(&mut scratch) {
+                Ok(0) => return true,
+                Ok(read) => {
+                    connection.bytes_from_peer += u32::try_from(read).unwrap_or(u32::MAX);
+                    if connection.bytes_from_peer > BYTES_FROM_PEER_MAX {
+                        return true;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return true,
+            }
+        }
+    }
+
+    /// Gives a connection an input and carries out what it says, for some batches; the rest waits for its next turn.
+    fn drive(&mut self, number: usize, input: Input<'_>) {
+        let Some(connection) = self.connections.get_mut(number) else { return };
+        let interest = self.readers.interest(connection.reader);
+        let view = View { tail: &self.tail, interest, now: self.now };
+        let mut output = connection.subscriber.on(input, view, &mut self.batch);
+        let mut batches = 0;
+        loop {
+            match output {
+                Output::Nothing => return,
+                Output::Write => {
+                    let Ok(bytes) = write(&mut connection.socket, &self.batch.slices) else {
+                        return self.close(number, Reason::Peer);
+                    };
+                    output = connection.subscriber.on(Input::Accepted { bytes }, view, &mut self.batch);
+                    batches += 1;
+                    if batches == BATCHES_PER_TURN && output == Output::Write {
+                        // The batch is forgotten, not lost: the cursor has not moved over it.
+                        if !std::mem::replace(&mut connection.due, true) {
+                            self.due.push(number);
+                        }
+                        return;
+                    }
+                }
+                Output::Read { after, through } => {
+                    let from = Inquirer { engine: self.number, connection: number, generation: connection.generation };
+                    let interest = interest.clone();
+                    return self.ask(Inquiry::Read { from, interest, after, through });
+                }
+                Output::Close(reason) => return self.close(number, reason),
+            }
+        }
+    }
+
+    fn close(&mut self, number: usize, reason: Reason) {
+        let mut connection = self.connections.remove(number);
+        if connection.opening.is_some() {
+            self.readers.no_longer_opening(connection.reader);
+        }
+        self.readers.unregister(connection.reader, number);
+        let _ = self.poll.registry().deregister(&mut connection.socket);
+        if reason != Reason::Peer {
+            let _ = connection.socket.shutdown(Shutdown::Write);
+        }
+        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        tracing::debug!(?reason, "a stream has ended");
+    }
+
+    /// Looks at a part of the connections for beats, stalls and ends.
+    fn sweep(&mut self) {
+        self.heartbeat = sse::heartbeat(self.shared.ids.fresh(self.tail.head()), Timestamp::now());
+        let slots = self.connections.capacity();
+        let part = slots.div_ceil(TICKS_PER_SWEEP);
+        let from = self.sweep_part * part;
+        self.sweep_part = (self.sweep_part + 1) % TICKS_PER_SWEEP;
+        for number in from..(from + part).min(slots) {
+            if self.connections.contains(number) {
+                let heartbeat = self.heartbeat.clone();
+                self.drive(number, Input::Tick { heartbeat: &heartbeat });
+            }
+        }
+    }
+
+    fn drain(&mut self, within: Duration) {
+        let ticks = ticks(within);
+        self.drained_by = Some(self.now.saturating_add(ticks));
+        let numbers: Vec<usize> = self.connections.iter().map(|(number, _)| number).collect();
+        for number in numbers {
+            let end = self.now.saturating_add(fastrand::u32(0..=ticks));
+            self.drive(number, Input::EndBy(end));
+        }
+    }
+}
+
+/// When a new connection beats and ends: each a little differently, so that none act together.
+fn pace(options: &super::Options, now: Tick, drained_by: Option<Tick>) -> Pace {
+    let around = |duration: Duration, share: f64| {
+        let factor = 1.0 - share + 2.0 * share * fastrand::f64();
+        ticks(duration.mul_f64(factor)).max(1)
+    };
+    let end = now.saturating_add(around(options.age_max, 0.3));
+    Pace {
+        beat: around(options.heartbeat, 0.2),
+        stall: ticks(options.stall_max),
+        end: drained_by.map_or(end, |drained| end.min(drained)),
+    }
+}
+
+fn ticks(duration: Duration) -> Tick {
+    Tick::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(Tick::MAX)
+}
+
+/// Writes as much as the socket takes; nothing if it is full.
+fn write(socket: &mut mio::net::TcpStream, slices: &[Bytes]) -> io::Result<usize> {
+    loop {
+        let written = match slices {
+            [slice] => socket.write(slice),
+            slices => socket.write_vectored(&slices.iter().map(|slice| IoSlice::new(slice)).collect::<Vec<_>>()),
+        };
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            written => return written,
+        }
+    }
+}

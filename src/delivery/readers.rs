@@ -1,0 +1,231 @@
+//! Who listens on one engine: users, their connections, and the topics that they are members of.
+//!
+//! A reader is a user with at least one connection here; all her connections share one [`Interest`].
+//!
+//! **Invariant:** a reader's interest holds every change of membership from the position at which she was registered
+//! on, and, once the store's answer has come, all before. The answer may be older or newer than the changes seen
+//! since: while one is awaited the changes are kept, and applied again on top of it.
+//!
+//! Deliberately absent: cursors and sockets; connections are only numbers here.
+
+use std::collections::HashMap;
+
+use slab::Slab;
+
+use crate::notification::{Audience, Change, Interest, Position, Topic, UserId};
+
+/// The readers of one engine.
+#[derive(Debug, Default)]
+pub(super) struct Readers {
+    readers: Slab<Reader>,
+    by_user: HashMap<UserId, usize>,
+    by_topic: HashMap<Topic, Vec<usize>>,
+}
+
+#[derive(Debug)]
+struct Reader {
+    interest: Interest,
+    connections: Vec<usize>,
+    /// Store answers that are awaited.
+    openings: usize,
+    /// Changes of membership since the first of them was asked for.
+    changes: Vec<(Position, Change)>,
+}
+
+impl Readers {
+    /// Registers a connection of a user, for whom the store has been asked; gives the reader's number.
+    pub(super) fn register(&mut self, user: &UserId, connection: usize) -> usize {
+        let number = *self.by_user.entry(user.clone()).or_insert_with(|| {
+            self.readers.insert(Reader {
+                interest: Interest::of(user.clone()),
+                connections: Vec::with_capacity(1),
+                openings: 0,
+                changes: Vec::new(),
+            })
+        });
+        let reader = &mut self.readers[number];
+        reader.connections.push(connection);
+        reader.openings += 1;
+        number
+    }
+
+    /// The store has answered for a connection of the reader.
+    pub(super) fn opened(&mut self, number: usize, stored: Interest) {
+        let reader = &mut self.readers[number];
+        reader.interest.merge(stored);
+        for (position, change) in &reader.changes {
+            apply(&mut reader.interest, *position, change);
+        }
+        for membership in reader.interest.memberships.iter().filter(|m| m.until.is_none()) {
+            enter(&mut self.by_topic, &membership.topic, number);
+        }
+        self.no_longer_opening(number);
+    }
+
+    /// The store will not answer for a connection of the reader.
+    pub(super) fn no_longer_opening(&mut self, number: usize) {
+        let reader = &mut self.readers[number];
+        reader.openings -= 1;
+        if reader.openings == 0 {
+            reader.changes = Vec::new();
+        }
+    }
+
+    /// Forgets a connection, and the reader with her last one.
+    pub(super) fn unregister(&mut self, number: usize, connection: usize) {
+        let reader = &mut self.readers[number];
+        reader.connections.retain(|known| *known != connection);
+        if !reader.connections.is_empty() {
+            return;
+        }
+        let reader = self.readers.remove(number);
+        self.by_user.remove(&reader.interest.user);
+        for membership in &reader.interest.memberships {
+            leave(&mut self.by_topic, &membership.topic, number);
+        }
+    }
+
+    /// Takes in a change of membership.
+    pub(super) fn change(&mut self, position: Position, change: &Change) {
+        let (Change::Joined { user, topic } | Change::Left { user, topic }) = change else { return };
+        let Some(number) = self.by_user.get(user) else { return };
+        let reader = &mut self.readers[*number];
+        apply(&mut reader.interest, position, change);
+        if reader.openings > 0 {
+            reader.changes.push((position, change.clone()));
+        }
+        // Whoever leaves stays in the topic's list: what was published before may still be owed to her.
+        enter(&mut self.by_topic, topic, *number);
+    }
+
+    /// What a reader may see.
+    pub(super) fn interest(&self, number: usize) -> &Interest {
+        &self.readers[number].interest
+    }
+
+    /// Calls `wake` for each connection to which an entry for `audience` may matter, except for everyone.
+    pub(super) fn listening(&self, audience: &Audience, mut wake: impl FnMut(usize)) {
+        let mut wake_all = |number: &usize| self.readers[*number].connections.iter().for_each(|c| wake(*c));
+        match audience {
+            Audience::User(user) => self.by_user.get(user).iter().for_each(|number| wake_all(number)),
+            Audience::Topic(topic) => self.by_topic.get(topic).into_iter().flatten().for_each(wake_all),
+            Audience::Everyone => {}
+        }
+    }
+}
+
+fn apply(interest: &mut Interest, position: Position, change: &Change) {
+    match change {
+        Change::Joined { topic, .. } => interest.join(topic, position),
+        Change::Left { topic, .. } => interest.leave(topic, position),
+        Change::Notified(_) => {}
+    }
+}
+
+fn enter(by_topic: &mut HashMap<Topic, Vec<usize>>, topic: &Topic, number: usize) {
+    let readers = by_topic.entry(topic.clone()).or_default();
+    if !readers.contains(&number) {
+        readers.push(number);
+    }
+}
+
+fn leave(by_topic: &mut HashMap<Topic, Vec<usize>>, topic: &Topic, number: usize) {
+    if let Some(readers) = by_topic.get_mut(topic) {
+        readers.retain(|known| *known != number);
+        if readers.is_empty() {
+            by_topic.remove(topic);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notification::Membership;
+
+    fn user() -> UserId {
+        "1".parse().expect("valid")
+    }
+
+    fn topic() -> Topic {
+        "t".parse().expect("valid")
+    }
+
+    fn joined() -> Change {
+        Change::Joined { user: user(), topic: topic() }
+    }
+
+    fn left() -> Change {
+        Change::Left { user: user(), topic: topic() }
+    }
+
+    fn stored(spans: &[(u64, Option<u64>)]) -> Interest {
+        let memberships = spans
+            .iter()
+            .map(|(since, until)| Membership { topic: topic(), since: Position(*since), until: until.map(Position) })
+            .collect();
+        Interest { user: user(), memberships }
+    }
+
+    fn seen(readers: &Readers, number: usize) -> Vec<u64> {
+        let audience = Audience::Topic(topic());
+        (0..40).filter(|at| readers.interest(number).includes(&audience, Position(*at))).collect()
+    }
+
+    /// Registered at 10. Joined at 15, left at 20, joined at 30; the store answers as of each moment from 10 on.
+    /// Mutant: apply changes only when they come, not again on top of the answer.
+    #[test]
+    fn the_stores_answer_may_be_older_or_newer_than_the_changes_seen() {
+        let changes = [(15, joined()), (20, left()), (30, joined())];
+        let answers: [&[(u64, Option<u64>)]; 4] =
+            [&[], &[(15, None)], &[(15, Some(20))], &[(15, Some(20)), (30, None)]];
+        for (answer_holds, answer) in answers.into_iter().enumerate() {
+            for seen_before in 0..=changes.len() {
+                let mut readers = Readers::default();
+                let number = readers.register(&user(), 7);
+                for (at, change) in &changes[..seen_before] {
+                    readers.change(Position(*at), change);
+                }
+                readers.opened(number, stored(answer));
+                for (at, change) in &changes[seen_before..] {
+                    readers.change(Position(*at), change);
+                }
+                let wanted: Vec<u64> = (16..20).chain(31..40).collect();
+                assert_eq!(seen(&readers, number), wanted, "answer of {answer_holds}, {seen_before} seen before it");
+            }
+        }
+    }
+
+    /// A member since before she connected leaves while the store is being asked.
+    #[test]
+    fn leaving_while_the_store_answers_is_not_forgotten() {
+        let mut readers = Readers::default();
+        let number = readers.register(&user(), 7);
+        readers.change(Position(20), &left());
+        readers.opened(number, stored(&[(5, None)]));
+        assert_eq!(seen(&readers, number), (6..20).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn each_connection_is_woken_once_for_what_may_matter_to_it() {
+        let mut readers = Readers::default();
+        let number = readers.register(&user(), 7);
+        assert_eq!(readers.register(&user(), 8), number, "one reader for all her tabs");
+        readers.opened(number, stored(&[(5, None)]));
+        readers.opened(number, stored(&[(5, None)]));
+        readers.register(&"2".parse().expect("valid"), 9);
+        let woken = |readers: &Readers, audience| {
+            let mut woken = Vec::new();
+            readers.listening(&audience, |connection| woken.push(connection));
+            woken
+        };
+        assert_eq!(woken(&readers, Audience::User(user())), [7, 8]);
+        assert_eq!(woken(&readers, Audience::Topic(topic())), [7, 8]);
+        readers.unregister(number, 7);
+        assert_eq!(woken(&readers, Audience::Topic(topic())), [8]);
+        readers.unregister(number, 8);
+        assert!(woken(&readers, Audience::Topic(topic())).is_empty());
+        assert!(woken(&readers, Audience::User(user())).is_empty());
+        assert!(readers.by_topic.is_empty() && readers.by_user.len() == 1);
+    }
+}

@@ -1,0 +1,701 @@
+//! One connection's progress through the log, without sockets and clocks: inputs in, one output out.
+//!
+//! A subscriber holds a cursor, not a queue. Everything for it up to the cursor has been accepted by its sink, except
+//! the rest of at most one piece that the sink took in part: that is `owed`. All else is looked up when the sink can
+//! take it: in the [`Tail`], or, when the cursor is older than that, by a read of the store.
+//!
+//! **Invariants** (each has a test below, and a mutant that the test has been seen to kill: `docs/ARCHITECTURE.md`)
+//! * The sink gets every entry of the interest after the starting cursor exactly once, in log order.
+//! * Nothing beyond the tail's head is sent, whatever the store can already see.
+//! * A wake-up is never lost: it is the tail's head, which is compared with the cursor whenever anything ends.
+//! * A sink that takes nothing for the stall time is closed; it costs no more than one owed piece until then.
+//!
+//! Deliberately absent: sockets, threads, time (a [`Tick`] is passed in), randomness.
+
+use bytes::Bytes;
+
+use super::tail::{Batch, Budget, Gathered, Tail};
+use crate::notification::{Interest, Position};
+use crate::sse::{self, Frame, ResetReason};
+use crate::store::Opening;
+
+/// Time in steps of [`TICK`], from the engine's start.
+pub(super) type Tick = u32;
+/// One step of an engine's time.
+pub(super) const TICK: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// What goes into one system call: 512 slices are half of what Linux takes (`IOV_MAX` 1024); 128 KiB is more than the
+/// send buffer of a stream's socket.
+const BUDGET: Budget = Budget { frames: 256, bytes: 128 * 1024 };
+
+/// From where a client asks to be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// From now on.
+    Now,
+    /// After a position that the client holds.
+    After(Position),
+    /// From the oldest entry that is there.
+    Earliest,
+    /// From a time on.
+    Since(jiff::Timestamp),
+    /// After an id that this log did not make.
+    Unknown,
+}
+
+/// How a stream begins, once the store has said what it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Resumption {
+    pub(super) cursor: Position,
+    pub(super) reset: Option<ResetReason>,
+}
+
+/// Decides where a stream begins. `registered` is the head at which the connection was registered.
+pub(super) fn resume(start: Start, registered: Position, opening: &Opening) -> Resumption {
+    let from = |cursor| Resumption { cursor, reset: None };
+    let reset = |reason| Resumption { cursor: registered, reset: Some(reason) };
+    match start {
+        Start::Now => from(registered),
+        Start::After(cursor) if cursor > opening.head => reset(ResetReason::Ahead),
+        Start::After(cursor) if cursor < opening.oldest => reset(ResetReason::Expired),
+        Start::After(cursor) => from(cursor),
+        Start::Earliest => from(opening.oldest),
+        Start::Since(_) => from(opening.since.unwrap_or(opening.oldest)),
+        Start::Unknown => reset(ResetReason::Unknown),
+    }
+}
+
+/// When a connection must do something by itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Quiet time after which a beat is sent; at least 1.
+    pub(super) beat: Tick,
+    /// Time without progress after which it is closed.
+    pub(super) stall: Tick,
+    /// When it is closed however well it does.
+    pub(super) end: Tick,
+}
+
+/// What happened.
+pub(super) enum Input<'a> {
+    /// The store has said what a stream must know; `greeting` are its first bytes.
+    Opened { cursor: Position, greeting: Bytes },
+    /// The head of the tail has moved.
+    Woken,
+    /// The sink can take bytes again.
+    Writable,
+    /// The sink has taken that many bytes of the batch that was to be written.
+    Accepted { bytes: usize },
+    /// The store's answer to [`Output::Read`].
+    Refilled { frames: &'a [(Position, Frame)], through: Position },
+    /// Time passes; `heartbeat` is a beat for those who have everything.
+    Tick { heartbeat: &'a Bytes },
+    /// End no later than that.
+    EndBy(Tick),
+    /// The peer is gone.
+    PeerClosed,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    /// Nothing.
+    Nothing,
+    /// Give the batch to the sink and report by [`Input::Accepted`].
+    Write,
+    /// Read the store after this position, and not beyond the other.
+    Read { after: Position, through: Position },
+    /// Close the sink.
+    Close(Reason),
+}
+
+/// Why a connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// The peer has gone.
+    Peer,
+    /// The peer took nothing for too long.
+    Stalled,
+    /// It has reached its age, or the server is draining.
+    Ended,
+    /// The store could not be read; the client shall come back.
+    Unavailable,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Waits for [`Input::Opened`].
+    Opening,
+    /// Follows the tail.
+    Following,
+    /// Waits for [`Input::Refilled`].
+    Reading,
+}
+
+/// A connection's progress.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    cursor: Position,
+    /// Entries up to here are older than the connection.
+    replay_through: Position,
+    owed: Bytes,
+    phase: Phase,
+    /// The sink has refused bytes and not yet said that it can take more.
+    blocked: bool,
+    /// The next beat is one that scripts can hear.
+    beat_named: bool,
+    beat_at: Tick,
+    progress_at: Tick,
+    pace: Pace,
+}
+
+/// What a subscriber looks at while it decides.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) tail: &'a Tail,
+    pub(super) interest: &'a Interest,
+    pub(super) now: Tick,
+}
+
+impl Subscriber {
+    /// A connection that has been registered at that head and waits for the store.
+    pub(super) fn registered(head: Position, pace: Pace, now: Tick) -> Subscriber {
+        Subscriber {
+            cursor: head,
+            replay_through: head,
+            owed: Bytes::new(),
+            phase: Phase::Opening,
+            blocked: false,
+            beat_named: false,
+            beat_at: now.saturating_add(pace.beat),
+            progress_at: now,
+            pace,
+        }
+    }
+
+    /// The head at which it was registered.
+    pub(super) fn registered_at(&self) -> Position {
+        self.replay_through
+    }
+
+    /// Takes an input and says what to do. With [`Output::Write`] the batch holds what to write; it is to be given
+    /// back unchanged with [`Input::Accepted`].
+    pub(super) fn on(&mut self, input: Input<'_>, view: View<'_>, batch: &mut Batch) -> Output {
+        match input {
+            Input::Opened { cursor, greeting } => {
+                self.cursor = cursor;
+                self.owed = greeting;
+                self.phase = Phase::Following;
+            }
+            Input::Woken => {}
+            Input::Writable => self.blocked = false,
+            Input::Accepted { bytes } => self.accepted(bytes, view, batch),
+            Input::Refilled { frames, through } => {
+                self.phase = Phase::Following;
+                batch.clear();
+                for (position, frame) in frames {
+                    batch.push_frame(*position, frame, self.replay_through);
+                }
+                batch.through = through;
+                if !frames.is_empty() {
+                    return Output::Write;
+                }
+                self.cursor = through;
+            }
+            Input::Tick { heartbeat } => return self.tick(heartbeat, view, batch),
+            Input::EndBy(end) => {
+                self.pace.end = self.pace.end.min(end);
+                return Output::Nothing;
+            }
+            Input::PeerClosed => return Output::Close(Reason::Peer),
+        }
+        self.advance(view, batch)
+    }
+
+    /// Moves the cursor over what the sink has taken whole, and keeps the rest of what it has taken in part.
+    fn accepted(&mut self, bytes: usize, view: View<'_>, batch: &Batch) {
+        if bytes > 0 {
+            self.progress_at = view.now;
+            self.beat_at = view.now.saturating_add(self.pace.beat);
+        }
+        self.owed = Bytes::new();
+        if bytes == batch.len() {
+            self.cursor = batch.through;
+            return;
+        }
+        self.blocked = true;
+        let whole = batch.ends.partition_point(|(end, _)| *end <= bytes);
+        let (start, cursor) = if whole == 0 { (0, self.cursor) } else { batch.ends[whole - 1] };
+        self.cursor = cursor;
+        let (end, cursor) = batch.ends[whole];
+        // A piece that stands at no position of its own is owed even before its first byte has been taken.
+        if bytes > start || cursor == self.cursor {
+            self.owed = batch.copy(bytes, end);
+            self.cursor = cursor;
+        }
+    }
+
+    /// Looks for what is next to be sent.
+    fn advance(&mut self, view: View<'_>, batch: &mut Batch) -> Output {
+        if self.phase != Phase::Following || self.blocked {
+            return Output::Nothing;
+        }
+        batch.clear();
+        batch.through = self.cursor;
+        if !self.owed.is_empty() {
+            batch.push_bytes(self.owed.clone(), self.cursor);
+        }
+        match view.tail.gather(view.interest, self.cursor, self.replay_through, BUDGET, batch) {
+            Gathered::Behind if batch.slices.is_empty() => {
+                self.phase = Phase::Reading;
+                Output::Read { after: self.cursor, through: view.tail.head() }
+            }
+            _ if batch.slices.is_empty() => {
+                self.cursor = batch.through;
+                Output::Nothing
+            }
+            _ => Output::Write,
+        }
+    }
+
+    fn tick(&mut self, heartbeat: &Bytes, view: View<'_>, batch: &mut Batch) -> Output {
+        if self.phase != Phase::Following {
+            return Output::Nothing;
+        }
+        if self.blocked {
+            let stalled = view.now >= self.progress_at.saturating_add(self.pace.stall);
+            return if stalled { Output::Close(Reason::Stalled) } else { Output::Nothing };
+        }
+        if view.now >= self.pace.end {
+            return Output::Close(Reason::Ended);
+        }
+        // What was for others has moved the head and woken nobody here. The cursor follows it, so that it neither
+        // drops out of the tail nor keeps the beat, whose id is the head, from being true.
+        if self.cursor < view.tail.head() {
+            let output = self.advance(view, batch);
+            if output != Output::Nothing {
+                return output;
+            }
+        }
+        if view.now < self.beat_at {
+            return Output::Nothing;
+        }
+        batch.clear();
+        let beat = if self.beat_named { heartbeat.clone() } else { sse::COMMENT_BEAT };
+        self.beat_named = !self.beat_named;
+        batch.push_bytes(beat, self.cursor);
+        Output::Write
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::tail::tests::{entry, frame, interest};
+    use super::*;
+    use crate::notification::Audience;
+
+    const PACE: Pace = Pace { beat: 150, stall: 300, end: 36_000 };
+
+    /// A log, the tail in front of it, one subscriber for user 1, and what its sink has got.
+    struct Bench {
+        log: Vec<(u64, bool)>,
+        tail: Tail,
+        interest: Interest,
+        subscriber: Subscriber,
+        batch: Batch,
+        now: Tick,
+        /// Bytes that the sink takes before it refuses.
+        room: usize,
+        got: Vec<u8>,
+        reading: Option<(Position, Position)>,
+        closed: Option<Reason>,
+    }
+
+    impl Bench {
+        /// Entries 1 to `stored` are only in the store; the tail begins after them and holds `kept` frames.
+        fn new(stored: u64, kept: usize) -> Bench {
+            let mut log = Vec::new();
+            for position in 1..=stored {
+                log.push((position, true));
+            }
+            let tail = Tail::new(Position(stored), kept * (frame(1000).len() + 160));
+            let subscriber = Subscriber::registered(tail.head(), PACE, 0);
+            Bench {
+                log,
+                tail,
+                interest: interest("1"),
+                subscriber,
+                batch: Batch::default(),
+                now: 0,
+                room: usize::MAX,
+                got: Vec::new(),
+                reading: None,
+                closed: None,
+            }
+        }
+
+        fn commit(&mut self, ours: bool) {
+            let position = self.log.last().map_or(0, |(last, _)| *last) + 1;
+            self.log.push((position, ours));
+        }
+
+        /// The tail takes in what has been committed since.
+        fn dispatch(&mut self) {
+            for (position, ours) in &self.log {
+                if Position(*position) > self.tail.head() {
+                    self.tail.push(entry(*position, if *ours { &["user:1"] } else { &["user:2"] }));
+                }
+            }
+        }
+
+        fn input(&mut self, input: Input<'_>) {
+            if self.closed.is_some() {
+                return;
+            }
+            let view = View { tail: &self.tail, interest: &self.interest, now: self.now };
+            let mut output = self.subscriber.on(input, view, &mut self.batch);
+            loop {
+                match output {
+                    Output::Nothing => return,
+                    Output::Close(reason) => {
+                        self.closed = Some(reason);
+                        return;
+                    }
+                    Output::Read { after, through } => {
+                        assert_eq!(self.reading, None, "one read at a time");
+                        self.reading = Some((after, through));
+                        return;
+                    }
+                    Output::Write => {
+                        let bytes = self.room.min(self.batch.len());
+                        self.room -= bytes;
+                        self.got.extend_from_slice(&self.batch.copy(0, bytes));
+                        output = self.subscriber.on(Input::Accepted { bytes }, view, &mut self.batch);
+                    }
+                }
+            }
+        }
+
+        fn open(&mut self, cursor: u64) {
+            self.input(Input::Opened { cursor: Position(cursor), greeting: Bytes::from_static(b"greeting") });
+        }
+
+        fn wake(&mut self) {
+            self.dispatch();
+            self.input(Input::Woken);
+        }
+
+        /// The store answers a read, with at most `limit` entries, from what is committed by now.
+        fn refill(&mut self, limit: usize) {
+            let Some((after, through)) = self.reading.take() else { return };
+            let frames: Vec<_> = self
+                .log
+                .iter()
+                .filter(|(at, ours)| *ours && Position(*at) > after && Position(*at) <= through)
+                .take(limit)
+                .map(|(at, _)| (Position(*at), frame(*at)))
+                .collect();
+            let through = if frames.len() < limit { through } else { frames[limit - 1].0 };
+            self.input(Input::Refilled { frames: &frames, through });
+        }
+
+        fn writable(&mut self, room: usize) {
+            self.room = room;
+            self.input(Input::Writable);
+        }
+
+        fn tick(&mut self, now: Tick) {
+            self.now = now;
+            self.input(Input::Tick { heartbeat: &Bytes::from_static(b"event: heartbeat\n\n") });
+        }
+
+        /// Everything that a subscriber with this cursor is owed, as bytes.
+        fn wanted(&self, cursor: u64) -> Vec<u8> {
+            let mut batch = Batch::default();
+            batch.push_bytes(Bytes::from_static(b"greeting"), Position::START);
+            for (position, ours) in &self.log {
+                if *ours && *position > cursor {
+                    batch.push_frame(Position(*position), &frame(*position), self.subscriber.registered_at());
+                }
+            }
+            batch.copy(0, batch.len()).to_vec()
+        }
+
+        fn assert_whole(&self, cursor: u64) {
+            assert_eq!(String::from_utf8_lossy(&self.got), String::from_utf8_lossy(&self.wanted(cursor)));
+        }
+    }
+
+    #[test]
+    fn history_then_live_without_gap_or_double() {
+        let mut bench = Bench::new(5, 100);
+        bench.open(2);
+        assert_eq!(bench.reading, Some((Position(2), Position(5))));
+        bench.commit(true);
+        bench.wake();
+        bench.refill(100);
+        bench.commit(true);
+        bench.wake();
+        bench.assert_whole(2);
+    }
+
+    /// Mutant: forget, when a read ends, that the head has moved meanwhile.
+    #[test]
+    fn a_wake_up_during_a_read_is_not_lost() {
+        let mut bench = Bench::new(5, 100);
+        bench.open(2);
+        bench.commit(true);
+        bench.wake();
+        assert_eq!(bench.got, b"greeting", "the read comes first");
+        bench.refill(100);
+        bench.assert_whole(2);
+    }
+
+    /// Mutant: forget a wake-up that comes while the sink is full.
+    #[test]
+    fn a_wake_up_while_the_sink_is_full_is_not_lost() {
+        let mut bench = Bench::new(0, 100);
+        bench.room = 4;
+        bench.open(0);
+        bench.commit(true);
+        bench.wake();
+        assert_eq!(bench.got, b"gree");
+        bench.writable(usize::MAX);
+        bench.assert_whole(0);
+    }
+
+    /// Mutant: read the store without a bound. It can already see what the tail has not been told of.
+    #[test]
+    fn a_read_is_bounded_by_the_head() {
+        let mut bench = Bench::new(5, 100);
+        bench.open(2);
+        bench.commit(true);
+        bench.refill(100);
+        let position_six = bench.wanted(5).len() - b"greeting".len();
+        assert_eq!(bench.got.len(), bench.wanted(2).len() - position_six, "nothing beyond the head");
+        bench.wake();
+        bench.commit(true);
+        bench.wake();
+        bench.assert_whole(2);
+    }
+
+    /// Mutants: `<=` for `<` at the tail's floor, and the reverse in the tail's queues.
+    #[test]
+    fn a_cursor_at_the_floor_is_served_by_the_tail_and_one_below_it_by_the_store() {
+        for (cursor, reads) in [(5, false), (4, true), (6, false)] {
+            let mut bench = Bench::new(5, 100);
+            bench.commit(true);
+            bench.commit(true);
+            bench.dispatch();
+            bench.open(cursor);
+            assert_eq!(bench.reading.is_some(), reads, "cursor {cursor}");
+            bench.refill(100);
+            bench.assert_whole(cursor);
+        }
+    }
+
+    #[test]
+    fn a_reader_that_falls_behind_the_tail_goes_on_from_the_store() {
+        let mut bench = Bench::new(0, 3);
+        bench.room = 20;
+        bench.open(0);
+        for _ in 0..10 {
+            bench.commit(true);
+            bench.wake();
+        }
+        assert!(bench.tail.floor() > Position(3));
+        bench.writable(usize::MAX);
+        while bench.reading.is_some() {
+            bench.refill(4);
+        }
+        bench.assert_whole(0);
+    }
+
+    #[test]
+    fn a_full_sink_costs_no_more_than_one_piece() {
+        let mut bench = Bench::new(0, 1000);
+        bench.open(0);
+        for _ in 0..100 {
+            bench.commit(true);
+        }
+        bench.room = frame(1).len() + 10;
+        bench.wake();
+        assert!(bench.subscriber.blocked);
+        assert_eq!(bench.subscriber.owed.len(), frame(2).len() - 10);
+        assert_eq!(bench.subscriber.cursor, Position(2));
+    }
+
+    #[test]
+    fn what_is_older_than_the_connection_says_that_it_is_a_replay() {
+        let mut bench = Bench::new(0, 100);
+        bench.commit(true);
+        bench.dispatch();
+        bench.subscriber = Subscriber::registered(Position(1), PACE, 0);
+        bench.open(0);
+        bench.commit(true);
+        bench.wake();
+        let got = String::from_utf8(bench.got.clone()).expect("text");
+        assert_eq!(got.matches("\"replay\":true").count(), 1);
+        bench.assert_whole(0);
+    }
+
+    #[test]
+    fn a_quiet_connection_beats_and_every_second_beat_has_a_name() {
+        let mut bench = Bench::new(0, 100);
+        bench.open(0);
+        bench.tick(149);
+        assert_eq!(bench.got, b"greeting");
+        for at in [150, 299, 300, 449, 450] {
+            bench.tick(at);
+        }
+        assert_eq!(bench.got, b"greeting:\n\nevent: heartbeat\n\n:\n\n");
+    }
+
+    /// Mutant: beat without looking what stands between the cursor and the head.
+    #[test]
+    fn a_heartbeat_moves_no_cursor_past_what_was_not_sent() {
+        let mut bench = Bench::new(0, 100);
+        bench.open(0);
+        bench.tick(150);
+        bench.commit(true);
+        bench.dispatch();
+        bench.tick(300);
+        assert!(!bench.got.ends_with(b"event: heartbeat\n\n"), "what is due comes before the beat that has the head");
+        bench.tick(450);
+        assert!(bench.got.ends_with(b"event: heartbeat\n\n"));
+    }
+
+    /// Mutant: leave the cursor of a quiet reader where it is.
+    #[test]
+    fn a_quiet_reader_beats_and_stays_in_the_tail_while_others_are_notified() {
+        let mut bench = Bench::new(0, 3);
+        bench.open(0);
+        for tick in 1..=300 {
+            bench.commit(false);
+            bench.dispatch();
+            bench.tick(tick);
+            assert_eq!(bench.reading, None);
+        }
+        assert_eq!(bench.got, b"greeting:\n\nevent: heartbeat\n\n");
+    }
+
+    #[test]
+    fn a_stalled_connection_is_closed_and_a_slow_one_is_not() {
+        let mut bench = Bench::new(0, 100);
+        bench.room = 3;
+        bench.open(0);
+        bench.tick(299);
+        assert_eq!(bench.closed, None);
+        bench.writable(1);
+        bench.tick(598);
+        assert_eq!(bench.closed, None, "a byte is progress");
+        bench.tick(599);
+        assert_eq!(bench.closed, Some(Reason::Stalled));
+    }
+
+    #[test]
+    fn a_connection_ends_at_its_age_but_not_within_a_frame() {
+        let mut bench = Bench::new(0, 100);
+        bench.room = 3;
+        bench.open(0);
+        bench.input(Input::EndBy(20));
+        bench.tick(20);
+        assert_eq!(bench.closed, None);
+        bench.writable(usize::MAX);
+        bench.tick(21);
+        assert_eq!(bench.closed, Some(Reason::Ended));
+    }
+
+    #[test]
+    fn a_cursor_that_cannot_be_honoured_is_said_so() {
+        let opening = Opening {
+            interest: interest("1"),
+            unread: 0,
+            head: Position(20),
+            oldest: Position(10),
+            since: Some(Position(12)),
+        };
+        let resumed = |start| {
+            let Resumption { cursor, reset } = resume(start, Position(19), &opening);
+            (cursor.0, reset)
+        };
+        assert_eq!(resumed(Start::Now), (19, None));
+        assert_eq!(resumed(Start::After(Position(10))), (10, None));
+        assert_eq!(resumed(Start::After(Position(9))), (19, Some(ResetReason::Expired)));
+        assert_eq!(resumed(Start::After(Position(20))), (20, None), "the store may be a commit ahead of the tail");
+        assert_eq!(resumed(Start::After(Position(21))), (19, Some(ResetReason::Ahead)));
+        assert_eq!(resumed(Start::Earliest), (10, None));
+        assert_eq!(resumed(Start::Since(jiff::Timestamp::UNIX_EPOCH)), (12, None));
+        assert_eq!(resumed(Start::Unknown), (19, Some(ResetReason::Unknown)));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Commit(bool),
+        Dispatch,
+        Wake,
+        Refill(usize),
+        Writable(usize),
+        Room(usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => any::<bool>().prop_map(Step::Commit),
+            1 => Just(Step::Dispatch),
+            3 => Just(Step::Wake),
+            3 => (1..6_usize).prop_map(Step::Refill),
+            2 => (0..400_usize).prop_map(Step::Writable),
+            2 => (0..400_usize).prop_map(Step::Room),
+        ];
+        prop::collection::vec(step, 0..80)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        /// However commits, wake-ups, reads and a sink that takes any number of bytes are interleaved, the sink gets
+        /// exactly the log after the cursor.
+        #[test]
+        fn every_interleaving_gives_exactly_the_log_after_the_cursor(
+            stored in 0..8_u64,
+            kept in 1..6_usize,
+            back in 0..8_u64,
+            steps in steps(),
+        ) {
+            let mut bench = Bench::new(stored, kept);
+            let cursor = stored.saturating_sub(back);
+            bench.open(cursor);
+            for step in steps {
+                match step {
+                    Step::Commit(ours) => bench.commit(ours),
+                    Step::Dispatch => bench.dispatch(),
+                    Step::Wake => bench.wake(),
+                    Step::Refill(limit) => bench.refill(limit),
+                    Step::Writable(room) => bench.writable(room),
+                    Step::Room(room) => bench.room = room,
+                }
+                prop_assert!(bench.wanted(cursor).starts_with(&bench.got), "in order, nothing twice");
+            }
+            bench.wake();
+            bench.writable(usize::MAX);
+            while bench.reading.is_some() {
+                bench.refill(3);
+            }
+            prop_assert_eq!(&bench.got, &bench.wanted(cursor));
+        }
+    }
+
+    #[test]
+    fn only_the_interest_is_sent() {
+        let mut bench = Bench::new(0, 100);
+        bench.open(0);
+        bench.commit(false);
+        bench.wake();
+        assert_eq!(bench.got, b"greeting");
+        assert_eq!(bench.subscriber.cursor, Position(1), "the cursor passes what is for others");
+        assert!(!bench.interest.includes(&Audience::User("2".parse().expect("valid")), Position(1)));
+    }
+}

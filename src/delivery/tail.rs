@@ -1,0 +1,385 @@
+//! The tail: the most recent frames of the log, already encoded, in front of the store.
+//!
+//! Each engine has a tail of its own, so none is locked; the frames in it are shared. A reader whose cursor is not
+//! older than [`Tail::floor`] is served from here and never touches the store, and learns that it has missed nothing
+//! by a look at the last position of each of its audiences.
+//!
+//! **Invariant:** every entry in `(floor, head]` that was given to [`Tail::push`] can be gathered; for a cursor below
+//! the floor the answer is [`Gathered::Behind`], never a shorter list.
+//!
+//! Deliberately absent: sockets, and entries that are no notifications (a change of membership changes an
+//! [`Interest`], not what is sent).
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::notification::{Audience, Interest, Position};
+use crate::sse::Frame;
+
+/// What an entry of the tail costs beside its frame: two queue entries and its share of the maps, in bytes.
+const ENTRY_OVERHEAD: usize = 160;
+
+/// A frame with its place in the log and its addressees.
+#[derive(Clone, Debug)]
+pub(super) struct TailEntry {
+    pub(super) position: Position,
+    pub(super) audiences: Box<[Audience]>,
+    pub(super) frame: Frame,
+}
+
+/// Recent frames of the log, by audience.
+#[derive(Debug)]
+pub(super) struct Tail {
+    floor: Position,
+    head: Position,
+    entries: VecDeque<TailEntry>,
+    by_audience: HashMap<Audience, VecDeque<(Position, Frame)>>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+/// How much may be gathered at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget {
+    pub(super) frames: usize,
+    pub(super) bytes: usize,
+}
+
+/// Bytes for one subscriber, written together: first what stands at no new position (a greeting, a beat, the rest of
+/// a frame), then frames in log order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Batch {
+    /// What is written, in order. A replayed frame takes two slices.
+    pub(super) slices: Vec<Bytes>,
+    /// For each piece the number of bytes up to its end, and the cursor once it has been accepted.
+    pub(super) ends: Vec<(usize, Position)>,
+    /// The cursor once all of it has been accepted.
+    pub(super) through: Position,
+}
+
+impl Batch {
+    /// Bytes in all.
+    pub(super) fn len(&self) -> usize {
+        self.ends.last().map_or(0, |(end, _)| *end)
+    }
+
+    /// Adds a piece that leaves the cursor where it is.
+    pub(super) fn push_bytes(&mut self, bytes: Bytes, cursor: Position) {
+        self.ends.push((self.len() + bytes.len(), cursor));
+        self.slices.push(bytes);
+        self.through = cursor;
+    }
+
+    /// Adds a frame. Up to `replay_through` it says that it is a replay.
+    pub(super) fn push_frame(&mut self, position: Position, frame: &Frame, replay_through: Position) {
+        let before = self.len();
+        if position <= replay_through {
+            let parts = frame.replay();
+            self.ends.push((before + parts.iter().map(Bytes::len).sum::<usize>(), position));
+            self.slices.extend(parts);
+        } else {
+            self.ends.push((before + frame.len(), position));
+            self.slices.push(frame.live());
+        }
+        self.through = position;
+    }
+
+    /// The bytes from one place to another.
+    pub(super) fn copy(&self, from: usize, to: usize) -> Bytes {
+        let mut copy = BytesMut::with_capacity(to - from);
+        let mut at = 0;
+        for slice in &self.slices {
+            let (start, end) = (from.max(at), to.min(at + slice.len()));
+            if start < end {
+                copy.extend_from_slice(&slice[start - at..end - at]);
+            }
+            at += slice.len();
+        }
+        copy.freeze()
+    }
+
+    /// Empties it for the next use.
+    pub(super) fn clear(&mut self) {
+        self.slices.clear();
+        self.ends.clear();
+    }
+}
+
+/// Whether the tail reaches back to a cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gathered {
+    /// The batch has everything up to its `through`.
+    Through,
+    /// The tail begins after the cursor: read the store.
+    Behind,
+}
+
+impl Tail {
+    /// An empty tail whose log stands at `head`.
+    pub(super) fn new(head: Position, bytes_max: usize) -> Tail {
+        Tail { floor: head, head, entries: VecDeque::new(), by_audience: HashMap::new(), bytes: 0, bytes_max }
+    }
+
+    /// The last position of the log that this tail knows of.
+    pub(super) fn head(&self) -> Position {
+        self.head
+    }
+
+    /// Everything after this position is in the tail.
+    #[cfg(test)]
+    pub(super) fn floor(&self) -> Position {
+        self.floor
+    }
+
+    /// Takes an entry in. Entries come in log order.
+    pub(super) fn push(&mut self, entry: TailEntry) {
+        debug_assert!(entry.position > self.head);
+        for audience in &entry.audiences {
+            let queue = match self.by_audience.get_mut(audience) {
+                Some(queue) => queue,
+                None => self.by_audience.entry(audience.clone()).or_default(),
+            };
+            queue.push_back((entry.position, entry.frame.clone()));
+        }
+        self.bytes += entry.frame.len() + ENTRY_OVERHEAD;
+        self.head = entry.position;
+        self.entries.push_back(entry);
+        while self.bytes > self.bytes_max {
+            self.evict();
+        }
+    }
+
+    /// Notes how far the log has come, whether or not the last entries were for this tail.
+    pub(super) fn advance(&mut self, head: Position) {
+        self.head = self.head.max(head);
+    }
+
+    fn evict(&mut self) {
+        let Some(entry) = self.entries.pop_front() else { return };
+        for audience in &entry.audiences {
+            if let Some(queue) = self.by_audience.get_mut(audience) {
+                queue.pop_front();
+                if queue.is_empty() {
+                    self.by_audience.remove(audience);
+                }
+            }
+        }
+        self.bytes -= entry.frame.len() + ENTRY_OVERHEAD;
+        self.floor = entry.position;
+    }
+
+    /// Adds to `batch` what stands after `cursor` for that interest, in order, each entry once, within the budget.
+    pub(super) fn gather(
+        &self,
+        interest: &Interest,
+        cursor: Position,
+        replay_through: Position,
+        budget: Budget,
+        batch: &mut Batch,
+    ) -> Gathered {
+        if cursor >= self.head {
+            batch.through = cursor;
+            return Gathered::Through;
+        }
+        if cursor < self.floor {
+            return Gathered::Behind;
+        }
+        let mut runs = self.runs(interest, cursor);
+        let pieces_before = batch.ends.len();
+        batch.through = cursor;
+        while let Some(position) = runs.iter().filter_map(Run::next).min() {
+            if batch.ends.len() - pieces_before >= budget.frames || batch.len() >= budget.bytes {
+                // Not all: the cursor gets no further than the last frame taken.
+                return Gathered::Through;
+            }
+            // An entry for several of this reader's audiences stands in several runs; it is sent once.
+            let mut taken = None;
+            for run in &mut runs {
+                if run.next() == Some(position) {
+                    taken = Some(&run.queue[run.at].1);
+                    run.at += 1;
+                }
+            }
+            if let Some(frame) = taken {
+                batch.push_frame(position, frame, replay_through);
+            }
+        }
+        batch.through = self.head;
+        Gathered::Through
+    }
+
+    /// The parts of the queues that an interest still has to get.
+    fn runs(&self, interest: &Interest, cursor: Position) -> Vec<Run<'_>> {
+        let mut runs = Vec::with_capacity(2 + interest.memberships.len());
+        let mut add = |audience: &Audience, after: Position, until: Option<Position>| {
+            if let Some(queue) = self.by_audience.get(audience)
+                && queue.back().is_some_and(|(last, _)| *last > after)
+            {
+                runs.push(Run { queue, at: queue.partition_point(|(position, _)| *position <= after), until });
+            }
+        };
+        add(&Audience::User(interest.user.clone()), cursor, None);
+        add(&Audience::Everyone, cursor, None);
+        for membership in &interest.memberships {
+            add(&Audience::Topic(membership.topic.clone()), cursor.max(membership.since), membership.until);
+        }
+        runs
+    }
+}
+
+/// A queue from a place on.
+struct Run<'a> {
+    queue: &'a VecDeque<(Position, Frame)>,
+    at: usize,
+    until: Option<Position>,
+}
+
+impl Run<'_> {
+    fn next(&self) -> Option<Position> {
+        let (position, _) = self.queue.get(self.at)?;
+        self.until.is_none_or(|until| *position < until).then_some(*position)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use jiff::Timestamp;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::content::{Content, Fields};
+    use crate::event_id::{EventIds, Seal};
+    use crate::notification::{Notification, NotificationId};
+
+    pub(in crate::delivery) const WIDE: Budget = Budget { frames: usize::MAX, bytes: usize::MAX };
+
+    pub(in crate::delivery) fn frame(position: u64) -> Frame {
+        let ids = EventIds::new(&Seal { epoch: 1, key: [1; 16] });
+        let id = NotificationId(Uuid::from_u128(position.into()));
+        let fields = Fields { message: format!("número {position}"), ..Fields::default() };
+        Frame::notification(
+            ids.of_notification(Position(position), id),
+            &Notification {
+                id,
+                timestamp: Timestamp::UNIX_EPOCH,
+                audiences: vec![Audience::Everyone],
+                content: Content::parse(&fields).expect("valid"),
+            },
+        )
+    }
+
+    pub(in crate::delivery) fn entry(position: u64, audiences: &[&str]) -> TailEntry {
+        TailEntry {
+            position: Position(position),
+            audiences: audiences.iter().map(|a| a.parse().expect("valid")).collect(),
+            frame: frame(position),
+        }
+    }
+
+    pub(in crate::delivery) fn interest(user: &str) -> Interest {
+        Interest::of(user.parse().expect("valid"))
+    }
+
+    fn gathered(tail: &Tail, interest: &Interest, cursor: u64, budget: Budget) -> Result<(Vec<u64>, u64), Gathered> {
+        let mut batch = Batch::default();
+        match tail.gather(interest, Position(cursor), Position::START, budget, &mut batch) {
+            Gathered::Through => Ok((batch.ends.iter().map(|(_, at)| at.0).collect(), batch.through.0)),
+            Gathered::Behind => Err(Gathered::Behind),
+        }
+    }
+
+    #[test]
+    fn the_edge_of_the_tail_is_exact() {
+        let mut tail = Tail::new(Position(10), 3 * (frame(11).len() + ENTRY_OVERHEAD));
+        for position in 11..=15 {
+            tail.push(entry(position, &["user:1"]));
+        }
+        assert_eq!(tail.floor(), Position(12), "two of five did not fit");
+        let reader = interest("1");
+        assert_eq!(gathered(&tail, &reader, 12, WIDE), Ok((vec![13, 14, 15], 15)), "a cursor at the floor is whole");
+        assert_eq!(gathered(&tail, &reader, 11, WIDE), Err(Gathered::Behind), "one below it is not");
+        assert_eq!(gathered(&tail, &reader, 14, WIDE), Ok((vec![15], 15)));
+        assert_eq!(gathered(&tail, &reader, 15, WIDE), Ok((vec![], 15)));
+        assert_eq!(gathered(&tail, &reader, 20, WIDE), Ok((vec![], 20)), "a cursor ahead stays where it is");
+    }
+
+    #[test]
+    fn an_entry_for_several_audiences_is_gathered_once() {
+        let mut tail = Tail::new(Position(0), 1 << 20);
+        let mut reader = interest("1");
+        reader.join(&"t".parse().expect("valid"), Position(1));
+        tail.push(entry(2, &["user:1", "topic:t", "everyone"]));
+        tail.push(entry(3, &["user:2", "topic:t"]));
+        tail.push(entry(4, &["user:2"]));
+        assert_eq!(gathered(&tail, &reader, 0, WIDE), Ok((vec![2, 3], 4)));
+    }
+
+    #[test]
+    fn the_budget_ends_a_batch_at_its_last_frame() {
+        let mut tail = Tail::new(Position(0), 1 << 20);
+        for position in 1..=9 {
+            tail.push(entry(position, if position == 9 { &["user:2"] } else { &["user:1"] }));
+        }
+        let few = Budget { frames: 3, ..WIDE };
+        assert_eq!(gathered(&tail, &interest("1"), 2, few), Ok((vec![3, 4, 5], 5)));
+        assert_eq!(gathered(&tail, &interest("1"), 5, few), Ok((vec![6, 7, 8], 9)), "then it is all, up to the head");
+        assert_eq!(gathered(&tail, &interest("1"), 0, Budget { bytes: 1, ..WIDE }), Ok((vec![1], 1)), "one at least");
+    }
+
+    proptest! {
+        /// Whatever was pushed and evicted, what is gathered is the log filtered by the interest, or the reader is
+        /// told that it is behind.
+        #[test]
+        fn gathering_is_filtering_the_log(
+            log in prop::collection::vec((0..4_u8, 0..3_u8, 1..4_u64), 0..60),
+            kept in 1..30_usize,
+            memberships in prop::collection::vec((0..2_u8, 0..80_u64, prop::option::of(0..80_u64)), 0..4),
+            cursor in 0..90_u64,
+            frames in 1..9_usize,
+        ) {
+            let mut reader = interest("1");
+            for (topic, since, until) in memberships {
+                let topic = format!("t{topic}").parse().expect("valid");
+                reader.join(&topic, Position(since));
+                if let Some(until) = until {
+                    reader.leave(&topic, Position(until));
+                }
+            }
+            let mut tail = Tail::new(Position(0), kept * (frame(11).len() + ENTRY_OVERHEAD));
+            let mut position = 0;
+            let mut wanted = Vec::new();
+            for (kind, name, gap) in log {
+                position += gap;
+                let audiences: Vec<String> = match kind {
+                    0 => vec![format!("user:{name}")],
+                    1 => vec![format!("topic:t{name}")],
+                    2 => vec!["everyone".into()],
+                    _ => vec![format!("user:{name}"), format!("topic:t{name}"), "everyone".into()],
+                };
+                let entry = entry(position, &audiences.iter().map(String::as_str).collect::<Vec<_>>());
+                if position > cursor && entry.audiences.iter().any(|a| reader.includes(a, Position(position))) {
+                    wanted.push(position);
+                }
+                tail.push(entry);
+            }
+            let behind = Position(cursor) < tail.floor();
+            let mut got = Vec::new();
+            let mut at = cursor;
+            while let Ok((positions, through)) = gathered(&tail, &reader, at, Budget { frames, ..WIDE }) {
+                got.extend(positions);
+                if through == at {
+                    break;
+                }
+                at = through;
+            }
+            if behind {
+                prop_assert_eq!(gathered(&tail, &reader, cursor, WIDE), Err(Gathered::Behind));
+            } else {
+                prop_assert_eq!(got, wanted);
+                prop_assert_eq!(at, cursor.max(position));
+            }
+        }
+    }
+}

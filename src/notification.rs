@@ -1,0 +1,326 @@
+//! The nouns: users, topics, audiences, notifications, and positions in the log.
+//!
+//! **Invariant:** a value of these types is valid; names are made by `FromStr` at the border and never checked again
+//! below it.
+//!
+//! Deliberately absent: I/O, and any wire or disk format.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::content::Content;
+
+/// Longest user id or topic name, in bytes of UTF-8.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Most audiences of one notification.
+pub const AUDIENCES_MAX: usize = 1000;
+
+/// A place in the one log. Positions rise; between two of them there may be gaps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Position(pub u64);
+
+impl Position {
+    /// Before every entry: a cursor here has seen nothing.
+    pub const START: Position = Position(0);
+}
+
+/// Why a name is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// No character at all.
+    #[error("must not be empty")]
+    Empty,
+    /// More than [`NAME_BYTES_MAX`] bytes.
+    #[error("must have at most {NAME_BYTES_MAX} bytes")]
+    TooLong,
+    /// White space or a control character.
+    #[error("must not contain white space or control characters")]
+    Character,
+}
+
+fn name(text: &str) -> Result<Arc<str>, NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if text.len() > NAME_BYTES_MAX {
+        return Err(NameError::TooLong);
+    }
+    if text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\u{feff}') {
+        return Err(NameError::Character);
+    }
+    Ok(text.into())
+}
+
+/// A user as the application knows her: any name of 1 to 128 bytes without white space.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserId(Arc<str>);
+
+/// A named group of users, with its membership kept by the server.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Topic(Arc<str>);
+
+impl UserId {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Topic {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for UserId {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        name(text).map(Self)
+    }
+}
+
+impl FromStr for Topic {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        name(text).map(Self)
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// To whom a notification is addressed. Written `user:1`, `topic:orders`, `everyone`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Audience {
+    /// One user, on all her tabs and devices.
+    User(UserId),
+    /// Whoever is a member of the topic at that position of the log.
+    Topic(Topic),
+    /// Every user, also those who come later.
+    Everyone,
+}
+
+/// Why an audience is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AudienceError {
+    /// Neither `user:`, nor `topic:`, nor `everyone`.
+    #[error("must be user:ID, topic:NAME or everyone")]
+    Kind,
+    /// The name behind the prefix is not one.
+    #[error("the name {0}")]
+    Name(#[from] NameError),
+}
+
+impl FromStr for Audience {
+    type Err = AudienceError;
+
+    fn from_str(text: &str) -> Result<Self, AudienceError> {
+        match text.split_once(':') {
+            Some(("user", id)) => Ok(Self::User(id.parse()?)),
+            Some(("topic", topic)) => Ok(Self::Topic(topic.parse()?)),
+            None if text == "everyone" => Ok(Self::Everyone),
+            _ => Err(AudienceError::Kind),
+        }
+    }
+}
+
+impl fmt::Display for Audience {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => write!(f, "user:{id}"),
+            Self::Topic(topic) => write!(f, "topic:{topic}"),
+            Self::Everyone => f.write_str("everyone"),
+        }
+    }
+}
+
+/// A span of the log during which a user is a member of a topic: she sees what stands after `since` and, once she has
+/// left, before `until`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// The topic.
+    pub topic: Topic,
+    /// Where she joined; the joining entry itself.
+    pub since: Position,
+    /// Where she left, if she has.
+    pub until: Option<Position>,
+}
+
+impl Membership {
+    /// Whether an entry at that position falls into the span.
+    #[must_use]
+    pub fn covers(&self, position: Position) -> bool {
+        position > self.since && self.until.is_none_or(|until| position < until)
+    }
+}
+
+/// What a reader may see: her own audience, everyone, and the topics while she is a member.
+///
+/// Knowing more of the log never takes an entry away from an interest: spans are only added, and a span once ended
+/// stays ended. So it may be read from the store at any time after the reader has been registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interest {
+    /// The reader.
+    pub user: UserId,
+    /// Her spans, in no particular order.
+    pub memberships: Vec<Membership>,
+}
+
+impl Interest {
+    /// An interest without any topic.
+    #[must_use]
+    pub fn of(user: UserId) -> Interest {
+        Interest { user, memberships: Vec::new() }
+    }
+
+    /// Whether an entry for `audience` at `position` is for this reader.
+    #[must_use]
+    pub fn includes(&self, audience: &Audience, position: Position) -> bool {
+        match audience {
+            Audience::User(user) => *user == self.user,
+            Audience::Everyone => true,
+            Audience::Topic(topic) => self.memberships.iter().any(|m| m.topic == *topic && m.covers(position)),
+        }
+    }
+
+    /// Notes that she joined the topic at that position. Saying it twice changes nothing.
+    pub fn join(&mut self, topic: &Topic, at: Position) {
+        if !self
+            .memberships
+            .iter()
+            .any(|m| m.topic == *topic && m.since <= at && m.until.is_none_or(|until| at < until))
+        {
+            self.memberships.push(Membership { topic: topic.clone(), since: at, until: None });
+        }
+    }
+
+    /// Adds what the store knows of her. What is known already stays.
+    pub fn merge(&mut self, stored: Interest) {
+        for span in stored.memberships {
+            match self.memberships.iter_mut().find(|known| known.topic == span.topic && known.since == span.since) {
+                Some(known) => known.until = known.until.or(span.until),
+                None => self.memberships.push(span),
+            }
+        }
+    }
+
+    /// Notes that she left the topic at that position. Saying it twice changes nothing.
+    pub fn leave(&mut self, topic: &Topic, at: Position) {
+        for membership in &mut self.memberships {
+            if membership.topic == *topic && membership.since < at && membership.until.is_none() {
+                membership.until = Some(at);
+            }
+        }
+    }
+}
+
+/// The public id of a notification: a UUID of version 7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NotificationId(pub Uuid);
+
+impl fmt::Display for NotificationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A notification that has been accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// Its id.
+    pub id: NotificationId,
+    /// When it was accepted, to the millisecond. For display: order comes from the log.
+    pub timestamp: Timestamp,
+    /// To whom; never empty, no audience twice.
+    pub audiences: Vec<Audience>,
+    /// What it says.
+    pub content: Content,
+}
+
+/// What an entry of the log says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A notification was published.
+    Notified(Arc<Notification>),
+    /// A user became a member of a topic.
+    Joined {
+        /// The user.
+        user: UserId,
+        /// The topic.
+        topic: Topic,
+    },
+    /// A user stopped being a member of a topic.
+    Left {
+        /// The user.
+        user: UserId,
+        /// The topic.
+        topic: Topic,
+    },
+}
+
+/// One entry of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it stands.
+    pub position: Position,
+    /// What it says.
+    pub change: Change,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_parsed_at_the_border() {
+        assert_eq!("".parse::<UserId>(), Err(NameError::Empty));
+        assert_eq!("a b".parse::<Topic>(), Err(NameError::Character));
+        assert_eq!("a\u{0}".parse::<UserId>(), Err(NameError::Character));
+        assert_eq!("x".repeat(129).parse::<UserId>(), Err(NameError::TooLong));
+        assert_eq!("ñandú|42".parse::<UserId>().expect("valid").as_str(), "ñandú|42");
+    }
+
+    #[test]
+    fn audiences_are_read_as_they_are_written() {
+        for text in ["user:1", "user:a:b", "topic:orders", "everyone"] {
+            assert_eq!(text.parse::<Audience>().expect("valid").to_string(), text);
+        }
+        assert_eq!("usr:1".parse::<Audience>(), Err(AudienceError::Kind));
+        assert_eq!("user:".parse::<Audience>(), Err(AudienceError::Name(NameError::Empty)));
+        assert_eq!("Everyone".parse::<Audience>(), Err(AudienceError::Kind));
+    }
+
+    #[test]
+    fn a_member_sees_what_stands_between_joining_and_leaving() {
+        let topic: Topic = "t".parse().expect("valid");
+        let audience = Audience::Topic(topic.clone());
+        let mut interest = Interest::of("1".parse().expect("valid"));
+        interest.join(&topic, Position(10));
+        interest.join(&topic, Position(10));
+        interest.leave(&topic, Position(20));
+        interest.leave(&topic, Position(20));
+        interest.join(&topic, Position(30));
+        interest.join(&topic, Position(10));
+        let seen: Vec<u64> = (8..34).filter(|at| interest.includes(&audience, Position(*at))).collect();
+        assert_eq!(seen, [11, 12, 13, 14, 15, 16, 17, 18, 19, 31, 32, 33]);
+        assert_eq!(interest.memberships.len(), 2);
+    }
+}

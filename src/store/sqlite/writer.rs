@@ -1,0 +1,258 @@
+//! The writing thread: takes commands in turn, commits many appends as one, tells the follower, then answers.
+//!
+//! **Invariant:** commit, then follower, then answer. Whoever is told of an entry can read it, and whoever has an
+//! answer can be told of nothing older.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, ErrorCode, params};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::notification::{Audience, Change, Entry, Position, Topic, UserId};
+use crate::store::{Follower, StoreError};
+
+/// Most changes in one commit: bounds how long a reader of the newest entry waits for the others.
+const CHANGES_PER_COMMIT_MAX: usize = 4096;
+/// Entries removed in one turn, so that appends wait no longer than for a commit.
+const TRIMMED_PER_TURN: usize = 500;
+
+/// What the thread is asked to do.
+pub(super) enum Command {
+    Append { changes: Vec<Change>, answer: oneshot::Sender<Result<Vec<Option<Position>>, StoreError>> },
+    Follow { follower: Arc<dyn Follower>, backlog: usize, answer: oneshot::Sender<Result<(), StoreError>> },
+    Trim { older_than: Timestamp, answer: oneshot::Sender<Result<bool, StoreError>> },
+    Check { answer: oneshot::Sender<Result<(), StoreError>> },
+}
+
+struct Writer {
+    connection: Connection,
+    head: Position,
+    followers: Vec<Arc<dyn Follower>>,
+}
+
+/// One append inside a commit.
+struct Appended {
+    positions: Vec<Option<Position>>,
+    answer: oneshot::Sender<Result<Vec<Option<Position>>, StoreError>>,
+}
+
+/// Starts the thread. It ends when all senders are gone, or with a write whose fate is unknown.
+pub(super) fn start(connection: Connection, queued_max: usize) -> rusqlite::Result<mpsc::Sender<Command>> {
+    let head = super::head(&connection)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    let mut writer = Writer { connection, head, followers: Vec::new() };
+    let (commands, mut queue) = mpsc::channel(queued_max);
+    std::thread::Builder::new()
+        .name("store-writer".into())
+        .spawn(move || {
+            let mut next = None;
+            while let Some(command) = next.take().or_else(|| queue.blocking_recv()) {
+                let alive = match command {
+                    Command::Append { changes, answer } => {
+                        let mut batch = vec![(changes, answer)];
+                        next = gather(&mut queue, &mut batch);
+                        writer.append(batch)
+                    }
+                    Command::Follow { follower, backlog, answer } => {
+                        let _ = answer.send(writer.follow(follower, backlog));
+                        true
+                    }
+                    Command::Trim { older_than, answer } => {
+                        let trimmed = writer.trim(older_than);
+                        let alive = !matches!(trimmed, Err(StoreError::Stopped));
+                        let _ = answer.send(trimmed);
+                        alive
+                    }
+                    Command::Check { answer } => {
+                        let _ = answer.send(Ok(()));
+                        true
+                    }
+                };
+                if !alive {
+                    tracing::error!(
+                        "the store has stopped: a write failed and what reached the disk is unknown; restart"
+                    );
+                    return;
+                }
+            }
+        })
+        .expect("a thread can be started");
+    Ok(commands)
+}
+
+type Append = (Vec<Change>, oneshot::Sender<Result<Vec<Option<Position>>, StoreError>>);
+
+/// Takes the appends that are waiting; gives back the first other command.
+fn gather(queue: &mut mpsc::Receiver<Command>, batch: &mut Vec<Append>) -> Option<Command> {
+    let mut count = batch[0].0.len();
+    while count < CHANGES_PER_COMMIT_MAX {
+        match queue.try_recv() {
+            Ok(Command::Append { changes, answer }) => {
+                count += changes.len();
+                batch.push((changes, answer));
+            }
+            Ok(other) => return Some(other),
+            Err(_) => break,
+        }
+    }
+    None
+}
+
+impl Writer {
+    /// Commits a batch and answers each append. False if the store must stop.
+    fn append(&mut self, batch: Vec<Append>) -> bool {
+        let before = self.head;
+        let mut entries = Vec::with_capacity(batch.len());
+        let mut appended = Vec::with_capacity(batch.len());
+        let mut failed = self.connection.execute_batch("BEGIN IMMEDIATE").err();
+        for (changes, answer) in batch {
+            let mut positions = Vec::with_capacity(changes.len());
+            for change in changes {
+                if failed.is_some() {
+                    break;
+                }
+                match self.insert(change) {
+                    Ok(entry) => {
+                        positions.push(entry.as_ref().map(|e| e.position));
+                        entries.extend(entry);
+                    }
+                    Err(error) => failed = Some(error),
+                }
+            }
+            appended.push(Appended { positions, answer });
+        }
+        if failed.is_none() {
+            failed = self.connection.execute_batch("COMMIT").err();
+        }
+        if let Some(error) = failed {
+            self.head = before;
+            return self.refuse(&error, appended);
+        }
+        if !entries.is_empty() {
+            for follower in &self.followers {
+                follower.committed(before, &entries);
+            }
+        }
+        for Appended { positions, answer } in appended {
+            // A publisher that has gone away no longer waits; the entry stays.
+            let _ = answer.send(Ok(positions));
+        }
+        true
+    }
+
+    /// Takes a failed batch back. Only a full disk is known to leave the log as it was.
+    fn refuse(&self, error: &rusqlite::Error, appended: Vec<Appended>) -> bool {
+        let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+        let rolled_back = self.connection.is_autocommit() || self.connection.execute_batch("ROLLBACK").is_ok();
+        let alive = full && rolled_back;
+        tracing::error!(%error, alive, "notifications could not be stored");
+        for Appended { answer, .. } in appended {
+            let _ = answer.send(Err(if alive { StoreError::Full } else { StoreError::Stopped }));
+        }
+        alive
+    }
+
+    /// Inserts one change at the next position, unless it changes nothing.
+    fn insert(&mut self, change: Change) -> rusqlite::Result<Option<Entry>> {
+        let position = Position(self.head.0 + 1);
+        let changed = match &change {
+            Change::Notified(notification) => {
+                let audiences = notification.audiences.iter().map(Audience::to_string).collect::<Vec<_>>();
+                self.connection
+                    .prepare_cached(
+                        "INSERT INTO log (position, kind, at, audiences, id, content)
+                         VALUES (?1, 'notified', ?2, ?3, ?4, ?5)",
+                    )?
+                    .execute(params![
+                        position,
+                        notification.timestamp.as_millisecond(),
+                        audiences.join(" "),
+                        notification.id.to_string(),
+                        notification.content.json()
+                    ])?;
+                let mut address =
+                    self.connection.prepare_cached("INSERT INTO addressed (audience, position) VALUES (?1, ?2)")?;
+                for audience in audiences {
+                    address.execute(params![audience, position])?;
+                }
+                true
+            }
+            Change::Joined { user, topic } => {
+                let joined = self
+                    .connection
+                    .prepare_cached(
+                        "INSERT INTO member (user, topic, since) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                    )?
+                    .execute(params![user.as_str(), topic.as_str(), position])?;
+                joined > 0 && self.note(position, "joined", user, topic)?
+            }
+            Change::Left { user, topic } => {
+                let left = self
+                    .connection
+                    .prepare_cached("UPDATE member SET until = ?3 WHERE user = ?1 AND topic = ?2 AND until IS NULL")?
+                    .execute(params![user.as_str(), topic.as_str(), position])?;
+                left > 0 && self.note(position, "left", user, topic)?
+            }
+        };
+        if !changed {
+            return Ok(None);
+        }
+        self.head = position;
+        Ok(Some(Entry { position, change }))
+    }
+
+    /// Puts a change of membership into the log.
+    fn note(&self, position: Position, kind: &str, user: &UserId, topic: &Topic) -> rusqlite::Result<bool> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO log (position, kind, at, audiences, content)
+                 VALUES (?1, ?2, CAST(unixepoch('subsec') * 1000 AS INTEGER), ?3, ?4)",
+            )?
+            .execute(params![position, kind, Audience::User(user.clone()).to_string(), topic.as_str()])?;
+        Ok(true)
+    }
+
+    fn follow(&mut self, follower: Arc<dyn Follower>, backlog: usize) -> Result<(), StoreError> {
+        let entries = super::last_entries(&self.connection, backlog).map_err(|e| StoreError::Unavailable(e.into()))?;
+        let before = entries.first().map_or(self.head, |first| Position(first.position.0 - 1));
+        follower.committed(before, &entries);
+        self.followers.push(follower);
+        Ok(())
+    }
+
+    /// Removes the oldest entries if they are older than that, but never the newest one.
+    fn trim(&self, older_than: Timestamp) -> Result<bool, StoreError> {
+        let trimmed = self.trim_in_one_commit(older_than);
+        trimmed.map_err(|error| {
+            let _ = self.connection.execute_batch("ROLLBACK");
+            tracing::error!(%error, "old entries could not be removed");
+            if error.sqlite_error_code() == Some(ErrorCode::DiskFull) { StoreError::Full } else { StoreError::Stopped }
+        })
+    }
+
+    fn trim_in_one_commit(&self, older_than: Timestamp) -> rusqlite::Result<bool> {
+        let mut rows = self.connection.prepare_cached(
+            "SELECT position, audiences FROM log WHERE at < ?1 AND position < ?2 ORDER BY position LIMIT ?3",
+        )?;
+        let old: Vec<(Position, String)> = rows
+            .query_map(params![older_than.as_millisecond(), self.head, super::whole(TRIMMED_PER_TURN)], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        let Some((last, _)) = old.last() else { return Ok(false) };
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        for (position, audiences) in &old {
+            for audience in audiences.split(' ') {
+                self.connection
+                    .prepare_cached("DELETE FROM addressed WHERE audience = ?1 AND position = ?2")?
+                    .execute(params![audience, position])?;
+            }
+            self.connection.prepare_cached("DELETE FROM log WHERE position = ?1")?.execute([position])?;
+        }
+        self.connection.prepare_cached("DELETE FROM member WHERE until <= ?1")?.execute([last])?;
+        self.connection.prepare_cached("UPDATE log_identity SET trimmed = max(trimmed, ?1)")?.execute([last])?;
+        self.connection.execute_batch("COMMIT; PRAGMA incremental_vacuum(256)")?;
+        Ok(old.len() == TRIMMED_PER_TURN)
+    }
+}

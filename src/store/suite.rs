@@ -1,0 +1,265 @@
+//! What every backend must do; one run against a fresh store.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{Follower, Store};
+use crate::content::{Content, Fields};
+use crate::notification::{Change, Entry, Interest, Notification, NotificationId, Position, Topic, UserId};
+
+/// Runs all of the suite. `open` opens the store that lies in a folder, made if it is not there.
+pub(super) async fn run(open: impl Fn(&Path) -> Arc<dyn Store>) {
+    let fresh = || {
+        let folder = tempfile::tempdir().expect("a folder");
+        (open(folder.path()), folder)
+    };
+    positions_rise_and_what_is_appended_is_read(&fresh().0).await;
+    the_follower_hears_of_an_entry_when_it_can_be_read_and_before_the_answer(&fresh().0).await;
+    a_follower_gets_the_backlog_and_then_everything_in_order(&fresh().0).await;
+    a_read_is_bounded_by_the_head_and_by_the_limit(&fresh().0).await;
+    a_notification_for_several_audiences_is_one_entry(&fresh().0).await;
+    a_member_reads_what_was_published_while_she_was_one(&fresh().0).await;
+    a_time_is_found_in_the_log(&fresh().0).await;
+    retention_removes_what_is_old_and_keeps_the_newest(&fresh().0).await;
+    concurrent_appends_have_one_order(&fresh().0).await;
+    what_was_appended_is_there_after_reopening(&open).await;
+}
+
+fn user(id: &str) -> UserId {
+    id.parse().expect("valid")
+}
+
+fn topic(name: &str) -> Topic {
+    name.parse().expect("valid")
+}
+
+fn notification_at(millisecond: i64, audiences: &[&str], message: &str) -> Arc<Notification> {
+    let fields = Fields { message: message.to_owned(), ..Fields::default() };
+    Arc::new(Notification {
+        id: NotificationId(Uuid::now_v7()),
+        timestamp: Timestamp::from_millisecond(millisecond).expect("in range"),
+        audiences: audiences.iter().map(|audience| audience.parse().expect("valid")).collect(),
+        content: Content::parse(&fields).expect("valid"),
+    })
+}
+
+fn notified(audiences: &[&str], message: &str) -> Change {
+    Change::Notified(notification_at(1_000, audiences, message))
+}
+
+async fn append(store: &Arc<dyn Store>, change: Change) -> Option<Position> {
+    store.append(vec![change]).await.expect("appended")[0]
+}
+
+async fn publish(store: &Arc<dyn Store>, audience: &str, message: &str) -> Position {
+    append(store, notified(&[audience], message)).await.expect("a notification always has a position")
+}
+
+/// The messages that a user reads after a position.
+async fn messages_after(store: &Arc<dyn Store>, id: &str, after: Position) -> Vec<String> {
+    let opening = store.open(&user(id), None).await.expect("opened");
+    let slice = store.read_after(&opening.interest, after, opening.head, 1000).await.expect("read");
+    assert_eq!(slice.through, opening.head);
+    slice.notifications.iter().map(|(_, n)| message(n)).collect()
+}
+
+fn message(notification: &Notification) -> String {
+    let json: serde_json::Value = serde_json::from_str(notification.content.json()).expect("JSON");
+    json["message"].as_str().expect("a message").to_owned()
+}
+
+async fn positions_rise_and_what_is_appended_is_read(store: &Arc<dyn Store>) {
+    let sent = notification_at(1_764_000_000_123, &["user:1"], "uno\n\"dos\"");
+    let first = append(store, Change::Notified(Arc::clone(&sent))).await.expect("a position");
+    let second = publish(store, "user:2", "otra").await;
+    assert!(first < second);
+    let opening = store.open(&user("1"), None).await.expect("opened");
+    assert_eq!((opening.head, opening.unread, opening.oldest), (second, 1, Position::START));
+    let slice = store.read_after(&opening.interest, Position::START, opening.head, 10).await.expect("read");
+    assert_eq!(slice.notifications, [(first, Arc::clone(&sent))]);
+    let page = store.page(&user("1"), 10).await.expect("read");
+    assert_eq!((page.notifications, page.head), (vec![(first, Arc::clone(&sent))], second));
+    assert_eq!(store.find(sent.id).await.expect("read"), Some(sent));
+    assert_eq!(store.find(NotificationId(Uuid::nil())).await.expect("read"), None);
+    assert_eq!(store.open(&user("nobody"), None).await.expect("opened").unread, 0);
+}
+
+/// Notes the order of what happens to it.
+#[derive(Default)]
+struct Witness {
+    seen: Mutex<Vec<(Position, Vec<Position>)>>,
+    readable: Mutex<Vec<bool>>,
+    reader: Option<(Arc<dyn Store>, tokio::runtime::Handle)>,
+}
+
+impl Follower for Witness {
+    fn committed(&self, before: Position, entries: &[Entry]) {
+        let positions = entries.iter().map(|e| e.position).collect::<Vec<_>>();
+        if let (Some((store, runtime)), Some(last)) = (&self.reader, positions.last()) {
+            let interest = Interest::of(user("1"));
+            let slice = runtime.block_on(store.read_after(&interest, before, *last, 1000)).expect("read");
+            self.readable.lock().expect("not poisoned").push(slice.notifications.len() == entries.len());
+        }
+        self.seen.lock().expect("not poisoned").push((before, positions));
+    }
+}
+
+async fn the_follower_hears_of_an_entry_when_it_can_be_read_and_before_the_answer(store: &Arc<dyn Store>) {
+    let reader = Some((Arc::clone(store), tokio::runtime::Handle::current()));
+    let witness = Arc::new(Witness { reader, ..Witness::default() });
+    store.follow(Arc::clone(&witness) as Arc<dyn Follower>, 0).await.expect("followed");
+    for count in 1..=5 {
+        publish(store, "user:1", "hola").await;
+        let readable = witness.readable.lock().expect("not poisoned").clone();
+        assert_eq!(readable, vec![true; count], "told once it could be read, and before the answer");
+    }
+}
+
+async fn a_follower_gets_the_backlog_and_then_everything_in_order(store: &Arc<dyn Store>) {
+    let mut positions = Vec::new();
+    for _ in 0..5 {
+        positions.push(publish(store, "user:1", "antes").await);
+    }
+    positions.push(append(store, Change::Joined { user: user("1"), topic: topic("t") }).await.expect("joined"));
+    let witness = Arc::new(Witness::default());
+    store.follow(Arc::clone(&witness) as Arc<dyn Follower>, 3).await.expect("followed");
+    for _ in 0..4 {
+        positions.push(publish(store, "everyone", "después").await);
+    }
+    let seen = witness.seen.lock().expect("not poisoned").clone();
+    let heard: Vec<Position> = seen.iter().flat_map(|(_, positions)| positions.clone()).collect();
+    assert_eq!(heard, positions[3..], "three of before, then all of after, each once");
+    assert!(seen[0].0 >= positions[2] && seen[0].0 < positions[3], "the backlog begins where it says");
+    for pair in seen.windows(2) {
+        assert_eq!(Some(&pair[1].0), pair[0].1.last(), "each batch begins where the last one ended");
+    }
+}
+
+async fn a_read_is_bounded_by_the_head_and_by_the_limit(store: &Arc<dyn Store>) {
+    let mut positions = Vec::new();
+    for number in 0..10 {
+        positions.push(publish(store, "user:1", &number.to_string()).await);
+    }
+    let interest = Interest::of(user("1"));
+    let bounded = store.read_after(&interest, positions[1], positions[6], 100).await.expect("read");
+    assert_eq!(bounded.notifications.iter().map(|(at, _)| *at).collect::<Vec<_>>(), positions[2..=6]);
+    assert_eq!(bounded.through, positions[6]);
+    let limited = store.read_after(&interest, positions[1], positions[9], 3).await.expect("read");
+    assert_eq!(limited.notifications.iter().map(|(at, _)| *at).collect::<Vec<_>>(), positions[2..=4]);
+    assert_eq!(limited.through, positions[4], "what lies behind the limit is still to be read");
+    let page = store.page(&user("1"), 3).await.expect("read");
+    assert_eq!(
+        page.notifications.iter().map(|(at, _)| *at).collect::<Vec<_>>(),
+        [positions[9], positions[8], positions[7]]
+    );
+}
+
+async fn a_notification_for_several_audiences_is_one_entry(store: &Arc<dyn Store>) {
+    append(store, Change::Joined { user: user("1"), topic: topic("t") }).await.expect("joined");
+    let at = append(store, notified(&["user:1", "topic:t", "everyone"], "una vez")).await.expect("a position");
+    let opening = store.open(&user("1"), None).await.expect("opened");
+    assert_eq!(opening.unread, 1);
+    let slice = store.read_after(&opening.interest, Position::START, opening.head, 10).await.expect("read");
+    assert_eq!(slice.notifications.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [at]);
+    append(store, notified(&["user:2", "everyone"], "también")).await.expect("a position");
+    assert_eq!(store.open(&user("2"), None).await.expect("opened").unread, 2);
+}
+
+async fn a_member_reads_what_was_published_while_she_was_one(store: &Arc<dyn Store>) {
+    let joined = || Change::Joined { user: user("1"), topic: topic("obras") };
+    let left = || Change::Left { user: user("1"), topic: topic("obras") };
+    assert_eq!(append(store, left()).await, None, "not a member: nothing changes");
+    publish(store, "topic:obras", "antes").await;
+    assert!(append(store, joined()).await.is_some());
+    assert_eq!(append(store, joined()).await, None, "a member already: nothing changes");
+    publish(store, "topic:obras", "dentro").await;
+    publish(store, "topic:otras", "ajena").await;
+    assert_eq!(store.members(&topic("obras"), None, 10).await.expect("read"), [user("1")]);
+    assert!(append(store, left()).await.is_some());
+    publish(store, "topic:obras", "fuera").await;
+    assert!(store.members(&topic("obras"), None, 10).await.expect("read").is_empty());
+    assert!(append(store, joined()).await.is_some());
+    publish(store, "topic:obras", "de nuevo").await;
+    assert_eq!(messages_after(store, "1", Position::START).await, ["dentro", "de nuevo"]);
+    assert_eq!(store.open(&user("1"), None).await.expect("opened").unread, 2);
+    for id in ["b", "c", "a"] {
+        append(store, Change::Joined { user: user(id), topic: topic("obras") }).await.expect("joined");
+    }
+    let some = store.members(&topic("obras"), Some(user("1")), 2).await.expect("read");
+    assert_eq!(some, [user("a"), user("b")], "in order of names, after the one given, at most two");
+}
+
+async fn a_time_is_found_in_the_log(store: &Arc<dyn Store>) {
+    let mut positions = vec![];
+    for second in 1..=50 {
+        let change = Change::Notified(notification_at(second * 1_000, &["user:1"], "x"));
+        positions.push(append(store, change).await.expect("a position"));
+    }
+    for (millisecond, expected) in
+        [(0, Position::START), (25_000, positions[23]), (25_001, positions[24]), (99_000, positions[49])]
+    {
+        let at = Timestamp::from_millisecond(millisecond).expect("in range");
+        let opening = store.open(&user("1"), Some(at)).await.expect("opened");
+        assert_eq!(opening.since, Some(expected), "{millisecond} ms");
+    }
+}
+
+async fn retention_removes_what_is_old_and_keeps_the_newest(store: &Arc<dyn Store>) {
+    let mut positions = vec![];
+    for second in 1..=1_200 {
+        let change = Change::Notified(notification_at(second * 1_000, &["user:1", "topic:t"], "x"));
+        positions.push(append(store, change).await.expect("a position"));
+    }
+    let trim = async |millisecond| {
+        let at = Timestamp::from_millisecond(millisecond).expect("in range");
+        while store.trim(at).await.expect("trimmed") {}
+    };
+    trim(1_000_000).await;
+    let opening = store.open(&user("1"), None).await.expect("opened");
+    assert_eq!((opening.unread, opening.oldest, opening.head), (201, positions[998], positions[1199]));
+    trim(9_000_000).await;
+    let opening = store.open(&user("1"), None).await.expect("opened");
+    assert_eq!((opening.unread, opening.oldest), (1, positions[1198]), "the newest stays");
+    assert!(publish(store, "user:1", "y").await > positions[1199]);
+}
+
+async fn concurrent_appends_have_one_order(store: &Arc<dyn Store>) {
+    let witness = Arc::new(Witness::default());
+    store.follow(Arc::clone(&witness) as Arc<dyn Follower>, 0).await.expect("followed");
+    let publishers: Vec<_> = (0..8)
+        .map(|publisher| {
+            let store = Arc::clone(store);
+            tokio::spawn(async move {
+                let mut positions = Vec::new();
+                for number in 0..50 {
+                    positions.push(publish(&store, "user:1", &format!("{publisher} {number}")).await);
+                }
+                assert!(positions.is_sorted(), "one after the other stays so");
+            })
+        })
+        .collect();
+    for publisher in publishers {
+        publisher.await.expect("published");
+    }
+    let seen = witness.seen.lock().expect("not poisoned").clone();
+    let heard: Vec<Position> = seen.into_iter().flat_map(|(_, positions)| positions).collect();
+    assert_eq!(heard.len(), 400);
+    assert!(heard.is_sorted_by(|a, b| a < b));
+    assert_eq!(messages_after(store, "1", Position::START).await.len(), 400);
+}
+
+async fn what_was_appended_is_there_after_reopening(open: &impl Fn(&Path) -> Arc<dyn Store>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path());
+    let seal = store.seal();
+    let first = publish(&store, "user:1", "primera").await;
+    append(&store, Change::Joined { user: user("1"), topic: topic("t") }).await.expect("joined");
+    drop(store);
+    let store = open(folder.path());
+    assert_eq!((store.seal().epoch, store.seal().key), (seal.epoch, seal.key));
+    assert!(publish(&store, "topic:t", "segunda").await > first);
+    assert_eq!(messages_after(&store, "1", Position::START).await, ["primera", "segunda"]);
+}
