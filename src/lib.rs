@@ -1,7 +1,23 @@
-//! Pregón: a real-time notification server.
+//! Pregón: notifications that reach a user's open tabs at once, survive whatever dies, and are seen exactly once.
+//!
+//! Data flows one way: [`http`] → [`publish`] → [`store`] → [`delivery`] → [`sse`]. The map of the house, its floors
+//! and its invariants are in `docs/ARCHITECTURE.md`.
+
+pub mod auth;
+pub mod cli;
+pub mod config;
 pub mod content;
 pub mod delivery;
+pub mod demo;
 pub mod event_id;
+pub mod http;
+pub mod inbox;
+pub mod listener;
 pub mod notification;
+pub mod publish;
+pub mod server;
 pub mod sse;
 pub mod store;
+
+pub use config::Config;
+pub use server::Server;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `pregon` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pregon::cli::run()
+}

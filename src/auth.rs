@@ -1,0 +1,131 @@
+//! Who asks: a bearer token becomes a [`Principal`], or a refusal that says why.
+//!
+//! **Invariant:** a secret is compared by its digest in constant time, and never shown: `Debug` prints `***`.
+//!
+//! Deliberately absent so far: user tokens, and keys kept in the store.
+
+use std::fmt;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// Fewest characters of a server key.
+pub const SERVER_KEY_LENGTH_MIN: usize = 16;
+const SERVER_KEY_PREFIX: &str = "pregon_sk_";
+
+/// A key with which an application's back end publishes and manages.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServerKey(String);
+
+impl ServerKey {
+    /// A new key: `pregon_sk_` and 32 characters that hold 192 random bits.
+    #[must_use]
+    pub fn generate() -> ServerKey {
+        let mut random = [0; 24];
+        aws_lc_rs::rand::fill(&mut random).expect("the operating system has randomness");
+        ServerKey(format!("{SERVER_KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(random)))
+    }
+
+    /// Takes a key that was given; nothing if it is too short to be one, or can't stand in a header.
+    #[must_use]
+    pub fn given(text: &str) -> Option<ServerKey> {
+        let fits = text.len() >= SERVER_KEY_LENGTH_MIN && text.bytes().all(|b| b.is_ascii_graphic());
+        fits.then(|| ServerKey(text.to_owned()))
+    }
+
+    /// The key itself, for whoever is to use it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ServerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// On whose behalf a request is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// The application's back end: may publish, manage, and read as any user.
+    Server,
+}
+
+/// Why a request has no principal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No credential at all.
+    #[error("no credential was given")]
+    Missing,
+    /// Something else than a bearer token.
+    #[error("the Authorization header is not `Bearer` and a token")]
+    Scheme,
+    /// A key that is not accepted.
+    #[error("the server key is not known here")]
+    Unknown,
+}
+
+/// The credentials that are accepted.
+#[derive(Debug)]
+pub struct Auth {
+    server_key_digest: [u8; 32],
+}
+
+impl Auth {
+    /// Accepts that server key.
+    #[must_use]
+    pub fn new(server_key: &ServerKey) -> Auth {
+        Auth { server_key_digest: sha256(server_key.0.as_bytes()) }
+    }
+
+    /// Who sends a request with that `Authorization` header.
+    ///
+    /// # Errors
+    /// When nobody does who is known.
+    pub fn principal(&self, authorization: Option<&[u8]>) -> Result<Principal, Refusal> {
+        let header = authorization.ok_or(Refusal::Missing)?;
+        let (scheme, token) = header.split_at_checked(7).ok_or(Refusal::Scheme)?;
+        if !scheme.eq_ignore_ascii_case(b"Bearer ") || token.is_empty() {
+            return Err(Refusal::Scheme);
+        }
+        verify_slices_are_equal(&sha256(token), &self.server_key_digest).map_err(|_| Refusal::Unknown)?;
+        Ok(Principal::Server)
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    digest(&SHA256, bytes).as_ref().try_into().expect("a SHA-256 digest has 32 bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_key_itself_is_accepted_and_a_refusal_says_why() {
+        let key = ServerKey::generate();
+        let auth = Auth::new(&key);
+        let says = |header: &str| auth.principal(Some(header.as_bytes()));
+        assert_eq!(says(&format!("Bearer {}", key.reveal())), Ok(Principal::Server));
+        assert_eq!(says(&format!("bearer {}", key.reveal())), Ok(Principal::Server));
+        assert_eq!(says(&format!("Bearer {}x", key.reveal())), Err(Refusal::Unknown));
+        assert_eq!(says("Bearer pregon_sk_"), Err(Refusal::Unknown));
+        assert_eq!(says("Bearer "), Err(Refusal::Scheme));
+        assert_eq!(says("Basic dXNlcjpwYXNz"), Err(Refusal::Scheme));
+        assert_eq!(says("é"), Err(Refusal::Scheme));
+        assert_eq!(auth.principal(None), Err(Refusal::Missing));
+    }
+
+    #[test]
+    fn keys_are_long_random_and_not_shown() {
+        assert_ne!(ServerKey::generate(), ServerKey::generate());
+        assert_eq!(ServerKey::generate().reveal().len(), SERVER_KEY_PREFIX.len() + 32);
+        assert_eq!(format!("{:?}", ServerKey::generate()), "***");
+        assert_eq!(ServerKey::given("short"), None);
+        assert_eq!(ServerKey::given("sixteen letters\n"), None);
+    }
+}

@@ -1,0 +1,127 @@
+//! `pregon serve`, and what `dev` shares with it: log, signals, banner.
+
+use std::io::IsTerminal as _;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::Failure;
+use super::banner::Banner;
+use crate::auth::ServerKey;
+use crate::config::{Config, Flags, LogFormat};
+use crate::server::{Server, StartError};
+
+/// Serve
+#[derive(Debug, clap::Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let config = load(&self.flags)?;
+        if config.server_key.is_none() {
+            let key = ServerKey::generate();
+            return Err(Failure::Config(anyhow::anyhow!(
+                "no server key is given, so nobody could publish. Here is a new one:\n\n  export PREGON_SERVER_KEY={}\n\n\
+                 (or --server-key-file FILE; to try things out: pregon dev)",
+                key.reveal()
+            )));
+        }
+        serve(config, Extras::default())
+    }
+}
+
+/// How a run differs from a plain `serve`.
+#[derive(Default)]
+pub(super) struct Extras {
+    pub(super) temporary: bool,
+    pub(super) key_generated: bool,
+}
+
+/// Reads the configuration and starts the log.
+pub(super) fn load(flags: &Flags) -> Result<Config, Failure> {
+    let config = Config::load(flags).map_err(|error| Failure::Config(error.into()))?;
+    let filter = EnvFilter::try_new(&config.log).map_err(|error| Failure::Config(error.into()))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let json = match config.log_format {
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    if json {
+        log.json().init();
+    } else {
+        log.with_target(false)
+            .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+            .init();
+    }
+    Ok(config)
+}
+
+/// Runs a server until a signal; a second one ends it at once.
+pub(super) fn serve(config: Config, extras: Extras) -> Result<(), Failure> {
+    let started = Instant::now();
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::Failed(error.into()))?;
+    runtime.block_on(async {
+        let server_key = config.server_key.clone();
+        let (open_user_id, data_dir) = (config.open_user_id, config.data_dir.clone());
+        let demo = config.demo.then_some(config.demo_interval);
+        let server = Server::bind(config).await.map_err(failure)?;
+        if open_user_id && !extras.temporary {
+            tracing::warn!(
+                "unsafe: open_user_id is on; anyone who reaches this address can read any user's notifications"
+            );
+        }
+        let shutdown = shutdown().context("can't listen for signals").map_err(Failure::Failed)?;
+        Banner {
+            url: format!("http://{}", server.local_addr()),
+            ready_in: started.elapsed(),
+            store: data_dir.join("pregon.db").display().to_string(),
+            streams_max: server.streams_max(),
+            server_key: server_key.as_ref().map_or("", ServerKey::reveal),
+            open_user_id,
+            demo,
+            temporary: extras.temporary,
+            key_generated: extras.key_generated,
+        }
+        .print();
+        server.run(shutdown).await;
+        Ok(())
+    })
+}
+
+fn failure(error: StartError) -> Failure {
+    match error {
+        StartError::Listen { address, ref source } if source.kind() == std::io::ErrorKind::AddrInUse => {
+            let port = address.port().wrapping_add(1);
+            let hint = format!("port {} is in use; try --listen {}:{port}", address.port(), address.ip());
+            Failure::Failed(anyhow::Error::new(error).context(hint))
+        }
+        StartError::NoServerKey => Failure::Config(error.into()),
+        error => Failure::Failed(error.into()),
+    }
+}
+
+/// Completes with the first SIGTERM or SIGINT.
+fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {},
+            _ = interrupt.recv() => {},
+        }
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {},
+                _ = interrupt.recv() => {},
+            }
+            // All that was acknowledged is on the disk.
+            std::process::exit(130);
+        });
+    })
+}

@@ -1,0 +1,397 @@
+//! Configuration: compiled-in defaults, then a file, then the environment, then flags.
+//!
+//! `config.default.toml` *is* the defaults. Flag `--stream-age-max`, variable `PREGON_STREAM_AGE_MAX` and key
+//! `stream_age_max` are one and the same.
+//!
+//! **Invariant:** all that is wrong is said at once, with the nearest known name for an unknown one; a [`Config`] is
+//! valid.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use toml::{Table, Value};
+
+use crate::auth::{SERVER_KEY_LENGTH_MIN, ServerKey};
+
+const DEFAULTS: &str = include_str!("../config.default.toml");
+/// Keys that have no default.
+const WITHOUT_DEFAULT: [&str; 3] = ["server_key", "server_key_file", "streams_max"];
+
+/// What a server is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Folder of the embedded store.
+    pub data_dir: PathBuf,
+    /// The key of the application's back end.
+    pub server_key: Option<ServerKey>,
+    /// Accept `?user_id=` without a credential.
+    pub open_user_id: bool,
+    /// Run the demo generator.
+    pub demo: bool,
+    /// How often it publishes.
+    pub demo_interval: Duration,
+    /// Quiet time after which a stream gets a heartbeat.
+    pub heartbeat: Duration,
+    /// Age at which a stream is closed.
+    pub stream_age_max: Duration,
+    /// Time over which streams are closed at the end.
+    pub drain: Duration,
+    /// Age at which notifications are removed.
+    pub retention: Duration,
+    /// Most streams at once; by default what the descriptor limit allows.
+    pub streams_max: Option<usize>,
+    /// What is logged.
+    pub log: String,
+    /// How it is logged.
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// Text.
+    Text,
+    /// JSON.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("must be auto, text or json"),
+        }
+    }
+}
+
+/// Flags of `serve` and `dev`, or their variables in the environment.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Flags {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE", env = "PREGON_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Where to listen [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDRESS", env = "PREGON_LISTEN")]
+    listen: Option<String>,
+    /// Folder of the embedded store
+    #[arg(long, value_name = "FOLDER", env = "PREGON_DATA_DIR")]
+    pub data_dir: Option<String>,
+    /// Key with which the application's back end publishes
+    #[arg(long, value_name = "KEY", env = "PREGON_SERVER_KEY", hide_env_values = true)]
+    server_key: Option<String>,
+    /// File that holds the server key
+    #[arg(long, value_name = "FILE", env = "PREGON_SERVER_KEY_FILE")]
+    server_key_file: Option<String>,
+    /// UNSAFE: accept ?user_id= without a credential
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", env = "PREGON_OPEN_USER_ID")]
+    open_user_id: Option<String>,
+    /// Publish demo notifications for the users "1" and "2"
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", env = "PREGON_DEMO")]
+    demo: Option<String>,
+    /// Time between two demo notifications [default: 10s]
+    #[arg(long, value_name = "DURATION", env = "PREGON_DEMO_INTERVAL")]
+    demo_interval: Option<String>,
+    /// Quiet time after which a stream gets a heartbeat [default: 15s]
+    #[arg(long, value_name = "DURATION", env = "PREGON_HEARTBEAT")]
+    heartbeat: Option<String>,
+    /// Age at which a stream is closed and resumed [default: 1h]
+    #[arg(long, value_name = "DURATION", env = "PREGON_STREAM_AGE_MAX")]
+    stream_age_max: Option<String>,
+    /// Time over which streams are closed at the end [default: 5s]
+    #[arg(long, value_name = "DURATION", env = "PREGON_DRAIN")]
+    drain: Option<String>,
+    /// Age at which notifications are removed [default: 30d]
+    #[arg(long, value_name = "DURATION", env = "PREGON_RETENTION")]
+    retention: Option<String>,
+    /// Most streams at once [default: what the descriptor limit allows]
+    #[arg(long, value_name = "COUNT", env = "PREGON_STREAMS_MAX")]
+    streams_max: Option<String>,
+    /// What to log, as in RUST_LOG [default: info]
+    #[arg(long, value_name = "FILTER", env = "PREGON_LOG")]
+    log: Option<String>,
+    /// auto, text or json
+    #[arg(long, value_name = "FORMAT", env = "PREGON_LOG_FORMAT")]
+    log_format: Option<String>,
+}
+
+impl Flags {
+    /// Fills in what `pregon dev` does unless told otherwise: demo data, no credential for streams, no wait at the end.
+    pub fn default_to_dev(&mut self, data_dir: &Path) {
+        self.open_user_id.get_or_insert_with(|| "true".into());
+        self.demo.get_or_insert_with(|| "true".into());
+        self.drain.get_or_insert_with(|| "0s".into());
+        self.data_dir.get_or_insert_with(|| data_dir.display().to_string());
+    }
+
+    /// The flags that were given, by key.
+    fn given(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let all = [
+            ("listen", &self.listen),
+            ("data_dir", &self.data_dir),
+            ("server_key", &self.server_key),
+            ("server_key_file", &self.server_key_file),
+            ("open_user_id", &self.open_user_id),
+            ("demo", &self.demo),
+            ("demo_interval", &self.demo_interval),
+            ("heartbeat", &self.heartbeat),
+            ("stream_age_max", &self.stream_age_max),
+            ("drain", &self.drain),
+            ("retention", &self.retention),
+            ("streams_max", &self.streams_max),
+            ("log", &self.log),
+            ("log_format", &self.log_format),
+        ];
+        all.into_iter().filter_map(|(key, value)| value.as_ref().map(|value| (key, value)))
+    }
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError(Vec<String>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        write!(f, "the configuration has {count} error{}", if count == 1 { "" } else { "s" })?;
+        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Merges defaults, the file that the flags name, and the flags.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn load(flags: &Flags) -> Result<Config, ConfigError> {
+        let mut layers = Layers::new();
+        if let Some(path) = &flags.config {
+            layers.file(path);
+        }
+        for (key, value) in flags.given() {
+            layers.set(key, Value::String(value.clone()), &format!("--{}", key.replace('_', "-")));
+        }
+        layers.finish()
+    }
+}
+
+/// Keys and values, and where each value comes from.
+struct Layers {
+    values: Table,
+    origins: std::collections::HashMap<String, String>,
+    errors: Vec<String>,
+}
+
+impl Layers {
+    fn new() -> Layers {
+        let values = DEFAULTS.parse().expect("the compiled-in defaults are TOML");
+        Layers { values, origins: std::collections::HashMap::new(), errors: Vec::new() }
+    }
+
+    fn set(&mut self, key: &str, value: Value, origin: &str) {
+        self.origins.insert(key.to_owned(), origin.to_owned());
+        self.values.insert(key.to_owned(), value);
+    }
+
+    fn file(&mut self, path: &Path) {
+        let shown = path.display();
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => return self.errors.push(format!("{shown}: {error}")),
+        };
+        let table: Table = match text.parse() {
+            Ok(table) => table,
+            Err(error) => return self.errors.push(format!("{shown}: {}", error.to_string().trim_end())),
+        };
+        let known: Vec<String> =
+            self.values.keys().cloned().chain(WITHOUT_DEFAULT.iter().map(|key| (*key).to_owned())).collect();
+        for (key, value) in table {
+            if known.contains(&key) {
+                self.set(&key, value, &format!("{shown}: {key}"));
+                continue;
+            }
+            let nearest = known
+                .iter()
+                .map(|name| (strsim::jaro_winkler(&key, name), name))
+                .filter(|(likeness, _)| *likeness > 0.8)
+                .max_by(|(a, _), (b, _)| a.total_cmp(b));
+            let hint = nearest.map(|(_, name)| format!("; did you mean `{name}`?")).unwrap_or_default();
+            self.errors.push(format!("{shown}: unknown key `{key}`{hint}"));
+        }
+    }
+
+    fn origin(&self, key: &str) -> String {
+        self.origins.get(key).cloned().unwrap_or_else(|| key.to_owned())
+    }
+
+    /// Takes a value as text and reads it; notes what is wrong with it.
+    fn read<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let text = match self.values.remove(key)? {
+            Value::String(text) => text,
+            value @ (Value::Integer(_) | Value::Boolean(_)) => value.to_string(),
+            other => {
+                self.errors.push(format!("{}: must not be of type {}", self.origin(key), other.type_str()));
+                return None;
+            }
+        };
+        parse(&text).map_err(|error| self.errors.push(format!("{}: {error}", self.origin(key)))).ok()
+    }
+
+    fn duration(&mut self, key: &str, min: Duration) -> Option<Duration> {
+        self.read(key, |text| match humantime::parse_duration(text) {
+            Ok(duration) if duration >= min => Ok(duration),
+            Ok(_) => Err(format!("must be at least {}", humantime::format_duration(min))),
+            Err(error) => Err(format!("{error}; write a duration such as 90s, 15m, 1h or 30d")),
+        })
+    }
+
+    fn boolean(&mut self, key: &str) -> Option<bool> {
+        self.read(key, |text| text.parse().map_err(|_| "must be true or false".into()))
+    }
+
+    fn server_key(&mut self) -> Option<ServerKey> {
+        let given = |text: &str| {
+            let wanted = format!("must have at least {SERVER_KEY_LENGTH_MIN} printable characters");
+            ServerKey::given(text).ok_or(wanted)
+        };
+        let from_file = self.read("server_key_file", |path| {
+            let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+            given(text.trim_end())
+        });
+        self.read("server_key", given).or(from_file)
+    }
+
+    fn finish(mut self) -> Result<Config, ConfigError> {
+        let second = Duration::from_secs(1);
+        let config = (|| {
+            let server_key = self.server_key();
+            let streams_max = self.read("streams_max", |text| match text.parse() {
+                Ok(count) if count > 0 => Ok(count),
+                _ => Err("must be a number above 0".into()),
+            });
+            // Each is read even if one before it is wrong, so that all errors are said at once.
+            let listen = self.read("listen", |text| {
+                text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:8000".into())
+            });
+            let data_dir = self.read("data_dir", |text| Ok(PathBuf::from(text)));
+            let (open_user_id, demo) = (self.boolean("open_user_id"), self.boolean("demo"));
+            let demo_interval = self.duration("demo_interval", Duration::from_millis(100));
+            let heartbeat = self.duration("heartbeat", second);
+            let stream_age_max = self.duration("stream_age_max", second);
+            let drain = self.duration("drain", Duration::ZERO);
+            let retention = self.duration("retention", second);
+            let log = self.read("log", |text| {
+                let filter = tracing_subscriber::EnvFilter::try_new(text);
+                filter.map(|_| text.to_owned()).map_err(|error| error.to_string())
+            });
+            let log_format = self.read("log_format", |text| text.parse().map_err(str::to_owned));
+            Some(Config {
+                listen: listen?,
+                data_dir: data_dir?,
+                server_key,
+                open_user_id: open_user_id?,
+                demo: demo?,
+                demo_interval: demo_interval?,
+                heartbeat: heartbeat?,
+                stream_age_max: stream_age_max?,
+                drain: drain?,
+                retention: retention?,
+                streams_max,
+                log: log?,
+                log_format: log_format?,
+            })
+        })();
+        match config {
+            Some(config) if self.errors.is_empty() => Ok(config),
+            _ => Err(ConfigError(self.errors)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(text.as_bytes()).expect("written");
+        file
+    }
+
+    #[test]
+    fn the_compiled_in_file_is_the_defaults_and_every_key_is_a_flag() {
+        let config = Config::load(&Flags::default()).expect("the defaults are valid");
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8000");
+        assert_eq!(config.heartbeat, Duration::from_secs(15));
+        assert_eq!(config.retention, Duration::from_secs(30 * 24 * 3600));
+        assert!(!config.open_user_id && !config.demo && config.server_key.is_none());
+        let values: Table = DEFAULTS.parse().expect("TOML");
+        let command = <crate::cli::Cli as clap::CommandFactory>::command();
+        let serve = command.find_subcommand("serve").expect("there").clone();
+        for key in values.keys().map(String::as_str).chain(WITHOUT_DEFAULT) {
+            let flag = key.replace('_', "-");
+            let argument = serve.get_arguments().find(|argument| argument.get_long() == Some(&flag));
+            let argument = argument.unwrap_or_else(|| panic!("--{flag} is missing"));
+            let variable = format!("PREGON_{}", key.to_uppercase());
+            assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(variable.as_str()));
+        }
+    }
+
+    #[test]
+    fn a_file_overrides_the_defaults_and_a_flag_the_file() {
+        let file = file("heartbeat = \"20s\"\nretention = \"7d\"\nstreams_max = 5\n");
+        let flags = Flags { config: Some(file.path().into()), heartbeat: Some("25s".into()), ..Flags::default() };
+        let config = Config::load(&flags).expect("valid");
+        assert_eq!(config.heartbeat, Duration::from_secs(25));
+        assert_eq!(config.retention, Duration::from_secs(7 * 24 * 3600));
+        assert_eq!(config.streams_max, Some(5));
+    }
+
+    #[test]
+    fn all_errors_are_said_at_once_with_the_nearest_name() {
+        let file = file("retentoin = \"30d\"\nheartbeat = \"soon\"\ndemo = 3\n");
+        let flags = Flags {
+            config: Some(file.path().into()),
+            listen: Some("here".into()),
+            server_key: Some("short".into()),
+            ..Flags::default()
+        };
+        let said = Config::load(&flags).expect_err("wrong").to_string();
+        for part in [
+            "has 5 errors",
+            "unknown key `retentoin`; did you mean `retention`?",
+            "heartbeat: ",
+            "demo: must be true or false",
+            "--listen: must be an address",
+            "--server-key: must have at least 16",
+        ] {
+            assert!(said.contains(part), "{part:?} is not in {said}");
+        }
+    }
+
+    #[test]
+    fn a_secret_may_come_from_a_file() {
+        let key = file("a key of some length\n");
+        assert!(ServerKey::given("a key of some length").is_none(), "spaces can't stand in a header's token");
+        let flags = Flags { server_key_file: Some(key.path().display().to_string()), ..Flags::default() };
+        assert!(Config::load(&flags).is_err());
+        let key = file("a-key-of-some-length\n");
+        let flags = Flags { server_key_file: Some(key.path().display().to_string()), ..Flags::default() };
+        let config = Config::load(&flags).expect("valid");
+        assert_eq!(config.server_key.expect("a key").reveal(), "a-key-of-some-length");
+    }
+}

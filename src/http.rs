@@ -1,0 +1,120 @@
+//! HTTP: the router, and what every request goes through.
+//!
+//! One file per resource. Shapes of requests and answers live only here; statuses only in [`error`].
+//!
+//! **Invariant:** every answer that is not a success is `application/problem+json` with a stable code, but for the
+//! stream, where a temporary condition is never an error: it would close a browser's `EventSource` for good.
+//!
+//! Deliberately absent: sockets and time-outs of connections, which are the listener's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header::{HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post, put};
+use tower_http::catch_panic::CatchPanicLayer;
+use uuid::Uuid;
+
+use crate::auth::Auth;
+use crate::delivery::Delivery;
+use crate::inbox::Inbox;
+use crate::publish::Publisher;
+
+pub mod assets;
+pub mod error;
+mod health;
+mod identity;
+mod notifications;
+mod page;
+mod request;
+pub mod stream;
+mod topics;
+
+use error::Problem;
+
+/// The header that names a request, in answers and in problems.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What the handlers work with.
+pub struct App {
+    /// The way into the log.
+    pub publisher: Publisher,
+    /// What users have.
+    pub inbox: Inbox,
+    /// The streams.
+    pub delivery: Arc<Delivery>,
+    /// The credentials.
+    pub auth: Auth,
+    /// How the surface behaves.
+    pub options: Options,
+    /// Set when the server is about to end.
+    pub draining: AtomicBool,
+}
+
+/// How the HTTP surface behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Accept `?user_id=` without a credential. Unsafe wherever strangers reach the server.
+    pub open_user_id: bool,
+    /// The demo generator is running.
+    pub demo: bool,
+    /// Most streams at once.
+    pub streams_max: usize,
+}
+
+impl App {
+    /// Whether the server is about to end.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// The router of the public listener.
+#[must_use]
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/", get(page::page))
+        .route("/notifications", get(stream::stream))
+        .route("/v1/stream", get(stream::stream))
+        .route("/v1/notifications", post(notifications::publish))
+        .route("/v1/notifications/{id}", get(notifications::get))
+        .route("/v1/users/{user}/notifications", post(notifications::publish_to_user))
+        .route("/v1/topics/{topic}/notifications", post(notifications::publish_to_topic))
+        .route("/v1/broadcast", post(notifications::broadcast))
+        .route("/v1/topics/{topic}/subscribers", get(topics::subscribers))
+        .route("/v1/topics/{topic}/subscribers/{user}", put(topics::subscribe).delete(topics::unsubscribe))
+        .route("/assets/{hash}/{file}", get(assets::asset))
+        .route("/favicon.ico", get(assets::favicon))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .fallback(|| async { Problem::not_found("there is nothing at this path") })
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| Problem::internal().into_response()))
+        .layer(from_fn(finish))
+        .with_state(app)
+}
+
+/// Names the request, writes a problem's body, and adds the headers that every answer has.
+async fn finish(request: Request, next: Next) -> Response {
+    let id = request
+        .headers()
+        .get(REQUEST_ID)
+        .and_then(|given| given.to_str().ok())
+        .filter(|given| (1..=64).contains(&given.len()) && given.bytes().all(|b| b.is_ascii_graphic() && b != b'"'))
+        .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
+    let instance = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        response = problem.render(std::mem::take(response.headers_mut()), &instance, &id);
+    }
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, HeaderValue::try_from(id).expect("a request id is printable ASCII"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}

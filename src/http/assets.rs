@@ -1,0 +1,57 @@
+//! The page's files, compiled in. All are served below one folder named by the hash of them all, so that browsers may
+//! keep them for ever and one file may import another by its plain name.
+
+use std::sync::LazyLock;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use axum::extract::Path;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse as _, Response};
+
+use super::error::Problem;
+
+struct Asset {
+    name: &'static str,
+    media_type: &'static str,
+    bytes: &'static [u8],
+}
+
+const CSS: &str = "text/css; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
+const ASSETS: [Asset; 5] = [
+    Asset { name: "bootstrap.min.css", media_type: CSS, bytes: include_bytes!("../../web/vendor/bootstrap.min.css") },
+    Asset { name: "page.css", media_type: CSS, bytes: include_bytes!("../../web/page.css") },
+    Asset { name: "page.js", media_type: JAVASCRIPT, bytes: include_bytes!("../../web/page.js") },
+    Asset { name: "stream.js", media_type: JAVASCRIPT, bytes: include_bytes!("../../web/stream.js") },
+    Asset { name: "favicon.svg", media_type: "image/svg+xml", bytes: include_bytes!("../../web/favicon.svg") },
+];
+
+/// The folder's name: the beginning of the SHA-256 of all files.
+static HASH: LazyLock<String> = LazyLock::new(|| {
+    let mut context = Context::new(&SHA256);
+    for asset in &ASSETS {
+        context.update(asset.name.as_bytes());
+        context.update(asset.bytes);
+    }
+    context.finish().as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+});
+
+/// Where a file is served.
+#[must_use]
+pub fn url(name: &str) -> String {
+    format!("/assets/{}/{name}", *HASH)
+}
+
+pub(super) async fn asset(Path((hash, name)): Path<(String, String)>) -> Result<Response, Problem> {
+    let asset = ASSETS.iter().find(|asset| asset.name == name && hash == *HASH);
+    let asset = asset.ok_or_else(|| Problem::not_found("this file is not part of this version"))?;
+    let headers = [(CONTENT_TYPE, asset.media_type), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
+    Ok((headers, asset.bytes).into_response())
+}
+
+/// Browsers ask for it wherever they are.
+pub(super) async fn favicon() -> Response {
+    let headers = [(CONTENT_TYPE, "image/svg+xml"), (CACHE_CONTROL, "public, max-age=86400")];
+    (headers, include_bytes!("../../web/favicon.svg").as_slice()).into_response()
+}

@@ -1,0 +1,292 @@
+//! Problems: the one place where errors become statuses (RFC 9457, `application/problem+json`).
+//!
+//! `code` is stable and listed in `docs/api.md`; texts may change. What went wrong inside the server is logged here,
+//! once, and not told.
+
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::auth::Refusal;
+use crate::content::FieldProblem;
+use crate::notification::{AudienceError, NameError};
+use crate::publish::DraftError;
+use crate::store::StoreError;
+
+/// Seconds after which a publisher that met a temporary condition may try again.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// An answer that is not a success.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: String,
+    hint: Option<String>,
+    errors: Vec<FieldError>,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+/// One wrong place in a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// JSON pointer to it.
+    pub pointer: String,
+    /// What is wrong, for programs.
+    pub code: &'static str,
+    /// What is wrong, for people.
+    pub detail: String,
+    /// What may have been meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Problem {
+        Problem { status, code, title, detail: detail.into(), hint: None, errors: Vec::new(), header: None }
+    }
+
+    fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
+        self.header = Some((name, value));
+        self
+    }
+
+    fn with_hint(mut self, hint: impl Into<String>) -> Problem {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Nothing is here.
+    pub fn not_found(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)
+    }
+
+    /// The path is right and the method is not. Which methods are right stands in `Allow`.
+    pub fn method_not_allowed() -> Problem {
+        Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "Method not allowed",
+            "this path does not take this method",
+        )
+    }
+
+    /// Something failed that should not be able to.
+    pub fn internal() -> Problem {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", "the server failed; it is logged")
+    }
+
+    /// The path has a part that is not one.
+    pub fn path(name: &str, detail: impl std::fmt::Display) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "invalid_path", "Invalid path", format!("`{name}` {detail}"))
+    }
+
+    /// A query parameter is missing or wrong.
+    pub fn query(name: &str, detail: impl std::fmt::Display) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "invalid_query", "Invalid query", format!("`{name}` {detail}"))
+    }
+
+    /// The body is not JSON.
+    pub fn malformed_json(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "malformed_json", "Malformed JSON", detail)
+    }
+
+    /// The body has another type than the path takes.
+    pub fn unsupported_media_type() -> Problem {
+        Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "Unsupported media type",
+            "this path takes JSON",
+        )
+        .with_hint("send Content-Type: application/json")
+    }
+
+    /// The body is larger than allowed.
+    pub fn body_too_large(bytes_max: usize) -> Problem {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            "Body too large",
+            format!("the body must have at most {bytes_max} bytes"),
+        )
+    }
+
+    /// The body did not come in time, or not whole.
+    pub fn body_incomplete() -> Problem {
+        Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body_incomplete",
+            "Body incomplete",
+            "the body did not arrive whole in time",
+        )
+    }
+
+    /// The body is text in another encoding.
+    pub fn not_utf8() -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "not_utf8", "Not UTF-8", "text must be UTF-8")
+    }
+
+    /// The request is well-formed, and fields of it are wrong.
+    pub fn invalid(errors: Vec<FieldError>) -> Problem {
+        let detail = match errors.as_slice() {
+            [error] => format!("`{}` {}", error.pointer, error.detail),
+            errors => format!("{} fields are wrong", errors.len()),
+        };
+        let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", "Invalid request", detail);
+        problem.errors = errors;
+        problem
+    }
+
+    /// The request needs a credential, or a better one.
+    pub fn unauthorized(refusal: Refusal, hint: &'static str) -> Problem {
+        let challenge = match refusal {
+            Refusal::Missing => "Bearer",
+            Refusal::Scheme => "Bearer error=\"invalid_request\"",
+            Refusal::Unknown => "Bearer error=\"invalid_token\"",
+        };
+        let code = match refusal {
+            Refusal::Missing => "credential_missing",
+            Refusal::Scheme => "credential_malformed",
+            Refusal::Unknown => "credential_unknown",
+        };
+        Problem::new(StatusCode::UNAUTHORIZED, code, "Unauthorized", refusal.to_string())
+            .with_hint(hint)
+            .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+    }
+
+    /// The server is about to end.
+    pub fn draining() -> Problem {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "Draining", "the server is about to end")
+            .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS)
+    }
+
+    /// The answer on the wire.
+    ///
+    /// `headers` are those that the answer already has, such as `Allow`.
+    pub fn render(self, mut headers: HeaderMap, instance: &str, request_id: &str) -> Response {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            r#type: String,
+            title: &'a str,
+            status: u16,
+            code: &'a str,
+            detail: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            hint: Option<&'a str>,
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            errors: &'a [FieldError],
+            instance: &'a str,
+            request_id: &'a str,
+        }
+        let body = Body {
+            r#type: format!("urn:pregon:problem:{}", self.code),
+            title: self.title,
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: &self.detail,
+            hint: self.hint.as_deref(),
+            errors: &self.errors,
+            instance,
+            request_id,
+        };
+        headers.remove(CONTENT_LENGTH);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.extend(self.header.clone());
+        (self.status, headers, serde_json::to_string(&body).expect("plain structs encode")).into_response()
+    }
+}
+
+impl IntoResponse for Problem {
+    /// The body is written by the outermost layer, which knows the request's id.
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Problem {
+        let (status, code, detail) = match &error {
+            StoreError::Full => {
+                (StatusCode::INSUFFICIENT_STORAGE, "store_full", "the disk is full; nothing was stored")
+            }
+            StoreError::Stopped => {
+                (StatusCode::SERVICE_UNAVAILABLE, "store_stopped", "the store has stopped and needs a restart")
+            }
+            StoreError::Unavailable(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "the store did not answer this time")
+            }
+        };
+        tracing::error!(error = &error as &dyn std::error::Error, code, "a request met a failing store");
+        Problem::new(status, code, "Store error", detail).with_header(RETRY_AFTER, RETRY_AFTER_SECONDS)
+    }
+}
+
+impl FieldError {
+    /// A wrong field.
+    pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> FieldError {
+        FieldError { pointer: pointer.into(), code, detail: detail.into(), hint: None }
+    }
+
+    /// A field of the content.
+    pub fn content(error: &crate::content::FieldError) -> FieldError {
+        let code = match error.problem {
+            FieldProblem::Empty => "empty",
+            FieldProblem::TooLong { .. } => "too_long",
+            FieldProblem::Character => "character",
+            FieldProblem::Url => "url",
+            FieldProblem::TooDeep => "too_deep",
+        };
+        FieldError::new(format!("/{}", error.field), code, error.problem.to_string())
+    }
+
+    /// An audience.
+    pub fn audience(pointer: String, given: &str, error: AudienceError) -> FieldError {
+        let code = match error {
+            AudienceError::Kind => "audience",
+            AudienceError::Name(NameError::Empty) => "empty",
+            AudienceError::Name(NameError::TooLong) => "too_long",
+            AudienceError::Name(NameError::Character) => "character",
+        };
+        let mut field = FieldError::new(pointer, code, error.to_string());
+        if error == AudienceError::Kind {
+            field.hint = audience_meant(given);
+        }
+        field
+    }
+
+    /// The audiences as a whole.
+    pub fn audiences(error: DraftError) -> FieldError {
+        let code = match error {
+            DraftError::Nobody => "empty",
+            DraftError::TooMany => "too_many",
+        };
+        FieldError::new("/to", code, error.to_string())
+    }
+}
+
+/// What a mistyped audience may have meant.
+fn audience_meant(given: &str) -> Option<String> {
+    let (kind, name) = given.split_once(':').unwrap_or((given, ""));
+    let nearest = nearest(kind, ["user", "topic", "everyone"])?;
+    match (nearest, name) {
+        ("everyone", _) => Some("did you mean everyone?".into()),
+        (_, "") => None,
+        (nearest, name) if name.len() <= 40 => Some(format!("did you mean {nearest}:{name}?")),
+        (nearest, _) => Some(format!("did you mean {nearest}:…?")),
+    }
+}
+
+/// The known name that is most like the given one, if any is.
+pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(&given.to_lowercase(), name), name))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| name)
+}

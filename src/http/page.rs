@@ -1,0 +1,180 @@
+//! `/`: the page, Spanish and English.
+//!
+//! The first view is complete in the HTML and works without JavaScript; the script goes on from the cursor that came
+//! with it.
+
+use std::sync::{Arc, LazyLock};
+
+use axum::extract::State;
+use axum::http::header::{
+    ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, VARY,
+};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, Value};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::error::Problem;
+use super::request::parameter;
+use super::{App, assets, identity};
+use crate::notification::Position;
+use crate::sse;
+
+/// Nothing runs, and nothing is loaded, that does not come from this server; pictures may be of the web.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: https:; \
+                      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'";
+
+static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut templates = Environment::new();
+    templates.set_auto_escape_callback(|_| AutoEscape::Html);
+    templates.add_template("page.html", include_str!("../../web/page.html")).expect("the template parses");
+    templates
+});
+
+/// The languages of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Language {
+    Spanish,
+    English,
+}
+
+impl Language {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Spanish => "es",
+            Self::English => "en",
+        }
+    }
+
+    fn other(self) -> Language {
+        match self {
+            Self::Spanish => Self::English,
+            Self::English => Self::Spanish,
+        }
+    }
+
+    /// The language of a tag such as `es-419`, if it is one of ours.
+    fn tagged(tag: &str) -> Option<Language> {
+        let primary = tag.split('-').next().unwrap_or_default();
+        [Self::Spanish, Self::English].into_iter().find(|language| primary.eq_ignore_ascii_case(language.code()))
+    }
+
+    /// The first of the reader's languages that is ours; Spanish if none is.
+    fn accepted(header: &str) -> Language {
+        let mut wanted: Vec<(&str, f32)> = header
+            .split(',')
+            .map(|part| {
+                let (tag, parameters) = part.split_once(';').unwrap_or((part, ""));
+                let quality = parameters.trim().strip_prefix("q=").and_then(|q| q.parse().ok());
+                (tag.trim(), quality.unwrap_or(1.0))
+            })
+            .filter(|(_, quality)| *quality > 0.0)
+            .collect();
+        wanted.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        wanted.into_iter().find_map(|(tag, _)| Self::tagged(tag)).unwrap_or(Self::Spanish)
+    }
+
+    fn strings(self) -> &'static serde_json::Value {
+        static CATALOGUES: LazyLock<[serde_json::Value; 2]> = LazyLock::new(|| {
+            [include_str!("../../web/languages/es.json"), include_str!("../../web/languages/en.json")]
+                .map(|catalogue| serde_json::from_str(catalogue).expect("the catalogue is JSON"))
+        });
+        &CATALOGUES[usize::from(self == Self::English)]
+    }
+}
+
+#[derive(Serialize)]
+struct View<'a> {
+    lang: &'a str,
+    other_lang: &'a str,
+    dir: &'a str,
+    strings: &'a serde_json::Value,
+    version: &'a str,
+    user_id: Option<String>,
+    items: Vec<Box<RawValue>>,
+    cursor: String,
+    heartbeat_ms: u128,
+    dev: bool,
+    assets: Assets,
+}
+
+#[derive(Serialize)]
+struct Assets {
+    bootstrap: String,
+    css: String,
+    js: String,
+    favicon: String,
+}
+
+pub(super) async fn page(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+    let user = identity::reader(&app, &headers, &uri)?;
+    let chosen = parameter(&uri, &["lang"]).and_then(|tag| Language::tagged(&tag));
+    let accepted = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let language = chosen.unwrap_or_else(|| Language::accepted(accepted));
+    let (items, head) = match &user {
+        Some(user) => {
+            let page = app.inbox.newest(user).await?;
+            let items = page.notifications.iter().map(|(_, notification)| {
+                RawValue::from_string(sse::notification_json(notification)).expect("a notification is JSON")
+            });
+            (items.collect(), page.head)
+        }
+        None => (Vec::new(), Position::START),
+    };
+    let view = View {
+        lang: language.code(),
+        other_lang: language.other().code(),
+        dir: "ltr",
+        strings: language.strings(),
+        version: env!("CARGO_PKG_VERSION"),
+        user_id: user.map(|user| user.to_string()),
+        items,
+        cursor: app.delivery.ids().fresh(head).to_string(),
+        heartbeat_ms: app.delivery.options().heartbeat.as_millis(),
+        dev: app.options.demo,
+        assets: Assets {
+            bootstrap: assets::url("bootstrap.min.css"),
+            css: assets::url("page.css"),
+            js: assets::url("page.js"),
+            favicon: assets::url("favicon.svg"),
+        },
+    };
+    let html = TEMPLATES.get_template("page.html").and_then(|page| page.render(Value::from(Serde(&view))));
+    let html = html.map_err(|error| {
+        tracing::error!(%error, "the page could not be rendered");
+        Problem::internal()
+    })?;
+    let head: [(HeaderName, HeaderValue); 5] = [
+        (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (CONTENT_LANGUAGE, HeaderValue::from_static(language.code())),
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (VARY, HeaderValue::from_static("Accept-Language, Authorization")),
+    ];
+    Ok((StatusCode::OK, head, html).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readers_first_language_that_is_ours_is_taken_and_spanish_if_none_is() {
+        for (header, code) in [
+            ("", "es"),
+            ("fr", "es"),
+            ("en", "en"),
+            ("en-GB,en;q=0.9", "en"),
+            ("es-419", "es"),
+            ("fr, en;q=0.5, es;q=0.7", "es"),
+            ("en;q=0.5, es;q=0.4", "en"),
+            ("en;q=0, de", "es"),
+            ("*;q=x,,;", "es"),
+        ] {
+            assert_eq!(Language::accepted(header).code(), code, "{header}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The composition root: opens the store, starts delivery, serves, and ends it all in order.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::auth::{Auth, ServerKey};
+use crate::config::Config;
+use crate::delivery::{self, Delivery};
+use crate::demo;
+use crate::http::{self, App};
+use crate::inbox::Inbox;
+use crate::listener::{self, Listener};
+use crate::publish::Publisher;
+use crate::store::Store;
+use crate::store::sqlite::{OpenError, SqliteStore};
+
+/// How often retention looks for what is too old.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(600);
+
+/// Why a server can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Nobody could publish.
+    #[error("no server key is given, so nobody could publish")]
+    NoServerKey,
+    /// The store can't be opened.
+    #[error("the store can't be opened")]
+    Store(#[from] OpenError),
+    /// The address can't be had.
+    #[error("can't listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The engines can't be started.
+    #[error("delivery can't start")]
+    Delivery(#[source] std::io::Error),
+}
+
+/// A server that is bound and not yet running.
+pub struct Server {
+    listener: Listener,
+    address: SocketAddr,
+    app: Arc<App>,
+    store: Arc<dyn Store>,
+    config: Config,
+}
+
+impl Server {
+    /// Opens everything that a server needs.
+    ///
+    /// # Errors
+    /// When something of it can't be had.
+    pub async fn bind(config: Config) -> Result<Server, StartError> {
+        let server_key: &ServerKey = config.server_key.as_ref().ok_or(StartError::NoServerKey)?;
+        let unavailable = |source| StartError::Listen { address: config.listen, source };
+        let listener = Listener::bind(config.listen).map_err(unavailable)?;
+        let address = listener.local_addr().map_err(unavailable)?;
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data_dir)?);
+        let streams_max = listener::streams_max();
+        let options = delivery::Options {
+            heartbeat: config.heartbeat,
+            age_max: config.stream_age_max,
+            ..delivery::Options::default()
+        };
+        let delivery = Delivery::start(options, Arc::clone(&store)).await.map_err(StartError::Delivery)?;
+        let app = Arc::new(App {
+            publisher: Publisher::new(Arc::clone(&store), Timestamp::now),
+            inbox: Inbox::new(Arc::clone(&store)),
+            delivery: Arc::new(delivery),
+            auth: Auth::new(server_key),
+            options: http::Options {
+                open_user_id: config.open_user_id,
+                demo: config.demo,
+                streams_max: config.streams_max.unwrap_or(streams_max),
+            },
+            draining: AtomicBool::new(false),
+        });
+        Ok(Server { listener, address, app, store, config })
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Most streams at once.
+    #[must_use]
+    pub fn streams_max(&self) -> usize {
+        self.app.options.streams_max
+    }
+
+    /// Serves until `shutdown` completes; then refuses publishes, closes the streams spread over the drain time, and
+    /// returns when the last answer is out.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Server { listener, app, store, config, .. } = self;
+        let (stop, stopped) = watch::channel(false);
+        let serving = tokio::spawn(listener.serve(http::router(Arc::clone(&app)), Arc::clone(&app.delivery), stopped));
+        let retention = tokio::spawn(retain(store, config.retention));
+        let demo = config.demo.then(|| tokio::spawn(demo::run(app.publisher.clone(), config.demo_interval)));
+
+        shutdown.await;
+
+        if let Some(demo) = &demo {
+            demo.abort();
+        }
+        retention.abort();
+        app.draining.store(true, Ordering::Relaxed);
+        tracing::info!(streams = app.delivery.connections(), within = ?config.drain, "draining");
+        app.delivery.drain(config.drain).await;
+        stop.send_replace(true);
+        if serving.await.is_err() {
+            tracing::error!("the listener had ended with a panic");
+        }
+        let delivery = Arc::clone(&app.delivery);
+        if tokio::task::spawn_blocking(move || delivery.stop()).await.is_err() {
+            tracing::error!("delivery could not be stopped");
+        }
+    }
+}
+
+/// Removes what is older than `age`, now and then.
+async fn retain(store: Arc<dyn Store>, age: Duration) {
+    let mut ticks = tokio::time::interval(RETENTION_INTERVAL);
+    loop {
+        ticks.tick().await;
+        let Ok(limit) = Timestamp::now().checked_sub(age) else { continue };
+        while let Ok(true) = store.trim(limit).await {}
+    }
+}
