@@ -93,7 +93,7 @@ pub struct Flags {
     /// File that holds the server key
     #[arg(long, value_name = "FILE", env = "PREGON_SERVER_KEY_FILE")]
     server_key_file: Option<String>,
-    /// UNSAFE: accept ?user_id= without a credential
+    /// UNSAFE: accept `?user_id=` without a credential
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", env = "PREGON_OPEN_USER_ID")]
     open_user_id: Option<String>,
     /// Publish demo notifications for the users "1" and "2"
@@ -117,7 +117,7 @@ pub struct Flags {
     /// Most streams at once [default: what the descriptor limit allows]
     #[arg(long, value_name = "COUNT", env = "PREGON_STREAMS_MAX")]
     streams_max: Option<String>,
-    /// What to log, as in RUST_LOG [default: info]
+    /// What to log, as in `RUST_LOG` [default: info]
     #[arg(long, value_name = "FILTER", env = "PREGON_LOG")]
     log: Option<String>,
     /// auto, text or json
@@ -337,7 +337,7 @@ mod tests {
         let config = Config::load(&Flags::default()).expect("the defaults are valid");
         assert_eq!(config.listen.to_string(), "127.0.0.1:8000");
         assert_eq!(config.heartbeat, Duration::from_secs(15));
-        assert_eq!(config.retention, Duration::from_secs(30 * 24 * 3600));
+        assert_eq!(config.retention, Duration::from_hours(30 * 24));
         assert!(!config.open_user_id && !config.demo && config.server_key.is_none());
         let values: Table = DEFAULTS.parse().expect("TOML");
         let command = <crate::cli::Cli as clap::CommandFactory>::command();
@@ -357,7 +357,7 @@ mod tests {
         let flags = Flags { config: Some(file.path().into()), heartbeat: Some("25s".into()), ..Flags::default() };
         let config = Config::load(&flags).expect("valid");
         assert_eq!(config.heartbeat, Duration::from_secs(25));
-        assert_eq!(config.retention, Duration::from_secs(7 * 24 * 3600));
+        assert_eq!(config.retention, Duration::from_hours(7 * 24));
         assert_eq!(config.streams_max, Some(5));
     }
 

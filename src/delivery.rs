@@ -27,13 +27,14 @@ use crate::notification::{Change, Entry, Position, UserId};
 use crate::sse::Frame;
 use crate::store::{Follower, Slice, Store};
 
+mod beginning;
 mod engine;
 mod readers;
 mod subscriber;
 mod tail;
 
 pub use engine::Attachment;
-use engine::{Command, Committed, Inquiry, Shared};
+use engine::{Command, Committed, Inquiry};
 pub use subscriber::Start;
 use tail::TailEntry;
 
@@ -64,10 +65,32 @@ impl Default for Options {
         Options {
             heartbeat: Duration::from_secs(15),
             stall_max: Duration::from_secs(30),
-            age_max: Duration::from_secs(3600),
+            age_max: Duration::from_hours(1),
             retry_ms: 1000..=3000,
             tail_bytes: 64 * 1024 * 1024,
         }
+    }
+}
+
+impl Options {
+    /// A `retry:` for one client.
+    fn retry_ms(&self) -> u64 {
+        fastrand::u64(self.retry_ms.clone())
+    }
+}
+
+/// What the engines have in common.
+struct Shared {
+    options: Options,
+    ids: EventIds,
+    connections: AtomicUsize,
+    engines: usize,
+}
+
+impl Shared {
+    /// Memory of one engine's tail, in bytes.
+    fn tail_bytes(&self) -> usize {
+        self.options.tail_bytes / self.engines
     }
 }
 
@@ -128,7 +151,7 @@ impl Delivery {
     /// A time after which a client that is sent away shall come back, in milliseconds; another for each.
     #[must_use]
     pub fn retry_ms(&self) -> u64 {
-        fastrand::u64(self.shared.options.retry_ms.clone())
+        self.shared.options.retry_ms()
     }
 
     /// The options in force.
@@ -223,14 +246,14 @@ async fn answer(
                     if let Err(error) = &slice {
                         tracing::warn!(%error, "a stream could not be continued; its client is asked to come back");
                     }
-                    engines[from.engine].tell(Command::Refilled(from, slice.map(|slice| encode(&shared.ids, slice))));
+                    engines[from.engine].tell(Command::Refilled(from, slice.map(|slice| encode(&shared.ids, &slice))));
                 }
             }
         })
         .await;
 }
 
-fn encode(ids: &EventIds, slice: Slice) -> (Vec<(Position, Frame)>, Position) {
+fn encode(ids: &EventIds, slice: &Slice) -> (Vec<(Position, Frame)>, Position) {
     let frames = slice.notifications.iter().map(|(at, notification)| (*at, frame(ids, *at, notification))).collect();
     (frames, slice.through)
 }

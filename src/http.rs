@@ -75,7 +75,6 @@ impl App {
 }
 
 /// The router of the public listener.
-#[must_use]
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/", get(page::page))

@@ -32,6 +32,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt as _;
@@ -53,6 +54,9 @@ const REQUESTS_AT_ONCE: usize = 1024;
 const SEND_BUFFER_BYTES: usize = 32 * 1024;
 /// Unacknowledged bytes are given up after this. Keepalive alone does not notice a dead peer while beats are written.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
+/// How long, and for how many bytes, a connection that has had its last answer is read out.
+const LINGER_TIME_MAX: Duration = Duration::from_secs(5);
+const LINGER_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Descriptors that are kept from connections: for the store, the log, the engines.
 const DESCRIPTORS_RESERVED: usize = 64;
 
@@ -184,9 +188,9 @@ async fn serve_connection(stream: TcpStream, router: Router, mut stop: watch::Re
             }
         }
     };
-    let mut stream = connection.into_parts().io.io.into_inner();
+    let stream = connection.into_parts().io.io.into_inner();
     let Some((TakeOver { user, start }, head)) = taken else {
-        let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
+        linger(stream).await;
         return None;
     };
     match stream.into_std() {
@@ -196,6 +200,18 @@ async fn serve_connection(stream: TcpStream, router: Router, mut stop: watch::Re
             None
         }
     }
+}
+
+/// Closes a connection so that the peer gets the last answer. A peer that is still sending (a body that was refused for
+/// its size) would have it thrown away by a reset: so what comes is read for a while.
+async fn linger(mut stream: TcpStream) {
+    let read_out = async {
+        stream.shutdown().await?;
+        let mut rest = (&mut stream).take(LINGER_BYTES_MAX);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+    };
+    // Whether the peer was satisfied or not: nothing more can be done for it.
+    let _ = tokio::time::timeout(LINGER_TIME_MAX, read_out).await;
 }
 
 /// The head of an answer, as HTTP/1.1 writes it. The body that follows ends with the connection.

@@ -21,7 +21,7 @@ use crate::store::Store;
 use crate::store::sqlite::{OpenError, SqliteStore};
 
 /// How often retention looks for what is too old.
-const RETENTION_INTERVAL: Duration = Duration::from_secs(600);
+const RETENTION_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Why a server can't start.
 #[derive(Debug, thiserror::Error)]

@@ -24,7 +24,7 @@ pub(super) struct Banner<'a> {
 
 /// The line of JSON. Its names are part of the command's contract.
 #[derive(Serialize)]
-struct Ready<'a> {
+struct Line<'a> {
     event: &'static str,
     version: &'static str,
     url: &'a str,
@@ -44,7 +44,7 @@ impl Banner<'_> {
         let written = if std::io::stdout().is_terminal() {
             stdout.write_all(self.text().as_bytes())
         } else {
-            let ready = Ready {
+            let ready = Line {
                 event: "ready",
                 version: env!("CARGO_PKG_VERSION"),
                 url: &self.url,
@@ -112,7 +112,7 @@ fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);

@@ -1,5 +1,6 @@
 //! What the client commands share: where the server is, the key, and how an answer becomes a [`Failure`].
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -75,14 +76,14 @@ pub(super) async fn success(response: Response) -> Result<Response, Failure> {
         let part = |name: &str| error[name].as_str().unwrap_or_default();
         // A single error is the detail already.
         if errors.len() > 1 {
-            message += &format!("\n  {} {}", part("pointer"), part("detail"));
+            let _ = write!(message, "\n  {} {}", part("pointer"), part("detail"));
         }
         if !part("hint").is_empty() {
-            message += &format!("; {}", part("hint"));
+            let _ = write!(message, "; {}", part("hint"));
         }
     }
     if let Some(hint) = says("hint") {
-        message += &format!("\n  {hint}");
+        let _ = write!(message, "\n  {hint}");
     }
     let refused = status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT;
     Err(if refused { Failure::Refused(anyhow!(message)) } else { Failure::Failed(anyhow!(message)) })

@@ -13,7 +13,7 @@ use super::client::{Client, Requests, success};
 
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Until the server has said how often it beats.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+const SILENCE_MAX: Duration = Duration::from_mins(1);
 
 /// Print what arrives for a user
 #[derive(Debug, clap::Args)]
@@ -70,7 +70,7 @@ impl Listen {
                 Ok(End::Done) => return Ok(()),
                 Ok(End::Again) => {}
                 Err(Failure::Unreachable(_) | Failure::Failed(_)) if progress.connected_before => {
-                    progress.failures += 1
+                    progress.failures += 1;
                 }
                 Err(failure) => return Err(failure),
             }
@@ -98,17 +98,16 @@ impl Listen {
         progress.connected_before = true;
         let mut events = SseByteStream::new(response.bytes_stream());
         loop {
-            let event = match tokio::time::timeout(progress.silence_max, events.next()).await {
-                Ok(Some(Ok(event))) => event,
-                Ok(Some(Err(_)) | None) | Err(_) => return Ok(End::Again),
+            let Ok(Some(Ok(event))) = tokio::time::timeout(progress.silence_max, events.next()).await else {
+                return Ok(End::Again);
             };
-            if let End::Done = self.event(event, progress)? {
+            if let End::Done = self.event(event, progress) {
                 return Ok(End::Done);
             }
         }
     }
 
-    fn event(&self, event: Sse, progress: &mut Progress) -> Result<End, Failure> {
+    fn event(&self, event: Sse, progress: &mut Progress) -> End {
         if let Some(retry) = event.retry {
             progress.retry = Duration::from_millis(retry).min(BACKOFF_MAX);
         }
@@ -118,7 +117,7 @@ impl Listen {
         match event.event.as_deref() {
             None => {
                 if !self.print(&data, &said) {
-                    return Ok(End::Done);
+                    return End::Done;
                 }
                 progress.printed += 1;
                 if Some(progress.printed) == self.count {
@@ -143,7 +142,7 @@ impl Listen {
         if event.id.is_some() {
             progress.cursor = event.id;
         }
-        Ok(end)
+        end
     }
 
     /// Prints a notification; false if nobody reads any more.

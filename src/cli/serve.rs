@@ -36,7 +36,7 @@ impl Serve {
 }
 
 /// How a run differs from a plain `serve`.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Extras {
     pub(super) temporary: bool,
     pub(super) key_generated: bool,

@@ -13,22 +13,23 @@
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use jiff::Timestamp;
 use mio::{Events, Interest as Readiness, Poll, Token, Waker};
 use slab::Slab;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::Shared;
+use super::beginning::{Beginning, pace};
 use super::readers::Readers;
-use super::subscriber::{Input, Output, Pace, Reason, Start, Subscriber, TICK, Tick, View, resume};
+use super::subscriber::{Input, Output, Reason, Start, Subscriber, TICK, Tick, View, ticks};
 use super::tail::{Batch, Tail, TailEntry};
-use crate::event_id::EventIds;
 use crate::notification::{Audience, Change, Interest, Position, UserId};
-use crate::sse::{self, Frame, Hello, Reset, Resumed};
+use crate::sse::{self, Frame};
 use crate::store::{Opening, StoreError};
 
 const WAKER: Token = Token(usize::MAX);
@@ -100,14 +101,6 @@ pub(super) enum Inquiry {
     Read { from: Inquirer, interest: Interest, after: Position, through: Position },
 }
 
-/// How an engine behaves; shared by all.
-pub(super) struct Shared {
-    pub(super) options: super::Options,
-    pub(super) ids: EventIds,
-    pub(super) connections: AtomicUsize,
-    pub(super) engines: usize,
-}
-
 /// The other end of an engine.
 pub(super) struct Handle {
     commands: Sender<Command>,
@@ -133,12 +126,6 @@ struct Connection {
     /// It stands in the list of those that have something to write.
     due: bool,
     opening: Option<Box<Beginning>>,
-}
-
-/// What is needed only until a stream has begun.
-struct Beginning {
-    start: Start,
-    head: Bytes,
 }
 
 struct Engine {
@@ -169,7 +156,7 @@ pub(super) fn start(
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), WAKER)?;
     let (sender, commands) = channel();
-    let tail_bytes = shared.options.tail_bytes / shared.engines;
+    let tail = Tail::new(Position::START, shared.tail_bytes());
     let mut engine = Engine {
         number,
         shared,
@@ -179,7 +166,7 @@ pub(super) fn start(
         started: Instant::now(),
         now: 0,
         sweep_part: 0,
-        tail: Tail::new(Position::START, tail_bytes),
+        tail,
         readers: Readers::default(),
         connections: Slab::new(),
         generation: 0,
@@ -304,44 +291,26 @@ impl Engine {
     fn opened(&mut self, number: usize, opening: Result<Opening, StoreError>) {
         let connection = &mut self.connections[number];
         let Some(beginning) = connection.opening.take() else { return };
-        let Beginning { start, head } = *beginning;
-        let retry_ms = fastrand::u64(self.shared.options.retry_ms.clone());
         let opening = match opening {
             Ok(opening) => opening,
             Err(error) => {
                 tracing::warn!(%error, "a stream could not begin; its client is asked to come back");
                 self.readers.no_longer_opening(connection.reader);
-                let mut answer = BytesMut::from(&*head);
-                answer.put(sse::retry(retry_ms));
                 // A new connection has room for so few bytes; if not, its client comes back by itself.
-                let _ = connection.socket.write(&answer);
-                self.close(number, Reason::Unavailable);
-                return;
+                let _ = connection.socket.write(&beginning.postponed(&self.shared.options));
+                return self.close(number, Reason::Unavailable);
             }
         };
-        let resumption = resume(start, connection.subscriber.registered_at(), &opening);
-        let ids = &self.shared.ids;
-        let hello = Hello {
-            epoch: ids.epoch(),
-            resumed: if resumption.reset.is_none() { Resumed::Full } else { Resumed::Reset },
-            unread: opening.unread,
-            server_time: sse::time(Timestamp::now()),
-            heartbeat_ms: u64::try_from(self.shared.options.heartbeat.as_millis()).unwrap_or(u64::MAX),
-        };
-        let mut greeting = BytesMut::from(&*head);
-        greeting.put(sse::hello(ids.fresh(resumption.cursor), retry_ms, &hello));
-        if let Some(reason) = resumption.reset {
-            let oldest = ids.fresh(opening.oldest).to_string();
-            greeting.put(sse::reset(ids.fresh(resumption.cursor), &Reset { reason, oldest }));
-        }
+        let registered = connection.subscriber.registered_at();
+        let (cursor, greeting) = beginning.greeting(&self.shared, registered, &opening);
         self.readers.opened(connection.reader, opening.interest);
-        self.drive(number, Input::Opened { cursor: resumption.cursor, greeting: greeting.freeze() });
+        self.drive(number, Input::Opened { cursor, greeting });
     }
 
     fn committed(&mut self, committed: &Committed) {
         if self.tail.head() == Position::START {
             // The first batch is the store's backlog: the tail begins where it does.
-            self.tail = Tail::new(committed.before, self.shared.options.tail_bytes / self.shared.engines);
+            self.tail = Tail::new(committed.before, self.shared.tail_bytes());
         }
         for (position, change) in &committed.changes {
             self.readers.change(*position, change);
@@ -490,24 +459,6 @@ impl Engine {
             self.drive(number, Input::EndBy(end));
         }
     }
-}
-
-/// When a new connection beats and ends: each a little differently, so that none act together.
-fn pace(options: &super::Options, now: Tick, drained_by: Option<Tick>) -> Pace {
-    let around = |duration: Duration, share: f64| {
-        let factor = 1.0 - share + 2.0 * share * fastrand::f64();
-        ticks(duration.mul_f64(factor)).max(1)
-    };
-    let end = now.saturating_add(around(options.age_max, 0.3));
-    Pace {
-        beat: around(options.heartbeat, 0.2),
-        stall: ticks(options.stall_max),
-        end: drained_by.map_or(end, |drained| end.min(drained)),
-    }
-}
-
-fn ticks(duration: Duration) -> Tick {
-    Tick::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(Tick::MAX)
 }
 
 /// Writes as much as the socket takes; nothing if it is full.

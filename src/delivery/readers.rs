@@ -17,7 +17,7 @@ use crate::notification::{Audience, Change, Interest, Position, Topic, UserId};
 /// The readers of one engine.
 #[derive(Debug, Default)]
 pub(super) struct Readers {
-    readers: Slab<Reader>,
+    all: Slab<Reader>,
     by_user: HashMap<UserId, usize>,
     by_topic: HashMap<Topic, Vec<usize>>,
 }
@@ -36,14 +36,14 @@ impl Readers {
     /// Registers a connection of a user, for whom the store has been asked; gives the reader's number.
     pub(super) fn register(&mut self, user: &UserId, connection: usize) -> usize {
         let number = *self.by_user.entry(user.clone()).or_insert_with(|| {
-            self.readers.insert(Reader {
+            self.all.insert(Reader {
                 interest: Interest::of(user.clone()),
                 connections: Vec::with_capacity(1),
                 openings: 0,
                 changes: Vec::new(),
             })
         });
-        let reader = &mut self.readers[number];
+        let reader = &mut self.all[number];
         reader.connections.push(connection);
         reader.openings += 1;
         number
@@ -51,7 +51,7 @@ impl Readers {
 
     /// The store has answered for a connection of the reader.
     pub(super) fn opened(&mut self, number: usize, stored: Interest) {
-        let reader = &mut self.readers[number];
+        let reader = &mut self.all[number];
         reader.interest.merge(stored);
         for (position, change) in &reader.changes {
             apply(&mut reader.interest, *position, change);
@@ -64,7 +64,7 @@ impl Readers {
 
     /// The store will not answer for a connection of the reader.
     pub(super) fn no_longer_opening(&mut self, number: usize) {
-        let reader = &mut self.readers[number];
+        let reader = &mut self.all[number];
         reader.openings -= 1;
         if reader.openings == 0 {
             reader.changes = Vec::new();
@@ -73,12 +73,12 @@ impl Readers {
 
     /// Forgets a connection, and the reader with her last one.
     pub(super) fn unregister(&mut self, number: usize, connection: usize) {
-        let reader = &mut self.readers[number];
+        let reader = &mut self.all[number];
         reader.connections.retain(|known| *known != connection);
         if !reader.connections.is_empty() {
             return;
         }
-        let reader = self.readers.remove(number);
+        let reader = self.all.remove(number);
         self.by_user.remove(&reader.interest.user);
         for membership in &reader.interest.memberships {
             leave(&mut self.by_topic, &membership.topic, number);
@@ -89,7 +89,7 @@ impl Readers {
     pub(super) fn change(&mut self, position: Position, change: &Change) {
         let (Change::Joined { user, topic } | Change::Left { user, topic }) = change else { return };
         let Some(number) = self.by_user.get(user) else { return };
-        let reader = &mut self.readers[*number];
+        let reader = &mut self.all[*number];
         apply(&mut reader.interest, position, change);
         if reader.openings > 0 {
             reader.changes.push((position, change.clone()));
@@ -100,12 +100,12 @@ impl Readers {
 
     /// What a reader may see.
     pub(super) fn interest(&self, number: usize) -> &Interest {
-        &self.readers[number].interest
+        &self.all[number].interest
     }
 
     /// Calls `wake` for each connection to which an entry for `audience` may matter, except for everyone.
     pub(super) fn listening(&self, audience: &Audience, mut wake: impl FnMut(usize)) {
-        let mut wake_all = |number: &usize| self.readers[*number].connections.iter().for_each(|c| wake(*c));
+        let mut wake_all = |number: &usize| self.all[*number].connections.iter().for_each(|c| wake(*c));
         match audience {
             Audience::User(user) => self.by_user.get(user).iter().for_each(|number| wake_all(number)),
             Audience::Topic(topic) => self.by_topic.get(topic).into_iter().flatten().for_each(wake_all),

@@ -24,6 +24,11 @@ pub(super) type Tick = u32;
 /// One step of an engine's time.
 pub(super) const TICK: std::time::Duration = std::time::Duration::from_millis(100);
 
+/// A duration in ticks.
+pub(super) fn ticks(duration: std::time::Duration) -> Tick {
+    Tick::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(Tick::MAX)
+}
+
 /// What goes into one system call: 512 slices are half of what Linux takes (`IOV_MAX` 1024); 128 KiB is more than the
 /// send buffer of a stream's socket.
 const BUDGET: Budget = Budget { frames: 256, bytes: 128 * 1024 };

@@ -27,14 +27,15 @@ const ASSETS: [Asset; 5] = [
     Asset { name: "favicon.svg", media_type: "image/svg+xml", bytes: include_bytes!("../../web/favicon.svg") },
 ];
 
-/// The folder's name: the beginning of the SHA-256 of all files.
+/// The folder's name: four bytes of the SHA-256 of all files.
 static HASH: LazyLock<String> = LazyLock::new(|| {
     let mut context = Context::new(&SHA256);
     for asset in &ASSETS {
         context.update(asset.name.as_bytes());
         context.update(asset.bytes);
     }
-    context.finish().as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let [a, b, c, d, ..] = *context.finish().as_ref() else { unreachable!("a SHA-256 digest has 32 bytes") };
+    format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
 });
 
 /// Where a file is served.

@@ -19,7 +19,11 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// An answer that is not a success.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct Problem(Box<Details>);
+
+/// Boxed, so that a `Result` with a problem is no larger than one without.
+#[derive(Clone, Debug)]
+struct Details {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
@@ -45,16 +49,17 @@ pub struct FieldError {
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Problem {
-        Problem { status, code, title, detail: detail.into(), hint: None, errors: Vec::new(), header: None }
+        let detail = detail.into();
+        Problem(Box::new(Details { status, code, title, detail, hint: None, errors: Vec::new(), header: None }))
     }
 
     fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
-        self.header = Some((name, value));
+        self.0.header = Some((name, value));
         self
     }
 
     fn with_hint(mut self, hint: impl Into<String>) -> Problem {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
@@ -136,7 +141,7 @@ impl Problem {
             errors => format!("{} fields are wrong", errors.len()),
         };
         let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", "Invalid request", detail);
-        problem.errors = errors;
+        problem.0.errors = errors;
         problem
     }
 
@@ -181,28 +186,29 @@ impl Problem {
             instance: &'a str,
             request_id: &'a str,
         }
+        let Details { status, code, title, detail, hint, errors, header } = *self.0;
         let body = Body {
-            r#type: format!("urn:pregon:problem:{}", self.code),
-            title: self.title,
-            status: self.status.as_u16(),
-            code: self.code,
-            detail: &self.detail,
-            hint: self.hint.as_deref(),
-            errors: &self.errors,
+            r#type: format!("urn:pregon:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            code,
+            detail: &detail,
+            hint: hint.as_deref(),
+            errors: &errors,
             instance,
             request_id,
         };
         headers.remove(CONTENT_LENGTH);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.extend(self.header.clone());
-        (self.status, headers, serde_json::to_string(&body).expect("plain structs encode")).into_response()
+        headers.extend(header);
+        (status, headers, serde_json::to_string(&body).expect("plain structs encode")).into_response()
     }
 }
 
 impl IntoResponse for Problem {
     /// The body is written by the outermost layer, which knows the request's id.
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
+        let mut response = self.0.status.into_response();
         response.extensions_mut().insert(self);
         response
     }

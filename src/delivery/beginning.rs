@@ -1,0 +1,67 @@
+//! How a stream begins: its first bytes, and its pace.
+//!
+//! **Invariant:** the id of `hello` is the cursor from which the stream goes on, not the head: whoever loses the
+//! connection before the replay has come resumes without a gap.
+
+use std::time::Duration;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use jiff::Timestamp;
+
+use super::subscriber::{Pace, Start, Tick, resume, ticks};
+use super::{Options, Shared};
+use crate::notification::Position;
+use crate::sse::{self, Hello, Reset, Resumed};
+use crate::store::Opening;
+
+/// What is needed only until a stream has begun.
+pub(super) struct Beginning {
+    /// From where it was asked for.
+    pub(super) start: Start,
+    /// The head of the HTTP answer.
+    pub(super) head: Bytes,
+}
+
+impl Beginning {
+    /// Where the stream goes on, and its first bytes: the answer's head, `hello`, and `reset` if the client's cursor
+    /// can't be honoured.
+    pub(super) fn greeting(self, shared: &Shared, registered: Position, opening: &Opening) -> (Position, Bytes) {
+        let resumption = resume(self.start, registered, opening);
+        let ids = &shared.ids;
+        let hello = Hello {
+            epoch: ids.epoch(),
+            resumed: if resumption.reset.is_none() { Resumed::Full } else { Resumed::Reset },
+            unread: opening.unread,
+            server_time: sse::time(Timestamp::now()),
+            heartbeat_ms: u64::try_from(shared.options.heartbeat.as_millis()).unwrap_or(u64::MAX),
+        };
+        let mut greeting = BytesMut::from(&*self.head);
+        greeting.put(sse::hello(ids.fresh(resumption.cursor), shared.options.retry_ms(), &hello));
+        if let Some(reason) = resumption.reset {
+            let oldest = ids.fresh(opening.oldest).to_string();
+            greeting.put(sse::reset(ids.fresh(resumption.cursor), &Reset { reason, oldest }));
+        }
+        (resumption.cursor, greeting.freeze())
+    }
+
+    /// The whole answer when the stream can't begin now.
+    pub(super) fn postponed(self, options: &Options) -> Bytes {
+        let mut answer = BytesMut::from(&*self.head);
+        answer.put(sse::retry(options.retry_ms()));
+        answer.freeze()
+    }
+}
+
+/// When a new connection beats and ends: each a little differently, so that none act together.
+pub(super) fn pace(options: &Options, now: Tick, drained_by: Option<Tick>) -> Pace {
+    let around = |duration: Duration, share: f64| {
+        let factor = 1.0 - share + 2.0 * share * fastrand::f64();
+        ticks(duration.mul_f64(factor)).max(1)
+    };
+    let end = now.saturating_add(around(options.age_max, 0.3));
+    Pace {
+        beat: around(options.heartbeat, 0.2),
+        stall: ticks(options.stall_max),
+        end: drained_by.map_or(end, |drained| end.min(drained)),
+    }
+}

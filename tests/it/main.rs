@@ -1,0 +1,10 @@
+//! Tests of the whole server through its own surface. Each starts a real server on a free port.
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
+mod api;
+mod bad_input;
+mod cli;
+mod kill;
+mod server;
+mod stream;
+mod tidy;
