@@ -29,12 +29,13 @@ use crate::store::{Follower, Slice, Store};
 
 mod beginning;
 mod engine;
+mod mailbox;
 mod readers;
 mod subscriber;
 mod tail;
 
-pub use engine::Attachment;
-use engine::{Command, Committed, Inquiry};
+pub use mailbox::Attachment;
+use mailbox::{Command, Committed, Handle, Inquiry};
 pub use subscriber::Start;
 use tail::TailEntry;
 
@@ -97,8 +98,10 @@ impl Shared {
 /// The engines of this node.
 pub struct Delivery {
     shared: Arc<Shared>,
-    engines: Arc<[engine::Handle]>,
+    engines: Arc<[Handle]>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// The task that asks the store.
+    inquiring: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
 impl Delivery {
@@ -122,11 +125,12 @@ impl Delivery {
             engines.push(handle);
             threads.push(thread);
         }
-        let engines: Arc<[engine::Handle]> = engines.into();
-        tokio::spawn(answer(inquired, Arc::clone(&store), Arc::clone(&shared), Arc::clone(&engines)));
+        drop(inquiries);
+        let engines: Arc<[Handle]> = engines.into();
+        let inquiring = tokio::spawn(answer(inquired, Arc::clone(&store), Arc::clone(&shared), Arc::clone(&engines)));
         let dispatch = Dispatch { shared: Arc::clone(&shared), engines: Arc::clone(&engines) };
         store.follow(Arc::new(dispatch), BACKLOG).await.map_err(io::Error::other)?;
-        Ok(Delivery { shared, engines, threads: Mutex::new(threads) })
+        Ok(Delivery { shared, engines, threads: Mutex::new(threads), inquiring: Mutex::new(Some(inquiring)) })
     }
 
     /// Makes and reads the event ids of this log.
@@ -171,15 +175,20 @@ impl Delivery {
         }
     }
 
-    /// Ends the engines, and with them every stream that is left.
-    pub fn stop(&self) {
+    /// Ends the engines, and with them every stream that is left. The store is no longer used when it returns.
+    pub async fn stop(&self) {
         for engine in self.engines.iter() {
             engine.tell(Command::Stop);
         }
-        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("an engine had ended with a panic");
-            }
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let joined = tokio::task::spawn_blocking(|| threads.into_iter().all(|thread| thread.join().is_ok()));
+        let inquiring = self.inquiring.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut well = joined.await.unwrap_or(false);
+        if let Some(inquiring) = inquiring {
+            well &= inquiring.await.is_ok();
+        }
+        if !well {
+            tracing::error!("delivery had ended with a panic");
         }
     }
 }
@@ -194,7 +203,7 @@ fn engine_of(user: &UserId, engines: usize) -> usize {
 /// Hands what the store has committed to the engines.
 struct Dispatch {
     shared: Arc<Shared>,
-    engines: Arc<[engine::Handle]>,
+    engines: Arc<[Handle]>,
 }
 
 impl Follower for Dispatch {
@@ -231,7 +240,7 @@ async fn answer(
     inquired: UnboundedReceiver<Inquiry>,
     store: Arc<dyn Store>,
     shared: Arc<Shared>,
-    engines: Arc<[engine::Handle]>,
+    engines: Arc<[Handle]>,
 ) {
     let inquiries = stream::unfold(inquired, async |mut inquired| Some((inquired.recv().await?, inquired)));
     inquiries

@@ -29,6 +29,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -45,8 +46,8 @@ const BACKLOG: i32 = 4096;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Time in which a request's head must have arrived, also on a connection that is kept alive.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
-/// Connections that speak HTTP at once; streams do not count.
-const REQUESTS_AT_ONCE: usize = 1024;
+/// Most connections that speak HTTP at once, at some 12 KB each; streams do not count.
+const REQUESTS_AT_ONCE_MAX: usize = 4096;
 /// Send buffer of a connection, in bytes; Linux doubles it. The default lets a reader who does not read pin 3 to 4 MB
 /// of kernel memory; throughput is the same.
 const SEND_BUFFER_BYTES: usize = 32 * 1024;
@@ -57,6 +58,28 @@ const LINGER_TIME_MAX: Duration = Duration::from_secs(5);
 const LINGER_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Descriptors that are kept from connections: for the store, the log, the engines.
 const DESCRIPTORS_RESERVED: usize = 64;
+
+/// How the descriptors of this process are shared out.
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    /// Connections that speak HTTP at once; further ones wait.
+    pub requests: usize,
+    /// Streams at once; further ones are asked to come back.
+    pub streams: usize,
+}
+
+impl Places {
+    /// Raises the descriptor limit as far as this process may, and shares it out.
+    #[must_use]
+    pub fn of_this_process() -> Places {
+        let limit = getrlimit(Resource::Nofile);
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        let granted = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+        let descriptors = granted.map_or(usize::MAX, |granted| usize::try_from(granted).unwrap_or(usize::MAX));
+        let requests = (descriptors / 4).clamp(1, REQUESTS_AT_ONCE_MAX);
+        Places { requests, streams: descriptors.saturating_sub(requests + DESCRIPTORS_RESERVED).max(1) }
+    }
+}
 
 /// A socket that listens.
 pub struct Listener {
@@ -92,8 +115,9 @@ impl Listener {
     }
 
     /// Accepts connections until told to stop, and then until the last request has its answer.
-    pub async fn serve(self, router: Router, delivery: Arc<Delivery>, mut stop: watch::Receiver<bool>) {
-        let places = Arc::new(Semaphore::new(REQUESTS_AT_ONCE));
+    pub async fn serve(self, places: Places, router: Router, delivery: Arc<Delivery>, mut stop: watch::Receiver<bool>) {
+        let all = u32::try_from(places.requests).unwrap_or(u32::MAX);
+        let places = Arc::new(Semaphore::new(places.requests));
         loop {
             let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
             let accepted = tokio::select! {
@@ -118,22 +142,8 @@ impl Listener {
             });
         }
         drop(self.listener);
-        let all = u32::try_from(REQUESTS_AT_ONCE).expect("a small constant");
         let _ = places.acquire_many(all).await;
     }
-}
-
-/// How many streams the descriptor limit allows, after raising it as far as this process may.
-#[must_use]
-pub fn streams_max() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let soft = match rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    let descriptors = soft.map_or(usize::MAX, |soft| usize::try_from(soft).unwrap_or(usize::MAX));
-    descriptors.saturating_sub(REQUESTS_AT_ONCE.min(descriptors / 4) + DESCRIPTORS_RESERVED).max(1)
 }
 
 /// An answer that asks for a take-over, waiting for the connection to be free.

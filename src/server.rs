@@ -15,7 +15,7 @@ use crate::delivery::{self, Delivery};
 use crate::demo;
 use crate::http::{self, App};
 use crate::inbox::Inbox;
-use crate::listener::{self, Listener};
+use crate::listener::{Listener, Places};
 use crate::publish::Publisher;
 use crate::store::Store;
 use crate::store::sqlite::{OpenError, SqliteStore};
@@ -49,6 +49,7 @@ pub enum StartError {
 pub struct Server {
     listener: Listener,
     address: SocketAddr,
+    places: Places,
     app: Arc<App>,
     store: Arc<dyn Store>,
     config: Config,
@@ -65,7 +66,7 @@ impl Server {
         let listener = Listener::bind(config.listen).map_err(unavailable)?;
         let address = listener.local_addr().map_err(unavailable)?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data_dir)?);
-        let streams_max = listener::streams_max();
+        let places = Places::of_this_process();
         let options = delivery::Options {
             heartbeat: config.heartbeat,
             age_max: config.stream_age_max,
@@ -80,11 +81,11 @@ impl Server {
             options: http::Options {
                 open_user_id: config.open_user_id,
                 demo: config.demo,
-                streams_max: config.streams_max.unwrap_or(streams_max),
+                streams_max: config.streams_max.unwrap_or(places.streams),
             },
             draining: AtomicBool::new(false),
         });
-        Ok(Server { listener, address, app, store, config })
+        Ok(Server { listener, address, places, app, store, config })
     }
 
     /// The address that it listens on.
@@ -102,18 +103,20 @@ impl Server {
     /// Serves until `shutdown` completes; then refuses publishes, closes the streams spread over the drain time, and
     /// returns when the last answer is out.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Server { listener, app, store, config, .. } = self;
+        let Server { listener, places, app, store, config, .. } = self;
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(listener.serve(http::router(Arc::clone(&app)), Arc::clone(&app.delivery), stopped));
+        let router = http::router(Arc::clone(&app));
+        let serving = tokio::spawn(listener.serve(places, router, Arc::clone(&app.delivery), stopped));
         let retention = tokio::spawn(retain(store, config.retention));
         let demo = config.demo.then(|| tokio::spawn(demo::run(app.publisher.clone(), config.demo_interval)));
 
         shutdown.await;
 
-        if let Some(demo) = &demo {
-            demo.abort();
+        for task in [Some(retention), demo].into_iter().flatten() {
+            task.abort();
+            // That it was aborted is no news.
+            let _ = task.await;
         }
-        retention.abort();
         app.draining.store(true, Ordering::Relaxed);
         tracing::info!(streams = app.delivery.connections(), within = ?config.drain, "draining");
         app.delivery.drain(config.drain).await;
@@ -121,10 +124,7 @@ impl Server {
         if serving.await.is_err() {
             tracing::error!("the listener had ended with a panic");
         }
-        let delivery = Arc::clone(&app.delivery);
-        if tokio::task::spawn_blocking(move || delivery.stop()).await.is_err() {
-            tracing::error!("delivery could not be stopped");
-        }
+        app.delivery.stop().await;
     }
 }
 

@@ -11,10 +11,10 @@
 //! the one on the poll.
 
 use std::io::{self, IoSlice, Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -25,11 +25,12 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::Shared;
 use super::beginning::{Beginning, pace};
+use super::mailbox::{Attachment, Command, Committed, Handle, Inquirer, Inquiry};
 use super::readers::Readers;
 use super::subscriber::{Input, Output, Reason, Start, Subscriber, TICK, Tick, View, ticks};
-use super::tail::{Batch, Tail, TailEntry};
-use crate::notification::{Audience, Change, Interest, Position, UserId};
-use crate::sse::{self, Frame};
+use super::tail::{Batch, Tail};
+use crate::notification::{Audience, Position};
+use crate::sse;
 use crate::store::{Opening, StoreError};
 
 const WAKER: Token = Token(usize::MAX);
@@ -42,80 +43,6 @@ const WRITES_BETWEEN_COMMANDS: usize = 256;
 const TICKS_PER_SWEEP: usize = 10;
 /// A stream's client has nothing to say after its request; one that goes on talking is cut.
 const BYTES_FROM_PEER_MAX: u32 = 64 * 1024;
-
-/// A stream that begins.
-#[derive(Debug)]
-pub struct Attachment {
-    /// Whose it is.
-    pub user: UserId,
-    /// From where.
-    pub start: Start,
-    /// The head of the HTTP answer, written before the first event.
-    pub head: Bytes,
-    /// The connection, with the request read and nothing owed to it.
-    pub socket: TcpStream,
-}
-
-/// What an engine is told.
-pub(super) enum Command {
-    /// Take over a connection.
-    Attach(Box<Attachment>),
-    /// The log goes on.
-    Committed(Arc<Committed>),
-    /// The store has answered an [`Inquiry::Open`].
-    Opened(Inquirer, Result<Opening, StoreError>),
-    /// The store has answered an [`Inquiry::Read`].
-    Refilled(Inquirer, Result<(Vec<(Position, Frame)>, Position), StoreError>),
-    /// Close every connection within that time.
-    Drain(Duration),
-    /// End.
-    Stop,
-}
-
-/// A batch of the log.
-pub(super) struct Committed {
-    /// The log went to here before.
-    pub(super) before: Position,
-    /// It goes to here now.
-    pub(super) head: Position,
-    /// Its notifications, encoded.
-    pub(super) entries: Vec<TailEntry>,
-    /// Its changes of membership.
-    pub(super) changes: Vec<(Position, Change)>,
-}
-
-/// A connection that asks the store. Its number may be another connection's by the time of the answer; its generation
-/// tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Inquirer {
-    pub(super) engine: usize,
-    connection: usize,
-    generation: u32,
-}
-
-/// What an engine asks of the store.
-pub(super) enum Inquiry {
-    /// What a stream must know to begin.
-    Open { from: Inquirer, user: UserId, since: Option<Timestamp> },
-    /// What the tail no longer has.
-    Read { from: Inquirer, interest: Interest, after: Position, through: Position },
-}
-
-/// The other end of an engine.
-pub(super) struct Handle {
-    commands: Sender<Command>,
-    waker: Waker,
-}
-
-impl Handle {
-    /// Tells the engine something. An engine that has ended hears nothing.
-    pub(super) fn tell(&self, command: Command) {
-        if self.commands.send(command).is_ok() {
-            // The pipe behind a waker can only be full of wake-ups.
-            let _ = self.waker.wake();
-        }
-    }
-}
 
 struct Connection {
     socket: mio::net::TcpStream,
@@ -175,8 +102,24 @@ pub(super) fn start(
         heartbeat: Bytes::new(),
         drained_by: None,
     };
-    let thread = std::thread::Builder::new().name(format!("engine-{number}")).spawn(move || engine.run())?;
+    let thread = std::thread::Builder::new().name(format!("engine-{number}")).spawn(move || {
+        let _whole = WholeOrNothing;
+        engine.run();
+    })?;
     Ok((Handle { commands: sender, waker }, thread))
+}
+
+/// A server with a dead engine would look alive and leave a part of its users without anything. It ends instead: all
+/// that was acknowledged is on the disk, and every client comes back by itself.
+struct WholeOrNothing;
+
+impl Drop for WholeOrNothing {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("an engine has ended with a panic; the server ends, so that it can be started again");
+            std::process::abort();
+        }
+    }
 }
 
 impl Engine {

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
 use super::{Follower, Opening, Page, Slice, Store, StoreError};
 use crate::content::Content;
@@ -35,9 +35,9 @@ const WRITES_QUEUED_MAX: usize = 4096;
 /// The embedded store.
 pub struct SqliteStore {
     seal: Seal,
-    writes: mpsc::Sender<writer::Command>,
     readers: Readers,
-    /// Held while the store is open; the system lets go of it however the process ends.
+    writer: writer::Handle,
+    /// Held until the writer has ended; the system lets go of it however the process ends.
     _lock: File,
 }
 
@@ -80,8 +80,8 @@ impl SqliteStore {
         }
         let seal = identity(&connection).map_err(failed)?;
         let readers = Readers::open(&path).map_err(failed)?;
-        let writes = writer::start(connection, WRITES_QUEUED_MAX).map_err(failed)?;
-        Ok(SqliteStore { seal, writes, readers, _lock: lock })
+        let writer = writer::start(connection, WRITES_QUEUED_MAX).map_err(failed)?;
+        Ok(SqliteStore { seal, readers, writer, _lock: lock })
     }
 
     async fn ask<T>(
@@ -89,7 +89,7 @@ impl SqliteStore {
         command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> writer::Command,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.writes.send(command(answer)).await.map_err(|_| StoreError::Stopped)?;
+        self.writer.send(command(answer)).await?;
         answered.await.map_err(|_| StoreError::Stopped)?
     }
 }
@@ -471,6 +471,49 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let _first = SqliteStore::open(folder.path()).expect("opens");
         assert!(matches!(SqliteStore::open(folder.path()), Err(OpenError::InUse(_))));
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_what_it_cannot_keep_and_takes_more_once_there_is_space() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(SqliteStore::open(folder.path()).expect("opens"));
+        let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        // The store sees the same error as from a full disk.
+        connection.pragma_update(None, "max_page_count", 64).expect("set");
+        let writer = writer::start(connection, 10).expect("started");
+        let append = async |millisecond: i64| {
+            let (answer, answered) = oneshot::channel();
+            let changes = vec![Change::Notified(Arc::new(Notification {
+                id: NotificationId(uuid::Uuid::now_v7()),
+                timestamp: Timestamp::from_millisecond(millisecond).expect("in range"),
+                audiences: vec![Audience::Everyone],
+                content: Content::from_stored(&format!("{{\"message\":\"{}\"}}", "x".repeat(1000))),
+            }))];
+            writer.send(writer::Command::Append { changes, answer }).await.expect("queued");
+            answered.await.expect("answered")
+        };
+        let mut stored = 0;
+        let refused = loop {
+            match append(stored).await {
+                Ok(_) => stored += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(refused, StoreError::Full) && stored > 20, "{refused} after {stored}");
+        assert!(matches!(append(stored).await, Err(StoreError::Full)), "refused again, not stopped");
+        let (answer, answered) = oneshot::channel();
+        let older_than = Timestamp::from_millisecond(stored / 2).expect("in range");
+        writer.send(writer::Command::Trim { older_than, answer }).await.expect("queued");
+        assert!(answered.await.expect("answered").is_ok());
+        assert!(append(stored).await.is_ok(), "there is space again");
+        drop(writer);
+        let store = SqliteStore::open(folder.path()).expect("opens");
+        let page = store.page(&"1".parse().expect("valid"), 1000).await.expect("read");
+        assert_eq!(
+            i64::try_from(page.notifications.len()).expect("few"),
+            stored - stored / 2 + 1,
+            "all that was acknowledged and not trimmed"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! answer can be told of nothing older.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, params};
@@ -37,13 +38,37 @@ struct Appended {
     answer: oneshot::Sender<Result<Vec<Option<Position>>, StoreError>>,
 }
 
-/// Starts the thread. It ends when all senders are gone, or with a write whose fate is unknown.
-pub(super) fn start(connection: Connection, queued_max: usize) -> rusqlite::Result<mpsc::Sender<Command>> {
+/// The other end of the thread. Dropping it waits until what is queued has been written and the file is closed.
+pub(super) struct Handle {
+    /// There until it is dropped.
+    commands: Option<mpsc::Sender<Command>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Handle {
+    /// Queues a command, and waits for a place in the queue.
+    pub(super) async fn send(&self, command: Command) -> Result<(), StoreError> {
+        let commands = self.commands.as_ref().ok_or(StoreError::Stopped)?;
+        commands.send(command).await.map_err(|_| StoreError::Stopped)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        drop(self.commands.take());
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the store's writer had ended with a panic");
+        }
+    }
+}
+
+/// Starts the thread. It ends when its handle is dropped, or with a write whose fate is unknown.
+pub(super) fn start(connection: Connection, queued_max: usize) -> rusqlite::Result<Handle> {
     let head = super::head(&connection)?;
     connection.set_prepared_statement_cache_capacity(32);
     let mut writer = Writer { connection, head, followers: Vec::new() };
     let (commands, mut queue) = mpsc::channel(queued_max);
-    std::thread::Builder::new()
+    let thread = std::thread::Builder::new()
         .name("store-writer".into())
         .spawn(move || {
             let mut next = None;
@@ -78,7 +103,7 @@ pub(super) fn start(connection: Connection, queued_max: usize) -> rusqlite::Resu
             }
         })
         .expect("a thread can be started");
-    Ok(commands)
+    Ok(Handle { commands: Some(commands), thread: Some(thread) })
 }
 
 type Append = (Vec<Change>, oneshot::Sender<Result<Vec<Option<Position>>, StoreError>>);
