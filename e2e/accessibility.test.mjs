@@ -1,0 +1,136 @@
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { test } from "node:test";
+import { isLive, openLive, shownIds, until, useBrowser } from "./browser.mjs";
+import { startProxy } from "./proxy.mjs";
+import { startServer } from "./server.mjs";
+
+const newContext = useBrowser();
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+async function violations(page) {
+  await page.evaluate(axe);
+  const found = await page.evaluate(async () => (await globalThis.axe.run(document)).violations);
+  return found.map(({ id, impact, nodes }) => `${id} (${impact}): ${nodes.map((node) => node.html).join(" ")}`);
+}
+
+test("axe finds nothing on any page, in any language, colour scheme or width", async (t) => {
+  const server = await startServer(t);
+  for (const severity of ["info", "success", "warning", "error"]) {
+    await server.publish("ana", { title: `Título de ${severity}`, message: "Mensaje", severity, url: "/pedidos" });
+    await server.publish("ana", { message: "Solo un mensaje, con enlace", severity, url: "/pedidos" });
+  }
+  await server.publish("ana", "Nada más que un mensaje");
+  const page = await (await newContext(t, { reducedMotion: "reduce" })).newPage();
+
+  for (const [name, query] of [["list", "user_id=ana"], ["empty", "user_id=nadie"], ["no user", ""]]) {
+    for (const lang of ["es", "en"]) {
+      await page.goto(`${server.url}/?${query}&lang=${lang}`);
+      if (query) await isLive(page);
+      for (const colorScheme of ["light", "dark"]) {
+        await page.emulateMedia({ colorScheme });
+        for (const width of [320, 1000]) {
+          await page.setViewportSize({ width, height: 800 });
+          assert.deepEqual(await violations(page), [], `${name}, ${lang}, ${colorScheme}, ${width} px`);
+          const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+          assert.ok(overflow <= 0, `${name}, ${lang}: ${overflow} px wider than ${width} px`);
+        }
+      }
+    }
+  }
+});
+
+test("axe finds nothing in any state of the connection", async (t) => {
+  const server = await startServer(t);
+  const page = await openLive(await newContext(t), server.page("ana"));
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    for (const state of ["connecting", "live", "reconnecting", "offline"]) {
+      await page.locator("#state").evaluate((chip, name) => (chip.dataset.state = name), state);
+      assert.deepEqual(await violations(page), [], `${state}, ${colorScheme}`);
+    }
+  }
+});
+
+/** Collects every sentence that a screen reader would speak, with the time at which it was said. */
+async function listen(context) {
+  await context.addInitScript(() => {
+    window.sentences = [];
+    document.addEventListener("DOMContentLoaded", () => {
+      const region = document.querySelector("[role=status]");
+      new MutationObserver(() => {
+        if (region.textContent) window.sentences.push({ text: region.textContent, at: performance.now() });
+      }).observe(region, { childList: true, characterData: true, subtree: true });
+    });
+  });
+}
+
+const sentences = (page) => page.evaluate(() => window.sentences);
+
+test("a burst is announced by one sentence, at most every 5 s, and the first view by none", async (t) => {
+  const server = await startServer(t);
+  await server.publish("ana", "Ya estaba");
+  const context = await newContext(t);
+  await listen(context);
+  const page = await openLive(context, server.page("ana"));
+
+  await Promise.all(["Una", "Dos", "Tres"].map((message) => server.publish("ana", message)));
+  await until("it is announced", async () => (await sentences(page)).length === 1);
+  await server.publish("ana", "Una más");
+  await until("the next one is announced", async () => (await sentences(page)).length === 2);
+
+  const [first, second] = await sentences(page);
+  assert.deepEqual([first.text, second.text], ["3 notificaciones nuevas", "1 notificación nueva"]);
+  assert.ok(second.at - first.at >= 4_990, `only ${second.at - first.at} ms between two sentences`);
+});
+
+test("what is only caught up with is not announced", async (t) => {
+  const server = await startServer(t);
+  const proxy = await startProxy(t, server);
+  const context = await newContext(t, { locale: "en-GB" });
+  await listen(context);
+  const page = await openLive(context, proxy.page("ana"));
+
+  await proxy.refuse();
+  await server.publish("ana", "Una");
+  const missed = await server.publish("ana", "Dos");
+  await proxy.restore();
+  await until("the missed ones are shown", async () => (await shownIds(page))[0] === missed);
+  await server.publish("ana", "De ahora");
+  await until("it is announced", async () => (await sentences(page)).length > 0);
+  assert.deepEqual((await sentences(page)).map(({ text }) => text), ["1 new notification"]);
+});
+
+test("the title counts what came while nobody looked", async (t) => {
+  const server = await startServer(t);
+  const context = await newContext(t);
+  await context.addInitScript(() => {
+    window.look = (visible) => {
+      Object.defineProperty(document, "hidden", { value: !visible, configurable: true });
+      Object.defineProperty(document, "visibilityState", { value: visible ? "visible" : "hidden", configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    };
+  });
+  const page = await openLive(context, server.page("ana"));
+  await server.publish("ana", "A la vista");
+  await page.getByText("A la vista").waitFor();
+  assert.equal(await page.title(), "Sistema de Notificaciones");
+
+  await page.evaluate(() => window.look(false));
+  for (let n = 1; n <= 3; n += 1) await server.publish("ana", `A escondidas ${n}`);
+  await until("all are counted", async () => (await page.title()) === "(3) Sistema de Notificaciones");
+  await page.evaluate(() => window.look(true));
+  assert.equal(await page.title(), "Sistema de Notificaciones");
+});
+
+test("a new row is highlighted, but not for who wants no motion", async (t) => {
+  const server = await startServer(t);
+  for (const [reducedMotion, expected] of [["no-preference", "arrive"], ["reduce", "none"]]) {
+    const page = await openLive(await newContext(t, { reducedMotion }), server.page("ana"));
+    const id = await server.publish("ana", "Hola");
+    const row = page.locator(`[data-id="${id}"]`);
+    await row.waitFor();
+    assert.equal(await row.evaluate((element) => getComputedStyle(element).animationName), expected);
+  }
+});

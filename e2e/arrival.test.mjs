@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import {
+  assertNeverReloaded, assertShowsWhatTheServerHas, openLive, shownIds, shownMessages, until, useBrowser,
+} from "./browser.mjs";
+import { startServer } from "./server.mjs";
+
+const newContext = useBrowser();
+
+test("what is published is on top of the open page within a second, without a reload", async (t) => {
+  const server = await startServer(t);
+  await server.publish("ana", "La primera");
+  const page = await openLive(await newContext(t), server.page("ana"));
+
+  const id = await server.publish("ana", { title: "Pedido", message: "Ha salido del almacén", severity: "success" });
+  await until("it is on top", async () => (await shownIds(page))[0] === id, 1_000);
+
+  const row = page.locator(`[data-id="${id}"]`);
+  assert.equal(await row.locator(".notice-title").textContent(), "Pedido");
+  assert.equal(await row.locator(".notice-message").textContent(), "Ha salido del almacén");
+  assert.equal(await row.locator(".notice-severity").textContent(), "Hecho:");
+  assert.equal(await row.locator("use").getAttribute("href"), "#mark-success");
+  assert.equal(await row.locator("time").textContent(), "ahora");
+  await assertNeverReloaded(page);
+});
+
+test("a row that arrives looks exactly like the same row rendered by the server", async (t) => {
+  const server = await startServer(t);
+  const page = await openLive(await newContext(t), server.page("ana"));
+  const ids = [
+    await server.publish("ana", { message: "Solo un mensaje" }),
+    await server.publish("ana", { message: "Con enlace", url: "https://ejemplo.example/?a=1&b=2" }),
+    await server.publish("ana", { title: "Todo", message: "Lo tiene todo", severity: "error", url: "/pedidos/7" }),
+  ];
+  await assertShowsWhatTheServerHas(page, server, "ana", ids);
+
+  const markup = () => page.locator("#notices").evaluate((list) => {
+    const copy = list.cloneNode(true);
+    for (const row of copy.children) row.classList.remove("notice-new");
+    return copy.innerHTML.replace(/>\s+</g, "><").replace(/<a >/g, "<a>").trim();
+  });
+  const arrived = await markup();
+  await page.reload();
+  await until("times are shown", async () => (await page.locator("time").first().textContent()) === "ahora");
+  assert.equal(arrived, await markup());
+});
+
+test("both tabs of a user get it once, another user's page does not get it", async (t) => {
+  const server = await startServer(t);
+  const context = await newContext(t);
+  const [first, second, other] = [
+    await openLive(context, server.page("ana")),
+    await openLive(context, server.page("ana")),
+    await openLive(context, server.page("luis")),
+  ];
+  const ours = await server.publish("ana", "Para Ana");
+  await assertShowsWhatTheServerHas(first, server, "ana", [ours]);
+  await assertShowsWhatTheServerHas(second, server, "ana", [ours]);
+
+  // What comes later on the same stream proves that nothing came before it.
+  const theirs = await server.publish("luis", "Para Luis");
+  await assertShowsWhatTheServerHas(other, server, "luis", [theirs]);
+  assert.deepEqual(await shownIds(other), [theirs]);
+});
+
+test("what is said to everyone and to a topic arrives", async (t) => {
+  const server = await startServer(t);
+  const page = await openLive(await newContext(t), server.page("ana"));
+  const everyone = await server.broadcast("Corte de luz a las 18:00");
+  const subscribed = await server.request("PUT", "/v1/topics/obras/subscribers/ana");
+  assert.ok(subscribed.ok, `subscribing answered ${subscribed.status}`);
+  const topic = await server.publishToTopic("obras", { message: "Calle Mayor cerrada", severity: "warning" });
+  await assertShowsWhatTheServerHas(page, server, "ana", [everyone, topic]);
+});
+
+test("the demo tells users 1 and 2 something by itself", async (t) => {
+  const server = await startServer(t, "--demo-interval", "1s");
+  const context = await newContext(t);
+  for (const user of ["1", "2"]) {
+    const page = await openLive(context, server.page(user));
+    const before = (await shownMessages(page)).length;
+    await until("two more have come", async () => (await shownMessages(page)).length >= before + 2);
+    assert.deepEqual([...new Set(await shownMessages(page))], [`Notificación para el usuario ${user}`]);
+  }
+});

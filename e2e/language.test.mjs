@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+import { isLive, useBrowser } from "./browser.mjs";
+import { startServer } from "./server.mjs";
+
+const newContext = useBrowser();
+
+const SPANISH = { lang: "es", title: "Sistema de Notificaciones", heading: "Notificaciones en Tiempo Real" };
+const ENGLISH = { lang: "en", title: "Notification System", heading: "Real-Time Notifications" };
+
+async function assertSpeaks(page, { lang, title, heading }) {
+  assert.equal(await page.locator("html").getAttribute("lang"), lang);
+  assert.equal(await page.title(), title);
+  assert.deepEqual(await page.locator("h1").allTextContents(), [heading]);
+}
+
+test("the page is Spanish unless the reader asks for English", async (t) => {
+  const server = await startServer(t);
+  const cases = [
+    ["es-ES", "", SPANISH],
+    ["es-419", "", SPANISH],
+    ["fr-FR", "", SPANISH],
+    ["en-GB", "", ENGLISH],
+    ["en-GB", "&lang=es", SPANISH],
+    ["es-ES", "&lang=en", ENGLISH],
+  ];
+  for (const [locale, query, expected] of cases) {
+    const page = await (await newContext(t, { locale })).newPage();
+    await page.goto(server.page("ana", query));
+    await assertSpeaks(page, expected);
+  }
+});
+
+test("nobody who says nothing about languages gets anything but Spanish", async (t) => {
+  const server = await startServer(t);
+  const html = await (await fetch(server.page("ana"), { headers: { "accept-language": "" } })).text();
+  assert.match(html, /<html lang="es" dir="ltr">/);
+  assert.match(html, /<title>Sistema de Notificaciones<\/title>/);
+});
+
+test("the language can be changed and changed back, and the user stays the same", async (t) => {
+  const server = await startServer(t);
+  const page = await (await newContext(t)).newPage();
+  await page.goto(server.page("ana%26co"));
+  for (const [link, expected] of [["English", ENGLISH], ["Español", SPANISH]]) {
+    await page.getByRole("link", { name: link }).click();
+    await page.waitForURL(`**/*lang=${expected.lang}`);
+    await isLive(page);
+    await assertSpeaks(page, expected);
+    assert.equal(new URL(page.url()).searchParams.get("user_id"), "ana&co");
+  }
+});
+
+test("both languages have the same words, and every word is used", async () => {
+  const read = (file) => readFile(new URL(`../web/${file}`, import.meta.url), "utf8");
+  const [spanish, english] = (await Promise.all(["languages/es.json", "languages/en.json"].map(read))).map(JSON.parse);
+  const sources = (await Promise.all(["page.html", "page.js", "stream.js"].map(read))).join("\n");
+
+  assert.deepEqual(Object.keys(spanish), Object.keys(english));
+  const unused = Object.keys(spanish).filter((key) => !new RegExp(`\\b${key}\\b`).test(sources));
+  assert.deepEqual(unused, []);
+  const placeholders = (text) => text.match(/\{\w+\}/g) ?? [];
+  for (const key of Object.keys(spanish)) {
+    assert.deepEqual(placeholders(english[key]), placeholders(spanish[key]), key);
+  }
+});
