@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -60,8 +61,8 @@ pub struct App {
 pub struct Options {
     /// Accept `?user_id=` without a credential. Unsafe wherever strangers reach the server.
     pub open_user_id: bool,
-    /// The demo generator is running.
-    pub demo: bool,
+    /// The interval of the demo generator, if it runs.
+    pub demo: Option<Duration>,
     /// Most streams at once.
     pub streams_max: usize,
 }

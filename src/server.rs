@@ -80,7 +80,7 @@ impl Server {
             auth: Auth::new(server_key),
             options: http::Options {
                 open_user_id: config.open_user_id,
-                demo: config.demo,
+                demo: config.demo.then_some(config.demo_interval),
                 streams_max: config.streams_max.unwrap_or(places.streams),
             },
             draining: AtomicBool::new(false),

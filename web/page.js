@@ -79,6 +79,8 @@ function age(time) {
 /** @param {HTMLTimeElement} element */
 function showAge(element) {
   const time = new Date(element.dateTime);
+  // A time that cannot be read stays as it is written: it must not take the rest of the page with it.
+  if (Number.isNaN(time.getTime())) return;
   element.textContent = age(time);
   element.title = exact.format(time);
 }

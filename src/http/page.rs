@@ -15,7 +15,6 @@ use axum::response::{IntoResponse as _, Response};
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Value};
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::error::Problem;
 use super::request::parameter;
@@ -94,10 +93,11 @@ struct View<'a> {
     strings: &'a serde_json::Value,
     version: &'a str,
     user_id: Option<String>,
-    items: Vec<Box<RawValue>>,
+    items: Vec<serde_json::Value>,
     cursor: String,
     heartbeat_ms: u128,
-    dev: bool,
+    /// The interval of the demo generator, if it runs.
+    demo: Option<String>,
     assets: Assets,
 }
 
@@ -118,7 +118,7 @@ pub(super) async fn page(State(app): State<Arc<App>>, uri: Uri, headers: HeaderM
         Some(user) => {
             let page = app.inbox.newest(user).await?;
             let items = page.notifications.iter().map(|(_, notification)| {
-                RawValue::from_string(sse::notification_json(notification)).expect("a notification is JSON")
+                serde_json::from_str(&sse::notification_json(notification)).expect("a notification is JSON")
             });
             (items.collect(), page.head)
         }
@@ -134,7 +134,7 @@ pub(super) async fn page(State(app): State<Arc<App>>, uri: Uri, headers: HeaderM
         items,
         cursor: app.delivery.ids().fresh(head).to_string(),
         heartbeat_ms: app.delivery.options().heartbeat.as_millis(),
-        dev: app.options.demo,
+        demo: app.options.demo.map(|interval| humantime::format_duration(interval).to_string()),
         assets: Assets {
             bootstrap: assets::url("bootstrap.min.css"),
             css: assets::url("page.css"),
@@ -151,7 +151,8 @@ pub(super) async fn page(State(app): State<Arc<App>>, uri: Uri, headers: HeaderM
         (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (CONTENT_LANGUAGE, HeaderValue::from_static(language.code())),
         (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        // Not `no-store`: it would keep the page from the browser's back/forward cache.
+        (CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
         (VARY, HeaderValue::from_static("Accept-Language, Authorization")),
     ];
     Ok((StatusCode::OK, head, html).into_response())

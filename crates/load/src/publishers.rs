@@ -1,0 +1,170 @@
+//! The publishing side: one thread, keep-alive connections.
+//!
+//! At a fixed rate a message's time is when it was *due*, not when a connection was free for it, so a server that stalls
+//! is charged for all that waited (no coordinated omission).
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use hdrhistogram::Histogram;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::http;
+
+/// What is to be published.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) server: SocketAddr,
+    pub(crate) started: Instant,
+    pub(crate) key: Option<String>,
+    /// Connections that publish.
+    pub(crate) publishers: usize,
+    /// Users in turn, or everyone if none.
+    pub(crate) users: Option<usize>,
+    /// Size of a message, in bytes.
+    pub(crate) message_bytes: usize,
+    /// How many a second; as many as are acknowledged if none.
+    pub(crate) rate: Option<f64>,
+    /// How many at most.
+    pub(crate) count: Option<u64>,
+    /// For how long at most.
+    pub(crate) duration: Duration,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) acknowledged: u64,
+    pub(crate) took: Duration,
+    /// From when it was due until it was acknowledged, in microseconds.
+    pub(crate) latencies: Histogram<u64>,
+}
+
+struct Publisher {
+    socket: TcpStream,
+    request: Vec<u8>,
+    received: Vec<u8>,
+    /// When the message under way was due, in nanoseconds.
+    due_ns: Option<u64>,
+}
+
+/// Publishes according to plan; returns when everything sent has been acknowledged.
+pub(crate) fn publish(plan: &Plan) -> anyhow::Result<Published> {
+    let mut poll = Poll::new()?;
+    let mut events = Events::with_capacity(1024);
+    let mut publishers = Vec::new();
+    for number in 0..plan.publishers {
+        let socket = std::net::TcpStream::connect(plan.server)?;
+        socket.set_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        let mut socket = TcpStream::from_std(socket);
+        poll.registry().register(&mut socket, Token(number), Interest::READABLE | Interest::WRITABLE)?;
+        publishers.push(Publisher { socket, request: Vec::new(), received: Vec::new(), due_ns: None });
+    }
+    let mut idle: Vec<usize> = (0..plan.publishers).collect();
+    let mut latencies = Histogram::new(3)?;
+    let (mut sent, mut acknowledged) = (0_u64, 0_u64);
+    let begun = Instant::now();
+    let begun_ns = u64::try_from(begun.duration_since(plan.started).as_nanos())?;
+    loop {
+        let elapsed = begun.elapsed();
+        let over = elapsed >= plan.duration || plan.count.is_some_and(|count| sent >= count);
+        if over && acknowledged == sent {
+            return Ok(Published { acknowledged, took: begun.elapsed(), latencies });
+        }
+        while !over && !idle.is_empty() && plan.count.is_none_or(|count| sent < count) {
+            let now_ns = u64::try_from(plan.started.elapsed().as_nanos())?;
+            let due_ns = plan.rate.map_or(now_ns, |rate| begun_ns + nanoseconds(sent, rate));
+            if due_ns > now_ns {
+                break;
+            }
+            let number = idle.pop().context("an idle publisher")?;
+            publishers[number].send(request(plan, sent, due_ns), due_ns)?;
+            sent += 1;
+        }
+        let wait = match plan.rate {
+            // The next one is due soon; sleeping longer than that would make it late.
+            Some(_) if !over && !idle.is_empty() => Duration::from_micros(50),
+            _ => Duration::from_millis(20),
+        };
+        if let Err(error) = poll.poll(&mut events, Some(wait))
+            && error.kind() != ErrorKind::Interrupted
+        {
+            return Err(error.into());
+        }
+        let now_ns = u64::try_from(plan.started.elapsed().as_nanos())?;
+        for event in &events {
+            let publisher = &mut publishers[event.token().0];
+            publisher.flush()?;
+            if event.is_readable()
+                && let Some(due_ns) = publisher.answered()?
+            {
+                acknowledged += 1;
+                latencies.saturating_record((now_ns.saturating_sub(due_ns) / 1000).max(1));
+                idle.push(event.token().0);
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a schedule")]
+fn nanoseconds(count: u64, rate: f64) -> u64 {
+    (count as f64 / rate * 1e9) as u64
+}
+
+fn request(plan: &Plan, number: u64, due_ns: u64) -> Vec<u8> {
+    let (path, sequence) = match plan.users {
+        Some(users) => {
+            let users = users as u64;
+            (format!("/v1/users/{}/notifications", number % users), number / users)
+        }
+        None => ("/v1/broadcast".to_owned(), number),
+    };
+    let mut message = format!("s={sequence} t={due_ns} ");
+    while message.len() < plan.message_bytes {
+        message.push('x');
+    }
+    let key = plan.key.as_ref().map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default();
+    let length = message.len();
+    format!("POST {path} HTTP/1.1\r\nhost: load\r\n{key}content-type: text/plain\r\ncontent-length: {length}\r\n\r\n{message}")
+        .into_bytes()
+}
+
+impl Publisher {
+    fn send(&mut self, request: Vec<u8>, due_ns: u64) -> anyhow::Result<()> {
+        self.request = request;
+        self.due_ns = Some(due_ns);
+        self.flush()
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        while !self.request.is_empty() {
+            match self.socket.write(&self.request) {
+                Ok(written) => drop(self.request.drain(..written)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error).context("a publish request could not be sent"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what is there; gives the message's time once it has been acknowledged.
+    fn answered(&mut self) -> anyhow::Result<Option<u64>> {
+        let mut scratch = [0; 4096];
+        loop {
+            match self.socket.read(&mut scratch) {
+                Ok(0) => anyhow::bail!("the server closed a publisher's connection"),
+                Ok(read) => self.received.extend_from_slice(&scratch[..read]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error).context("an answer could not be read"),
+            }
+        }
+        let Some((length, status)) = http::answer(&self.received) else { return Ok(None) };
+        anyhow::ensure!((200..300).contains(&status), "{}", String::from_utf8_lossy(&self.received));
+        self.received.drain(..length);
+        Ok(self.due_ns.take())
+    }
+}

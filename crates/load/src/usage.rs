@@ -1,0 +1,51 @@
+//! What a process uses, from `/proc`.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+/// A reading of one or more processes that belong to one server.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    /// Resident memory, in bytes.
+    pub(crate) resident_bytes: u64,
+    /// Time on a processor so far, in user and kernel.
+    pub(crate) user: Duration,
+    pub(crate) system: Duration,
+}
+
+/// Linux counts processor time in steps of 10 ms for `/proc`.
+const CLOCK_TICK: Duration = Duration::from_millis(10);
+const PAGE_BYTES: u64 = 4096;
+
+impl Usage {
+    /// Reads these processes.
+    pub(crate) fn of(processes: &[u32]) -> anyhow::Result<Usage> {
+        let mut usage = Usage::default();
+        for process in processes {
+            let path = format!("/proc/{process}/stat");
+            let stat = std::fs::read_to_string(&path).context(path)?;
+            // The name in parentheses may hold anything; fields are counted after it.
+            let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+            let field = |number: usize| fields.get(number - 3).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+            usage.user += CLOCK_TICK * u32::try_from(field(14))?;
+            usage.system += CLOCK_TICK * u32::try_from(field(15))?;
+            usage.resident_bytes += field(24) * PAGE_BYTES;
+        }
+        Ok(usage)
+    }
+
+    /// Time on a processor in all.
+    pub(crate) fn processor(&self) -> Duration {
+        self.user + self.system
+    }
+}
+
+/// Kernel memory of all TCP sockets of this network namespace, in bytes.
+pub(crate) fn tcp_memory_bytes() -> anyhow::Result<u64> {
+    let path = "/proc/net/sockstat";
+    let text = std::fs::read_to_string(path).context(path)?;
+    let line = text.lines().find(|line| line.starts_with("TCP:")).context("no TCP line")?;
+    let pages: u64 = line.split_whitespace().last().context("no figure")?.parse()?;
+    Ok(pages * PAGE_BYTES)
+}
