@@ -13,6 +13,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::http;
+use crate::subscribers::LATENCY_US_MAX;
 
 /// What is to be published.
 #[derive(Clone, Debug)]
@@ -65,7 +66,7 @@ pub(crate) fn publish(plan: &Plan) -> anyhow::Result<Published> {
         publishers.push(Publisher { socket, request: Vec::new(), received: Vec::new(), due_ns: None });
     }
     let mut idle: Vec<usize> = (0..plan.publishers).collect();
-    let mut latencies = Histogram::new(3)?;
+    let mut latencies = Histogram::new_with_max(LATENCY_US_MAX, 3)?;
     let (mut sent, mut acknowledged) = (0_u64, 0_u64);
     let begun = Instant::now();
     let begun_ns = u64::try_from(begun.duration_since(plan.started).as_nanos())?;

@@ -12,7 +12,7 @@ use hdrhistogram::Histogram;
 use serde_json::json;
 
 use crate::publishers::{Plan, publish};
-use crate::subscribers::{Counters, Share, listen};
+use crate::subscribers::{Counters, LATENCY_US_MAX, Share, listen};
 use crate::usage::{Usage, tcp_memory_bytes};
 
 /// Load a server
@@ -104,7 +104,7 @@ impl Run {
         let after = Usage::of(&self.pid)?;
         let tcp_after = tcp_memory_bytes()?;
         counters.stop.store(true, Ordering::Relaxed);
-        let mut latencies: Histogram<u64> = Histogram::new(3)?;
+        let mut latencies: Histogram<u64> = Histogram::new_with_max(LATENCY_US_MAX, 3)?;
         for thread in listening {
             latencies.add(thread.join().expect("a listening thread does not panic")?)?;
         }
@@ -126,7 +126,7 @@ impl Run {
             "expected": expected,
             "received": received,
             "doubled": count(&counters.doubled),
-            "skipped": count(&counters.skipped),
+            "lost": expected.saturating_sub(received),
             "closed": count(&counters.closed),
             "deliveries_per_s": round(f64_of(received) / delivered_in.as_secs_f64()),
             "p50_ms": milliseconds(latencies.value_at_quantile(0.5)),
