@@ -134,6 +134,27 @@ const mutants = [
     test: 'leaving_while_the_store_answers_is_not_forgotten',
   },
   {
+    name: 'a commit that is not synced to the disk',
+    file: 'src/store/sqlite.rs',
+    from: 'pragma_update(None, "synchronous", "FULL")',
+    to: 'pragma_update(None, "synchronous", "NORMAL")',
+    test: 'a_commit_is_synced_to_the_disk',
+  },
+  {
+    name: 'a topic entered that nobody takes out again',
+    file: 'src/delivery/readers.rs',
+    from: 'if reader.interest.memberships.iter().any(|membership| membership.topic == *topic) {',
+    to: 'if true {',
+    test: 'whoever_goes_before_the_store_answers_leaves_nothing_behind',
+  },
+  {
+    name: 'an entry of the tail counted once, whatever its audiences',
+    file: 'src/delivery/tail.rs',
+    from: 'AUDIENCE_OVERHEAD * self.audiences.len()',
+    to: 'AUDIENCE_OVERHEAD',
+    test: 'an_entry_is_counted_for_each_of_its_audiences',
+  },
+  {
     name: 'hello carries the head instead of the cursor',
     file: 'src/delivery/beginning.rs',
     from: 'sse::hello(ids.fresh(resumption.cursor),',

@@ -86,7 +86,7 @@ pub struct Flags {
     listen: Option<String>,
     /// Folder of the embedded store
     #[arg(long, value_name = "FOLDER", env = "PREGON_DATA_DIR")]
-    pub data_dir: Option<String>,
+    data_dir: Option<String>,
     /// Key with which the application's back end publishes
     #[arg(long, value_name = "KEY", env = "PREGON_SERVER_KEY", hide_env_values = true)]
     server_key: Option<String>,
@@ -126,14 +126,6 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// Fills in what `pregon dev` does unless told otherwise: demo data, no credential for streams, no wait at the end.
-    pub fn default_to_dev(&mut self, data_dir: &Path) {
-        self.open_user_id.get_or_insert_with(|| "true".into());
-        self.demo.get_or_insert_with(|| "true".into());
-        self.drain.get_or_insert_with(|| "0s".into());
-        self.data_dir.get_or_insert_with(|| data_dir.display().to_string());
-    }
-
     /// The flags that were given, by key.
     fn given(&self) -> impl Iterator<Item = (&'static str, &String)> {
         let all = [
@@ -176,7 +168,24 @@ impl Config {
     /// # Errors
     /// All that is wrong.
     pub fn load(flags: &Flags) -> Result<Config, ConfigError> {
+        Config::merge(Layers::new(), flags)
+    }
+
+    /// The same over the defaults of `pregon dev`: demo data in that folder, no credential for streams, no wait at the
+    /// end.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn load_for_dev(flags: &Flags, data_dir: &Path) -> Result<Config, ConfigError> {
         let mut layers = Layers::new();
+        let data_dir = data_dir.display().to_string();
+        for (key, value) in [("open_user_id", "true"), ("demo", "true"), ("drain", "0s"), ("data_dir", &data_dir)] {
+            layers.set(key, Value::String(value.to_owned()), key);
+        }
+        Config::merge(layers, flags)
+    }
+
+    fn merge(mut layers: Layers, flags: &Flags) -> Result<Config, ConfigError> {
         if let Some(path) = &flags.config {
             layers.file(path);
         }
@@ -359,6 +368,14 @@ mod tests {
         assert_eq!(config.heartbeat, Duration::from_secs(25));
         assert_eq!(config.retention, Duration::from_hours(7 * 24));
         assert_eq!(config.streams_max, Some(5));
+    }
+
+    #[test]
+    fn what_dev_does_by_default_gives_way_to_a_file() {
+        let file = file("demo = false\n");
+        let flags = Flags { config: Some(file.path().into()), ..Flags::default() };
+        let config = Config::load_for_dev(&flags, Path::new("/somewhere")).expect("valid");
+        assert_eq!((config.demo, config.open_user_id, config.data_dir), (false, true, "/somewhere".into()));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use crate::event_id::EventIds;
 use crate::notification::{Change, Entry, Position, UserId};
 use crate::sse::Frame;
-use crate::store::{Follower, Slice, Store};
+use crate::store::{Backlog, Follower, Slice, Store};
 
 mod beginning;
 mod engine;
@@ -37,14 +37,14 @@ mod tail;
 pub use mailbox::Attachment;
 use mailbox::{Command, Committed, Handle, Inquiry};
 pub use subscriber::Start;
-use tail::TailEntry;
 
 /// Reads of the store under way at once for all streams.
 const INQUIRIES_AT_ONCE: usize = 16;
 /// Notifications in one read of the store: with the largest messages some 3 MiB.
 const NOTIFICATIONS_PER_READ: usize = 100;
-/// Entries that the tails are filled with at the start, so that clients that come back after a restart find them there.
-const BACKLOG: usize = 10_000;
+/// Most entries that the tails are filled with at the start, so that clients that come back after a restart find them
+/// there.
+const BACKLOG_ENTRIES: usize = 10_000;
 
 /// How streams behave.
 #[derive(Clone, Debug)]
@@ -128,8 +128,9 @@ impl Delivery {
         drop(inquiries);
         let engines: Arc<[Handle]> = engines.into();
         let inquiring = tokio::spawn(answer(inquired, Arc::clone(&store), Arc::clone(&shared), Arc::clone(&engines)));
+        let backlog = Backlog { entries: BACKLOG_ENTRIES, bytes: shared.options.tail_bytes };
         let dispatch = Dispatch { shared: Arc::clone(&shared), engines: Arc::clone(&engines) };
-        store.follow(Arc::new(dispatch), BACKLOG).await.map_err(io::Error::other)?;
+        store.follow(Arc::new(dispatch), backlog).await.map_err(io::Error::other)?;
         Ok(Delivery { shared, engines, threads: Mutex::new(threads), inquiring: Mutex::new(Some(inquiring)) })
     }
 
@@ -211,16 +212,15 @@ impl Follower for Dispatch {
         let mut committed = Committed {
             before,
             head: entries.last().map_or(before, |entry| entry.position),
-            entries: Vec::with_capacity(entries.len()),
+            notified: Vec::with_capacity(entries.len()),
             changes: Vec::new(),
         };
         for entry in entries {
             match &entry.change {
-                Change::Notified(notification) => committed.entries.push(TailEntry {
-                    position: entry.position,
-                    audiences: notification.audiences.as_slice().into(),
-                    frame: frame(&self.shared.ids, entry.position, notification),
-                }),
+                Change::Notified(notification) => {
+                    let frame = frame(&self.shared.ids, entry.position, notification);
+                    committed.notified.push((entry.position, Arc::clone(notification), frame));
+                }
                 membership => committed.changes.push((entry.position, membership.clone())),
             }
         }

@@ -2,8 +2,8 @@
 //!
 //! An id is one AES-128 block, `epoch (4 bytes) ‖ nonce (4) ‖ position (8)`, encrypted under a key that the store keeps,
 //! in base64url: 22 characters of `[0-9A-Za-z_-]`. So nobody reads from two ids how much was published between them,
-//! whoever makes one up hits the epoch with a chance of 2⁻³², and an id of another store, or from before a restored
-//! backup, is recognised as such.
+//! whoever makes one up hits the epoch with a chance of 2⁻³², and an id of another store, or of another epoch of
+//! this one, is recognised as such.
 //!
 //! **Invariant:** [`EventIds::open`] gives a position only for an id that this store's [`EventIds::seal`] made in this
 //! epoch. It is total: no input makes it panic or cost more than one block.

@@ -15,6 +15,7 @@ use std::convert::Infallible;
 use std::io;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -56,8 +57,10 @@ const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
 /// How long, and for how many bytes, a connection that has had its last answer is read out.
 const LINGER_TIME_MAX: Duration = Duration::from_secs(5);
 const LINGER_BYTES_MAX: u64 = 32 * 1024 * 1024;
-/// Descriptors that are kept from connections: for the store, the log, the engines.
+/// Descriptors that are kept from connections: for the store, the log, what is inherited; and for each core an engine and
+/// a reader of the store.
 const DESCRIPTORS_RESERVED: usize = 64;
+const DESCRIPTORS_PER_CORE: usize = 8;
 
 /// How the descriptors of this process are shared out.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +80,9 @@ impl Places {
         let granted = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
         let descriptors = granted.map_or(usize::MAX, |granted| usize::try_from(granted).unwrap_or(usize::MAX));
         let requests = (descriptors / 4).clamp(1, REQUESTS_AT_ONCE_MAX);
-        Places { requests, streams: descriptors.saturating_sub(requests + DESCRIPTORS_RESERVED).max(1) }
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let reserved = DESCRIPTORS_RESERVED + DESCRIPTORS_PER_CORE * cores;
+        Places { requests, streams: descriptors.saturating_sub(requests + reserved).max(1) }
     }
 }
 

@@ -236,6 +236,19 @@ impl Interest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NotificationId(pub Uuid);
 
+/// That a text is no id of a notification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a UUID")]
+pub struct NotificationIdError;
+
+impl FromStr for NotificationId {
+    type Err = NotificationIdError;
+
+    fn from_str(text: &str) -> Result<Self, NotificationIdError> {
+        Uuid::try_parse(text).map(Self).map_err(|_| NotificationIdError)
+    }
+}
+
 impl fmt::Display for NotificationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::auth::{Auth, ServerKey};
 use crate::config::Config;
@@ -22,6 +23,9 @@ use crate::store::sqlite::{OpenError, SqliteStore};
 
 /// How often retention looks for what is too old.
 const RETENTION_INTERVAL: Duration = Duration::from_mins(10);
+
+/// What a peer that is slow to take its last bytes is given when the server ends.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Why a server can't start.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +105,7 @@ impl Server {
     }
 
     /// Serves until `shutdown` completes; then refuses publishes, closes the streams spread over the drain time, and
-    /// returns when the last answer is out.
+    /// returns when the last answer is out. Whoever takes longer than [`GRACE`] beyond that is cut off.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Server { listener, places, app, store, config, .. } = self;
         let (stop, stopped) = watch::channel(false);
@@ -119,10 +123,14 @@ impl Server {
         }
         app.draining.store(true, Ordering::Relaxed);
         tracing::info!(streams = app.delivery.connections(), within = ?config.drain, "draining");
-        app.delivery.drain(config.drain).await;
+        if timeout(config.drain + GRACE, app.delivery.drain(config.drain)).await.is_err() {
+            tracing::warn!(streams = app.delivery.connections(), "some streams took too long and are cut off");
+        }
         stop.send_replace(true);
-        if serving.await.is_err() {
-            tracing::error!("the listener had ended with a panic");
+        match timeout(GRACE, serving).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => tracing::error!("the listener had ended with a panic"),
+            Err(_) => tracing::warn!("some answers took too long and are cut off"),
         }
         app.delivery.stop().await;
     }

@@ -78,7 +78,7 @@ fn put_notification(notification: &Notification, put: &mut impl FnMut(&str)) {
     put(&time(notification.timestamp));
     put("\",");
     // The content is an object that has at least a message: its fields follow ours.
-    put(notification.content.json().trim_start_matches('{'));
+    put(&notification.content.json()[1..]);
 }
 
 /// A time as it stands on every surface: RFC 3339, UTC, milliseconds.
@@ -105,7 +105,7 @@ pub struct Hello {
     /// Whether the cursor was honoured.
     pub resumed: Resumed,
     /// How many notifications the user has not read.
-    pub unread: u64,
+    pub unread: usize,
     /// The server's clock, RFC 3339.
     pub server_time: String,
     /// Time between two heartbeats, in milliseconds, ±20 %.

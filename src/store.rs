@@ -30,9 +30,27 @@ pub enum StoreError {
     /// which reads what is really there, helps.
     #[error("the store has stopped after a failed write")]
     Stopped,
+    /// What stands after the position has been removed in part.
+    #[error("the entries up to {} have been removed", .oldest.0)]
+    Trimmed {
+        /// Everything after this position is still there.
+        oldest: Position,
+    },
     /// It could not be read or written this time.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Up to where unread notifications are counted: the cost of opening a stream must not grow with what a user has.
+pub const UNREAD_MAX: usize = 1000;
+
+/// How much of the log a follower is told of first.
+#[derive(Clone, Copy, Debug)]
+pub struct Backlog {
+    /// Most entries.
+    pub entries: usize,
+    /// Most bytes of content.
+    pub bytes: usize,
 }
 
 /// What a reader's stream has to know when it opens.
@@ -40,13 +58,13 @@ pub enum StoreError {
 pub struct Opening {
     /// What she may see.
     pub interest: Interest,
-    /// How many notifications she has not read.
-    pub unread: u64,
+    /// How many notifications she has not read, [`UNREAD_MAX`] at most.
+    pub unread: usize,
     /// The end of the log at that moment.
     pub head: Position,
     /// Everything after this position is still there.
     pub oldest: Position,
-    /// The last position at or before the time asked for, if one was.
+    /// The last position before the time asked for, if one was.
     pub since: Option<Position>,
 }
 
@@ -84,13 +102,14 @@ pub trait Store: Send + Sync {
     /// again, leaving one that was not joined) has no position.
     async fn append(&self, changes: Vec<Change>) -> Result<Vec<Option<Position>>, StoreError>;
 
-    /// Tells `follower` first of the last `backlog` entries, then of every later one.
-    async fn follow(&self, follower: Arc<dyn Follower>, backlog: usize) -> Result<(), StoreError>;
+    /// Tells `follower` first of the last entries, then of every later one.
+    async fn follow(&self, follower: Arc<dyn Follower>, backlog: Backlog) -> Result<(), StoreError>;
 
     /// What a stream of that user has to know; with the position of a time, if one is given.
     async fn open(&self, user: &UserId, since: Option<Timestamp>) -> Result<Opening, StoreError>;
 
-    /// Notifications of that interest after `after` and not beyond `through`, at most `limit`.
+    /// Notifications of that interest after `after` and not beyond `through`, at most `limit`. If some of them have been
+    /// removed, that is the error [`StoreError::Trimmed`].
     async fn read_after(
         &self,
         interest: &Interest,
@@ -112,6 +131,6 @@ pub trait Store: Send + Sync {
     /// that positions never start again.
     async fn trim(&self, older_than: Timestamp) -> Result<bool, StoreError>;
 
-    /// Fails when entries can't be appended.
+    /// Fails when the store has stopped.
     async fn check(&self) -> Result<(), StoreError>;
 }

@@ -3,9 +3,9 @@
 use anyhow::{Context as _, anyhow};
 
 use super::Failure;
-use super::serve::{Extras, load, serve};
+use super::serve::{Extras, ready, serve};
 use crate::auth::ServerKey;
-use crate::config::Flags;
+use crate::config::{Config, Flags};
 
 /// Serve on this machine with demo data
 #[derive(Debug, clap::Args)]
@@ -15,12 +15,11 @@ pub(super) struct Dev {
 }
 
 impl Dev {
-    pub(super) fn run(mut self) -> Result<(), Failure> {
-        let temporary = self.flags.data_dir.is_none();
+    pub(super) fn run(self) -> Result<(), Failure> {
         let folder = tempfile::Builder::new().prefix("pregon-dev-").tempdir();
         let folder = folder.context("can't create a temporary folder").map_err(Failure::Failed)?;
-        self.flags.default_to_dev(folder.path());
-        let mut config = load(&self.flags)?;
+        let mut config = ready(Config::load_for_dev(&self.flags, folder.path()))?;
+        let temporary = config.data_dir == folder.path();
         if !config.listen.ip().is_loopback() {
             return Err(Failure::Config(anyhow!(
                 "dev accepts any user_id from anyone, so it listens on this machine only, not on {}; for others: pregon serve",

@@ -115,6 +115,8 @@ impl Listen {
         let said: Value = serde_json::from_str(&data).unwrap_or_default();
         let mut end = End::Again;
         match event.event.as_deref() {
+            // A block with only a `retry:` is an event to the parser, and none to a reader.
+            None if data.is_empty() => {}
             None => {
                 if !self.print(&data, &said) {
                     return End::Done;

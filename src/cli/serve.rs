@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::Failure;
 use super::banner::Banner;
 use crate::auth::ServerKey;
-use crate::config::{Config, Flags, LogFormat};
+use crate::config::{Config, ConfigError, Flags, LogFormat};
 use crate::server::{Server, StartError};
 
 /// Serve
@@ -22,7 +22,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let config = load(&self.flags)?;
+        let config = ready(Config::load(&self.flags))?;
         if config.server_key.is_none() {
             let key = ServerKey::generate();
             return Err(Failure::Config(anyhow::anyhow!(
@@ -42,9 +42,9 @@ pub(super) struct Extras {
     pub(super) key_generated: bool,
 }
 
-/// Reads the configuration and starts the log.
-pub(super) fn load(flags: &Flags) -> Result<Config, Failure> {
-    let config = Config::load(flags).map_err(|error| Failure::Config(error.into()))?;
+/// Takes a configuration that has been read, and starts the log.
+pub(super) fn ready(config: Result<Config, ConfigError>) -> Result<Config, Failure> {
+    let config = config.map_err(|error| Failure::Config(error.into()))?;
     let filter = EnvFilter::try_new(&config.log).map_err(|error| Failure::Config(error.into()))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let json = match config.log_format {

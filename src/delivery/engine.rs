@@ -28,7 +28,7 @@ use super::beginning::{Beginning, pace};
 use super::mailbox::{Attachment, Command, Committed, Handle, Inquirer, Inquiry};
 use super::readers::Readers;
 use super::subscriber::{Input, Output, Reason, Start, Subscriber, TICK, Tick, View, ticks};
-use super::tail::{Batch, Tail};
+use super::tail::{Batch, Tail, TailEntry};
 use crate::notification::{Audience, Position};
 use crate::sse;
 use crate::store::{Opening, StoreError};
@@ -134,8 +134,7 @@ impl Engine {
             if let Err(error) = self.poll.poll(&mut events, wait)
                 && error.kind() != io::ErrorKind::Interrupted
             {
-                tracing::error!(%error, "an engine can't wait for its sockets and ends");
-                return;
+                panic!("an engine can't wait for its sockets: {error}");
             }
             let tick = Tick::try_from(self.started.elapsed().as_millis() / TICK.as_millis()).unwrap_or(Tick::MAX);
             let ticked = tick != self.now;
@@ -258,15 +257,16 @@ impl Engine {
         for (position, change) in &committed.changes {
             self.readers.change(*position, change);
         }
-        for entry in &committed.entries {
-            let ours = entry.audiences.iter().any(|audience| match audience {
+        for (position, notification, frame) in &committed.notified {
+            let ours = |audience: &&Audience| match audience {
                 Audience::User(user) => super::engine_of(user, self.shared.engines) == self.number,
                 Audience::Topic(_) | Audience::Everyone => true,
-            });
-            if !ours {
+            };
+            let audiences: Box<[Audience]> = notification.audiences.iter().filter(ours).cloned().collect();
+            if audiences.is_empty() {
                 continue;
             }
-            for audience in &entry.audiences {
+            for audience in &audiences {
                 let (connections, due) = (&mut self.connections, &mut self.due);
                 let mut mark = |number: usize, connection: &mut Connection| {
                     if !std::mem::replace(&mut connection.due, true) {
@@ -279,7 +279,7 @@ impl Engine {
                     self.readers.listening(audience, |number| mark(number, &mut connections[number]));
                 }
             }
-            self.tail.push(entry.clone());
+            self.tail.push(TailEntry { position: *position, audiences, frame: frame.clone() });
         }
         self.tail.advance(committed.head);
     }

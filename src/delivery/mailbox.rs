@@ -12,8 +12,7 @@ use jiff::Timestamp;
 use mio::Waker;
 
 use super::subscriber::Start;
-use super::tail::TailEntry;
-use crate::notification::{Change, Interest, Position, UserId};
+use crate::notification::{Change, Interest, Notification, Position, UserId};
 use crate::sse::Frame;
 use crate::store::{Opening, StoreError};
 
@@ -52,8 +51,8 @@ pub(super) struct Committed {
     pub(super) before: Position,
     /// It goes to here now.
     pub(super) head: Position,
-    /// Its notifications, encoded.
-    pub(super) entries: Vec<TailEntry>,
+    /// Its notifications, with their frames.
+    pub(super) notified: Vec<(Position, Arc<Notification>, Frame)>,
     /// Its changes of membership.
     pub(super) changes: Vec<(Position, Change)>,
 }

@@ -8,7 +8,7 @@
 //!
 //! Deliberately absent: cursors and sockets; connections are only numbers here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use slab::Slab;
 
@@ -19,7 +19,7 @@ use crate::notification::{Audience, Change, Interest, Position, Topic, UserId};
 pub(super) struct Readers {
     all: Slab<Reader>,
     by_user: HashMap<UserId, usize>,
-    by_topic: HashMap<Topic, Vec<usize>>,
+    by_topic: HashMap<Topic, HashSet<usize>>,
 }
 
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Readers {
         for (position, change) in &reader.changes {
             apply(&mut reader.interest, *position, change);
         }
-        for membership in reader.interest.memberships.iter().filter(|m| m.until.is_none()) {
+        for membership in &reader.interest.memberships {
             enter(&mut self.by_topic, &membership.topic, number);
         }
         self.no_longer_opening(number);
@@ -94,8 +94,11 @@ impl Readers {
         if reader.openings > 0 {
             reader.changes.push((position, change.clone()));
         }
-        // Whoever leaves stays in the topic's list: what was published before may still be owed to her.
-        enter(&mut self.by_topic, topic, *number);
+        // Whoever leaves stays in the topic's list: what was published before may still be owed to her. A topic of which
+        // the interest has no span is not entered: nobody would take it out again.
+        if reader.interest.memberships.iter().any(|membership| membership.topic == *topic) {
+            enter(&mut self.by_topic, topic, *number);
+        }
     }
 
     /// What a reader may see.
@@ -122,16 +125,13 @@ fn apply(interest: &mut Interest, position: Position, change: &Change) {
     }
 }
 
-fn enter(by_topic: &mut HashMap<Topic, Vec<usize>>, topic: &Topic, number: usize) {
-    let readers = by_topic.entry(topic.clone()).or_default();
-    if !readers.contains(&number) {
-        readers.push(number);
-    }
+fn enter(by_topic: &mut HashMap<Topic, HashSet<usize>>, topic: &Topic, number: usize) {
+    by_topic.entry(topic.clone()).or_default().insert(number);
 }
 
-fn leave(by_topic: &mut HashMap<Topic, Vec<usize>>, topic: &Topic, number: usize) {
+fn leave(by_topic: &mut HashMap<Topic, HashSet<usize>>, topic: &Topic, number: usize) {
     if let Some(readers) = by_topic.get_mut(topic) {
-        readers.retain(|known| *known != number);
+        readers.remove(&number);
         if readers.is_empty() {
             by_topic.remove(topic);
         }
@@ -204,6 +204,18 @@ mod tests {
         readers.change(Position(20), &left());
         readers.opened(number, stored(&[(5, None)]));
         assert_eq!(seen(&readers, number), (6..20).collect::<Vec<u64>>());
+    }
+
+    /// Mutant: enter a topic of which the interest has no span.
+    #[test]
+    fn whoever_goes_before_the_store_answers_leaves_nothing_behind() {
+        let mut readers = Readers::default();
+        let number = readers.register(&user(), 7);
+        readers.change(Position(20), &left());
+        readers.no_longer_opening(number);
+        readers.unregister(number, 7);
+        readers.listening(&Audience::Topic(topic()), |_| panic!("nobody listens"));
+        assert!(readers.by_topic.is_empty() && readers.by_user.is_empty() && readers.all.is_empty());
     }
 
     #[test]

@@ -325,7 +325,7 @@ mod tests {
             for position in 1..=stored {
                 log.push((position, true));
             }
-            let tail = Tail::new(Position(stored), kept * (frame(1000).len() + 160));
+            let tail = Tail::new(Position(stored), kept * entry(1000, &["user:1"]).cost());
             let subscriber = Subscriber::registered(tail.head(), PACE, 0);
             Bench {
                 log,

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 
@@ -44,8 +45,9 @@ pub fn url(name: &str) -> String {
     format!("/assets/{}/{name}", *HASH)
 }
 
-pub(super) async fn asset(Path((hash, name)): Path<(String, String)>) -> Result<Response, Problem> {
-    let asset = ASSETS.iter().find(|asset| asset.name == name && hash == *HASH);
+pub(super) async fn asset(path: Result<Path<(String, String)>, PathRejection>) -> Result<Response, Problem> {
+    let asset =
+        path.ok().and_then(|Path((hash, name))| ASSETS.iter().find(|asset| asset.name == name && hash == *HASH));
     let asset = asset.ok_or_else(|| Problem::not_found("this file is not part of this version"))?;
     let headers = [(CONTENT_TYPE, asset.media_type), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
     Ok((headers, asset.bytes).into_response())

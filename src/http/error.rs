@@ -223,7 +223,7 @@ impl From<StoreError> for Problem {
             StoreError::Stopped => {
                 (StatusCode::SERVICE_UNAVAILABLE, "store_stopped", "the store has stopped and needs a restart")
             }
-            StoreError::Unavailable(_) => {
+            StoreError::Unavailable(_) | StoreError::Trimmed { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "the store did not answer this time")
             }
         };

@@ -3,20 +3,19 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::App;
 use super::error::{FieldError, Problem};
 use super::identity::Backend;
 use super::request::{self, Named, Object};
 use crate::content::{Content, Fields, Severity};
-use crate::notification::{AUDIENCES_MAX, Audience, NotificationId, Topic, UserId};
+use crate::notification::{Audience, NotificationId, Topic, UserId};
 use crate::publish::Draft;
 use crate::sse;
 
@@ -84,9 +83,12 @@ pub(super) async fn broadcast(
     publish_to(&app, Audience::Everyone, &headers, body).await
 }
 
-pub(super) async fn get(_: Backend, State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let id = Uuid::try_parse(&id).map_err(|_| Problem::path("id", "must be a UUID"))?;
-    let Some(notification) = app.inbox.find(NotificationId(id)).await? else {
+pub(super) async fn get(
+    _: Backend,
+    State(app): State<Arc<App>>,
+    Named(id): Named<NotificationId>,
+) -> Result<Response, Problem> {
+    let Some(notification) = app.inbox.find(id).await? else {
         return Err(Problem::not_found("no notification has this id"));
     };
     Ok(json(StatusCode::OK, sse::notification_json(&notification)))
@@ -160,8 +162,8 @@ fn audiences(object: &mut Object) -> Vec<Audience> {
     }
     let several = given.len() > 1;
     let mut audiences = Vec::new();
-    // One more than allowed is enough to refuse them all.
-    for (number, audience) in given.iter().take(AUDIENCES_MAX + 1).enumerate() {
+    // The body's own limit bounds them; how many different ones there are is the draft's to judge.
+    for (number, audience) in given.iter().enumerate() {
         let pointer = if several { format!("/to/{number}") } else { "/to".into() };
         let Value::String(text) = audience else {
             object.wrong_type(pointer, "a string", audience);

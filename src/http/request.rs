@@ -3,6 +3,7 @@
 //! **Invariant:** a request is read whole and checked whole before anything is done; all wrong fields are named at
 //! once, and an unknown one is an error with the nearest known name.
 
+use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,7 +15,6 @@ use axum::http::{HeaderMap, Uri};
 use serde_json::{Map, Value};
 
 use super::error::{FieldError, Problem, nearest};
-use crate::notification::NameError;
 
 /// Largest body of a request, in bytes.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -102,7 +102,7 @@ impl Object {
 /// One name from the path.
 pub(super) struct Named<T>(pub(super) T);
 
-impl<T: FromStr<Err = NameError>, S: Send + Sync> FromRequestParts<S> for Named<T> {
+impl<T: FromStr<Err: Display>, S: Send + Sync> FromRequestParts<S> for Named<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
@@ -114,7 +114,7 @@ impl<T: FromStr<Err = NameError>, S: Send + Sync> FromRequestParts<S> for Named<
 /// Two names from the path.
 pub(super) struct NamedPair<A, B>(pub(super) A, pub(super) B);
 
-impl<A: FromStr<Err = NameError>, B: FromStr<Err = NameError>, S: Send + Sync> FromRequestParts<S> for NamedPair<A, B> {
+impl<A: FromStr<Err: Display>, B: FromStr<Err: Display>, S: Send + Sync> FromRequestParts<S> for NamedPair<A, B> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
@@ -123,7 +123,7 @@ impl<A: FromStr<Err = NameError>, B: FromStr<Err = NameError>, S: Send + Sync> F
     }
 }
 
-fn parse<T: FromStr<Err = NameError>>(name: &str) -> Result<T, Problem> {
+fn parse<T: FromStr<Err: Display>>(name: &str) -> Result<T, Problem> {
     name.parse().map_err(|error| Problem::path(&name.chars().take(40).collect::<String>(), error))
 }
 

@@ -18,6 +18,7 @@ use super::error::Problem;
 use super::identity;
 use super::request::parameter;
 use crate::delivery::{Delivery, Start};
+use crate::event_id::EVENT_ID_LENGTH;
 use crate::notification::UserId;
 use crate::sse;
 
@@ -81,6 +82,10 @@ fn start(delivery: &Delivery, headers: &HeaderMap, uri: &Uri) -> Result<Start, P
         && let Ok(time) = Timestamp::now().checked_sub(age)
     {
         return Ok(Start::Since(time));
+    }
+    // An id of another log, or of this one before a new epoch: the stream opens, and says that it can't go on from it.
+    if since.len() == EVENT_ID_LENGTH {
+        return Ok(Start::Unknown);
     }
     Err(Problem::query("since", "must be earliest, an event id, a time (RFC 3339) or a duration such as 1h"))
 }

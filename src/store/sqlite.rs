@@ -18,7 +18,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Follower, Opening, Page, Slice, Store, StoreError};
+use super::{Backlog, Follower, Opening, Page, Slice, Store, StoreError, UNREAD_MAX};
 use crate::content::Content;
 use crate::event_id::Seal;
 use crate::notification::{
@@ -182,7 +182,7 @@ impl Store for SqliteStore {
         self.ask(|answer| writer::Command::Append { changes, answer }).await
     }
 
-    async fn follow(&self, follower: Arc<dyn Follower>, backlog: usize) -> Result<(), StoreError> {
+    async fn follow(&self, follower: Arc<dyn Follower>, backlog: Backlog) -> Result<(), StoreError> {
         self.ask(|answer| writer::Command::Follow { follower, backlog, answer }).await
     }
 
@@ -192,7 +192,7 @@ impl Store for SqliteStore {
             .read(move |connection| {
                 let interest = interest(connection, &user)?;
                 Ok(Opening {
-                    unread: count(connection, &interest)?,
+                    unread: positions(connection, &interest, Position::START, END, UNREAD_MAX, Order::Falling)?.len(),
                     interest,
                     head: head(connection)?,
                     oldest: oldest(connection)?,
@@ -212,11 +212,15 @@ impl Store for SqliteStore {
         let interest = interest.clone();
         self.readers
             .read(move |connection| {
+                let oldest = oldest(connection)?;
+                if after < oldest {
+                    return Ok(Err(StoreError::Trimmed { oldest }));
+                }
                 let positions = positions(connection, &interest, after, through, limit, Order::Rising)?;
                 let through = if positions.len() < limit { through } else { *positions.last().unwrap_or(&through) };
-                Ok(Slice { notifications: notifications(connection, &positions)?, through })
+                Ok(Ok(Slice { notifications: notifications(connection, &positions)?, through }))
             })
-            .await
+            .await?
     }
 
     async fn page(&self, user: &UserId, limit: usize) -> Result<Page, StoreError> {
@@ -293,7 +297,7 @@ fn oldest(connection: &Connection) -> rusqlite::Result<Position> {
     connection.prepare_cached("SELECT trimmed FROM log_identity")?.query_row([], |row| row.get(0))
 }
 
-/// The last position whose entry is not younger than `at`. Times rise with positions but for steps of the clock, so
+/// The last position whose entry is older than `at`. Times rise with positions but for steps of the clock, so
 /// halving finds it in some twenty look-ups without an index of its own.
 fn position_before(connection: &Connection, at: Timestamp) -> rusqlite::Result<Position> {
     let mut time_of_next = connection.prepare_cached("SELECT position, at FROM log WHERE position > ?1 LIMIT 1")?;
@@ -334,32 +338,6 @@ fn spans(interest: &Interest, after: Position, through: Position) -> Vec<(String
         }
     }
     spans
-}
-
-/// How many different notifications an interest holds.
-fn count(connection: &Connection, interest: &Interest) -> rusqlite::Result<u64> {
-    let spans = spans(interest, Position::START, END);
-    if let [user, everyone] = spans.as_slice() {
-        // Without topics, a notification for this user and for everyone at once is the only one that counts twice.
-        return connection
-            .prepare_cached(
-                "SELECT (SELECT count(*) FROM addressed WHERE audience = ?1)
-                      + (SELECT count(*) FROM addressed e WHERE audience = ?2 AND NOT EXISTS
-                            (SELECT 1 FROM addressed u WHERE u.audience = ?1 AND u.position = e.position))",
-            )?
-            .query_row(params![user.0, everyone.0], |row| row.get::<_, i64>(0))
-            .map(i64::unsigned_abs);
-    }
-    let mut positions = std::collections::HashSet::new();
-    for (audience, after, through) in spans {
-        let mut rows = connection.prepare_cached(
-            "SELECT position FROM addressed WHERE audience = ?1 AND position > ?2 AND position <= ?3",
-        )?;
-        for position in rows.query_map(params![audience, after, through], |row| row.get::<_, Position>(0))? {
-            positions.insert(position?);
-        }
-    }
-    Ok(positions.len() as u64)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -436,14 +414,33 @@ fn whole(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Reads the last `count` entries, rising.
-fn last_entries(connection: &Connection, count: usize) -> rusqlite::Result<Vec<Entry>> {
-    let mut entries: Vec<Entry> = connection
-        .prepare("SELECT at, audiences, id, content, position, kind FROM log ORDER BY position DESC LIMIT ?1")?
-        .query_map([whole(count)], |row| {
+/// The position after which a backlog begins.
+fn backlog_begins(connection: &Connection, backlog: Backlog) -> rusqlite::Result<Position> {
+    let mut newest =
+        connection.prepare("SELECT position, octet_length(content) FROM log ORDER BY position DESC LIMIT ?1")?;
+    let mut rows = newest.query([whole(backlog.entries)])?;
+    let mut begins = head(connection)?;
+    let mut left = whole(backlog.bytes);
+    while let Some(row) = rows.next()? {
+        left -= row.get::<_, i64>(1)?;
+        if left < 0 {
+            break;
+        }
+        begins = Position(row.get::<_, Position>(0)?.0 - 1);
+    }
+    Ok(begins)
+}
+
+/// Reads entries after a position, rising, at most `count`.
+fn entries_after(connection: &Connection, after: Position, count: usize) -> rusqlite::Result<Vec<Entry>> {
+    connection
+        .prepare_cached(
+            "SELECT at, audiences, id, content, position, kind FROM log WHERE position > ?1 ORDER BY position LIMIT ?2",
+        )?
+        .query_map(params![after, whole(count)], |row| {
             let membership = || {
-                let user = parsed(row.get_ref(1)?.as_str()?.trim_start_matches("user:"))?;
-                Ok::<_, rusqlite::Error>((user, parsed(row.get_ref(3)?.as_str()?)?))
+                let user = row.get_ref(1)?.as_str()?.strip_prefix("user:").unwrap_or_default();
+                Ok::<_, rusqlite::Error>((parsed(user)?, parsed(row.get_ref(3)?.as_str()?)?))
             };
             let change = match row.get_ref(5)?.as_str()? {
                 "joined" => membership().map(|(user, topic)| Change::Joined { user, topic })?,
@@ -452,9 +449,7 @@ fn last_entries(connection: &Connection, count: usize) -> rusqlite::Result<Vec<E
             };
             Ok(Entry { position: row.get(4)?, change })
         })?
-        .collect::<rusqlite::Result<_>>()?;
-    entries.reverse();
-    Ok(entries)
+        .collect()
 }
 
 #[cfg(test)]
@@ -464,6 +459,62 @@ mod tests {
     #[tokio::test]
     async fn the_embedded_store_passes_the_suite() {
         super::super::suite::run(|folder| Arc::new(SqliteStore::open(folder).expect("opens"))).await;
+    }
+
+    /// Mutant: `synchronous=NORMAL`. Killing the process can't show it: the kernel keeps what was written.
+    #[test]
+    fn a_commit_is_synced_to_the_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        prepare(&connection).expect("prepared");
+        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0));
+        assert_eq!(pragma("journal_mode").expect("read"), "wal".to_owned().into());
+        assert_eq!(pragma("synchronous").expect("read"), 2.into(), "FULL");
+        assert_eq!(pragma("auto_vacuum").expect("read"), 2.into(), "INCREMENTAL");
+    }
+
+    /// An operator may hold the file for a while with the shell.
+    #[tokio::test]
+    async fn a_store_that_is_locked_for_a_while_refuses_and_goes_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(SqliteStore::open(folder.path()).expect("opens"));
+        let open = || Connection::open(folder.path().join("pregon.db")).expect("opens");
+        let (connection, operator) = (open(), open());
+        connection.busy_timeout(std::time::Duration::ZERO).expect("set");
+        let writer = writer::start(connection, 10).expect("started");
+        let join = async || {
+            let (answer, answered) = oneshot::channel();
+            let joined = Change::Joined { user: "1".parse().expect("valid"), topic: "t".parse().expect("valid") };
+            writer.send(writer::Command::Append { changes: vec![joined], answer }).await.expect("queued");
+            answered.await.expect("answered")
+        };
+        operator.execute_batch("BEGIN IMMEDIATE").expect("locked");
+        assert!(matches!(join().await, Err(StoreError::Unavailable(_))));
+        operator.execute_batch("ROLLBACK").expect("unlocked");
+        assert_eq!(join().await.expect("appended"), [Some(Position(1))]);
+    }
+
+    #[tokio::test]
+    async fn what_retention_frees_is_given_back_to_the_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path()).expect("opens");
+        let notified = |millisecond: i64| {
+            Change::Notified(Arc::new(Notification {
+                id: NotificationId(uuid::Uuid::now_v7()),
+                timestamp: Timestamp::from_millisecond(millisecond).expect("in range"),
+                audiences: vec![Audience::Everyone],
+                content: Content::from_stored(&format!("{{\"message\":\"{}\"}}", "x".repeat(4000))),
+            }))
+        };
+        store.append((0..3000).map(notified).collect()).await.expect("appended");
+        let pages = |name| {
+            let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+            connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).expect("read")
+        };
+        let full = pages("page_count");
+        let older_than = Timestamp::from_millisecond(9999).expect("in range");
+        while store.trim(older_than).await.expect("trimmed") {}
+        assert!(pages("page_count") < full / 5, "{} of {full} pages are left", pages("page_count"));
     }
 
     #[test]

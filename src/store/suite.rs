@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Follower, Store};
+use super::{Backlog, Follower, Store, StoreError};
 use crate::content::{Content, Fields};
 use crate::notification::{Change, Entry, Interest, Notification, NotificationId, Position, Topic, UserId};
 
@@ -27,6 +27,8 @@ pub(super) async fn run(open: impl Fn(&Path) -> Arc<dyn Store>) {
     concurrent_appends_have_one_order(&fresh().0).await;
     what_was_appended_is_there_after_reopening(&open).await;
 }
+
+const NO_BACKLOG: Backlog = Backlog { entries: 0, bytes: 0 };
 
 fn user(id: &str) -> UserId {
     id.parse().expect("valid")
@@ -110,7 +112,7 @@ impl Follower for Witness {
 async fn the_follower_hears_of_an_entry_when_it_can_be_read_and_before_the_answer(store: &Arc<dyn Store>) {
     let reader = Some((Arc::clone(store), tokio::runtime::Handle::current()));
     let witness = Arc::new(Witness { reader, ..Witness::default() });
-    store.follow(Arc::clone(&witness) as Arc<dyn Follower>, 0).await.expect("followed");
+    store.follow(Arc::clone(&witness) as Arc<dyn Follower>, NO_BACKLOG).await.expect("followed");
     for count in 1..=5 {
         publish(store, "user:1", "hola").await;
         let readable = witness.readable.lock().expect("not poisoned").clone();
@@ -125,16 +127,25 @@ async fn a_follower_gets_the_backlog_and_then_everything_in_order(store: &Arc<dy
     }
     positions.push(append(store, Change::Joined { user: user("1"), topic: topic("t") }).await.expect("joined"));
     let witness = Arc::new(Witness::default());
-    store.follow(Arc::clone(&witness) as Arc<dyn Follower>, 3).await.expect("followed");
+    store
+        .follow(Arc::clone(&witness) as Arc<dyn Follower>, Backlog { entries: 3, bytes: 1000 })
+        .await
+        .expect("followed");
     for _ in 0..4 {
         positions.push(publish(store, "everyone", "después").await);
     }
+    let few = Arc::new(Witness::default());
+    let bytes = 2 * r#"{"message":"después"}"#.len();
+    store.follow(Arc::clone(&few) as Arc<dyn Follower>, Backlog { entries: 100, bytes }).await.expect("followed");
+    let heard: usize = few.seen.lock().expect("not poisoned").iter().map(|(_, positions)| positions.len()).sum();
+    assert_eq!(heard, 2, "no more than fit");
     let seen = witness.seen.lock().expect("not poisoned").clone();
     let heard: Vec<Position> = seen.iter().flat_map(|(_, positions)| positions.clone()).collect();
     assert_eq!(heard, positions[3..], "three of before, then all of after, each once");
     assert!(seen[0].0 >= positions[2] && seen[0].0 < positions[3], "the backlog begins where it says");
     for pair in seen.windows(2) {
-        assert_eq!(Some(&pair[1].0), pair[0].1.last(), "each batch begins where the last one ended");
+        let ended = pair[0].1.last().unwrap_or(&pair[0].0);
+        assert_eq!(pair[1].0, *ended, "each batch begins where the last one ended");
     }
 }
 
@@ -220,6 +231,10 @@ async fn retention_removes_what_is_old_and_keeps_the_newest(store: &Arc<dyn Stor
     trim(1_000_000).await;
     let opening = store.open(&user("1"), None).await.expect("opened");
     assert_eq!((opening.unread, opening.oldest, opening.head), (201, positions[998], positions[1199]));
+    let interest = Interest::of(user("1"));
+    let read = async |after| store.read_after(&interest, after, positions[1199], 10).await;
+    assert!(matches!(read(positions[997]).await, Err(StoreError::Trimmed { oldest }) if oldest == positions[998]));
+    assert_eq!(read(positions[998]).await.expect("read").notifications[0].0, positions[999]);
     trim(9_000_000).await;
     let opening = store.open(&user("1"), None).await.expect("opened");
     assert_eq!((opening.unread, opening.oldest), (1, positions[1198]), "the newest stays");
@@ -228,7 +243,7 @@ async fn retention_removes_what_is_old_and_keeps_the_newest(store: &Arc<dyn Stor
 
 async fn concurrent_appends_have_one_order(store: &Arc<dyn Store>) {
     let witness = Arc::new(Witness::default());
-    store.follow(Arc::clone(&witness) as Arc<dyn Follower>, 0).await.expect("followed");
+    store.follow(Arc::clone(&witness) as Arc<dyn Follower>, NO_BACKLOG).await.expect("followed");
     let publishers: Vec<_> = (0..8)
         .map(|publisher| {
             let store = Arc::clone(store);

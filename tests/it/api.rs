@@ -33,6 +33,10 @@ async fn every_way_to_publish_reaches_whom_it_should() {
     let to_both = json!({"to": ["user:1", "user:2", "user:1"], "message": "b"});
     let published: Value = post("/v1/notifications", to_both).await.json().await.unwrap();
     assert_eq!(published["to"], json!(["user:1", "user:2"]));
+    let merged_lists = [vec!["user:3"; 1500], vec!["user:4"]].concat();
+    let published: Value =
+        post("/v1/notifications", json!({"to": merged_lists, "message": "x"})).await.json().await.unwrap();
+    assert_eq!(published["to"], json!(["user:3", "user:4"]), "repeats hide nobody");
     assert_eq!(post("/v1/users/1/notifications", json!({"message": "c"})).await.status(), 201);
     assert_eq!(post("/v1/topics/obras/notifications", json!({"message": "d"})).await.status(), 201);
     assert_eq!(post("/v1/broadcast", json!({"message": "e"})).await.status(), 201);

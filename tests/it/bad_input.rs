@@ -136,6 +136,8 @@ async fn bodies_types_methods_and_paths_outside_the_contract_are_told_so() {
             "not_found",
         ),
         (server.request(Method::GET, "/nada").send().await, 404, "not_found"),
+        (server.request(Method::GET, "/v1/notifications/%ff").send().await, 400, "invalid_path"),
+        (server.request(Method::GET, "/assets/%ff/x").send().await, 404, "not_found"),
         (server.request(Method::PATCH, "/v1/broadcast").send().await, 405, "method_not_allowed"),
         (server.request(Method::GET, "/notifications").send().await, 400, "invalid_query"),
         (server.request(Method::GET, "/notifications?user_id=a%20b").send().await, 400, "invalid_query"),

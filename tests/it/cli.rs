@@ -66,6 +66,23 @@ async fn a_listener_goes_on_over_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_listener_waits_while_the_server_is_full() {
+    let server = TestServer::start_with(|config| config.streams_max = Some(1)).await;
+    server.publish("user:1", "a").await;
+    let mut tab = server.tab("2").await;
+    tab.expect("hello").await;
+    let mut listening = client(&server, &["listen", "1", "--since", "earliest", "--count", "1"]);
+    let mut child = listening.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut talk = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(child.stderr.take().unwrap()));
+    assert!(within(talk.next_line()).await.unwrap().unwrap().starts_with("connection lost; going on in"));
+    drop(tab);
+    let output = within(child.wait_with_output()).await.unwrap();
+    assert!(output.status.success());
+    assert!(String::from_utf8(output.stdout).unwrap().ends_with("Z  a\n"), "and nothing else");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_failure_has_its_exit_code_and_says_what_to_do() {
     let server = TestServer::start_with(|config| config.open_user_id = false).await;
     let nobody = "http://127.0.0.1:9";

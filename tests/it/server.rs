@@ -115,7 +115,9 @@ impl TestServer {
 /// An open stream, as a browser tab would hold it.
 pub(crate) struct Tab {
     pub(crate) head: reqwest::header::HeaderMap,
-    events: BoxStream<'static, Sse>,
+    events: BoxStream<'static, Result<Sse, sse_stream::Error>>,
+    /// The stream was cut, not ended.
+    pub(crate) cut: bool,
     /// The newest event id, which a browser would send to go on.
     pub(crate) cursor: Option<String>,
 }
@@ -124,14 +126,14 @@ impl Tab {
     pub(crate) fn of(response: Response) -> Tab {
         assert_eq!(response.status(), 200);
         let head = response.headers().clone();
-        // A connection that is cut ends the stream, as it does in a browser.
-        let events = SseByteStream::new(response.bytes_stream()).take_while(|event| std::future::ready(event.is_ok()));
-        Tab { head, events: events.map(Result::unwrap).boxed(), cursor: None }
+        Tab { head, events: SseByteStream::new(response.bytes_stream()).boxed(), cut: false, cursor: None }
     }
 
     /// The next event, or nothing at the end of the stream.
     pub(crate) async fn event(&mut self) -> Option<Sse> {
         let event = within(self.events.next()).await?;
+        self.cut = event.is_err();
+        let event = event.ok()?;
         if event.id.is_some() {
             self.cursor.clone_from(&event.id);
         }

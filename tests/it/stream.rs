@@ -112,6 +112,8 @@ async fn the_past_can_be_asked_for() {
     server.publish("user:1", "a").await;
     server.publish("user:1", "b").await;
     let hour_ago = "2020-01-01T00:00:00Z";
+    let mut tab = server.tab_at(&format!("/notifications?user_id=1&since={}", "A".repeat(22)), None).await;
+    assert_eq!(tab.expect("hello").await["resumed"], "reset", "an id of another log is no error");
     for since in ["earliest", "1h", hour_ago] {
         let mut tab = server.tab_at(&format!("/notifications?user_id=1&since={since}"), None).await;
         tab.expect("hello").await;
@@ -137,7 +139,7 @@ async fn a_restart_loses_nothing_and_another_store_is_recognised() {
     assert_eq!(tab.message().await, "b");
     let stopping = server.stop();
     let (event, ()) = tokio::join!(tab.event(), stopping);
-    assert!(event.is_none(), "the stream ends without an error");
+    assert!(event.is_none() && !tab.cut, "the stream ends without an error");
 
     let server = TestServer::start_in(folder, |_| {}).await;
     let mut tab = server.tab_after("1", &cursor).await;
@@ -203,13 +205,19 @@ async fn a_quiet_stream_beats_and_the_named_beat_is_a_cursor() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_or_ending_server_asks_to_come_back_and_never_sends_an_error() {
+    const TABS: usize = 20;
     let mut server = TestServer::start_with(|config| {
-        config.streams_max = Some(1);
-        config.drain = Duration::from_secs(1);
+        config.streams_max = Some(TABS);
+        config.drain = Duration::from_secs(5);
     })
     .await;
-    let mut tab = server.tab("1").await;
-    tab.expect("hello").await;
+    // The drain lasts as long as the last of them: with so many there is time for what follows.
+    let mut tabs = Vec::new();
+    for _ in 0..TABS {
+        let mut tab = server.tab("1").await;
+        tab.expect("hello").await;
+        tabs.push(tab);
+    }
     let refused = async || {
         let response = within(server.anonymous(Method::GET, "/notifications?user_id=1").send()).await.unwrap();
         assert_eq!(
@@ -222,7 +230,9 @@ async fn a_full_or_ending_server_asks_to_come_back_and_never_sends_an_error() {
     };
     refused().await;
     server.publish("user:1", "quien está sigue").await;
-    assert_eq!(tab.message().await, "quien está sigue");
+    for tab in &mut tabs {
+        assert_eq!(tab.message().await, "quien está sigue");
+    }
 
     let url = server.url.clone();
     server.begin_to_stop();
@@ -236,7 +246,9 @@ async fn a_full_or_ending_server_asks_to_come_back_and_never_sends_an_error() {
         let response = within(publish.send()).await.unwrap();
         assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (503, &"1".parse().unwrap()));
         drop(response);
-        assert!(tab.event().await.is_none());
+        for tab in &mut tabs {
+            assert!(tab.event().await.is_none() && !tab.cut);
+        }
     };
     draining.await;
     server.ended().await;
@@ -309,6 +321,21 @@ async fn a_reader_that_does_not_read_disturbs_nobody_and_loses_nothing() {
     let numbers: Vec<&str> = text.split('<').skip(1).map(|part| part.split('>').next().unwrap()).collect();
     assert_eq!(numbers, (0..COUNT).map(|number| number.to_string()).collect::<Vec<_>>());
     server.stop().await;
+}
+
+/// A client that takes its replay slowly must not keep the server from ending.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_does_not_hold_up_the_end() {
+    let mut server = TestServer::start().await;
+    let mut slow = connect_with_small_buffer(&server);
+    let filler = "x".repeat(16_000);
+    for _ in 0..40 {
+        server.publish("user:1", &filler).await;
+    }
+    slow.write_all(b"GET /notifications?user_id=1&since=earliest HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    read_until(&mut slow, b"event: hello").await;
+    server.begin_to_stop();
+    server.ended().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,17 +11,23 @@ use rusqlite::{Connection, ErrorCode, params};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::notification::{Audience, Change, Entry, Position, Topic, UserId};
-use crate::store::{Follower, StoreError};
+use crate::store::{Backlog, Follower, StoreError};
 
 /// Most changes in one commit: bounds how long a reader of the newest entry waits for the others.
 const CHANGES_PER_COMMIT_MAX: usize = 4096;
-/// Entries removed in one turn, so that appends wait no longer than for a commit.
+/// Entries, addresses and pages removed in one turn, so that appends wait no longer than for a few commits.
 const TRIMMED_PER_TURN: usize = 500;
+const ADDRESSES_TRIMMED_PER_TURN: usize = 5000;
+const PAGES_FREED_PER_TURN: usize = 1024;
+/// Pages that stay free for what comes: 1 MiB.
+const PAGES_KEPT_FREE: i64 = 256;
+/// Entries in one batch of a backlog.
+const ENTRIES_PER_BATCH: usize = 256;
 
 /// What the thread is asked to do.
 pub(super) enum Command {
     Append { changes: Vec<Change>, answer: oneshot::Sender<Result<Vec<Option<Position>>, StoreError>> },
-    Follow { follower: Arc<dyn Follower>, backlog: usize, answer: oneshot::Sender<Result<(), StoreError>> },
+    Follow { follower: Arc<dyn Follower>, backlog: Backlog, answer: oneshot::Sender<Result<(), StoreError>> },
     Trim { older_than: Timestamp, answer: oneshot::Sender<Result<bool, StoreError>> },
     Check { answer: oneshot::Sender<Result<(), StoreError>> },
 }
@@ -166,14 +172,14 @@ impl Writer {
         true
     }
 
-    /// Takes a failed batch back. Only a full disk is known to leave the log as it was.
+    /// Takes a failed batch back.
     fn refuse(&self, error: &rusqlite::Error, appended: Vec<Appended>) -> bool {
-        let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
         let rolled_back = self.connection.is_autocommit() || self.connection.execute_batch("ROLLBACK").is_ok();
-        let alive = full && rolled_back;
+        let refusal = || if rolled_back { refusal(error) } else { StoreError::Stopped };
+        let alive = !matches!(refusal(), StoreError::Stopped);
         tracing::error!(%error, alive, "notifications could not be stored");
         for Appended { answer, .. } in appended {
-            let _ = answer.send(Err(if alive { StoreError::Full } else { StoreError::Stopped }));
+            let _ = answer.send(Err(refusal()));
         }
         alive
     }
@@ -238,33 +244,33 @@ impl Writer {
         Ok(true)
     }
 
-    fn follow(&mut self, follower: Arc<dyn Follower>, backlog: usize) -> Result<(), StoreError> {
-        let entries = super::last_entries(&self.connection, backlog).map_err(|e| StoreError::Unavailable(e.into()))?;
-        let before = entries.first().map_or(self.head, |first| Position(first.position.0 - 1));
-        follower.committed(before, &entries);
+    fn follow(&mut self, follower: Arc<dyn Follower>, backlog: Backlog) -> Result<(), StoreError> {
+        let unavailable = |error: rusqlite::Error| StoreError::Unavailable(error.into());
+        let mut before = super::backlog_begins(&self.connection, backlog).map_err(unavailable)?;
+        // Also an empty log has an end, from which the follower goes on.
+        follower.committed(before, &[]);
+        while before < self.head {
+            let entries = super::entries_after(&self.connection, before, ENTRIES_PER_BATCH).map_err(unavailable)?;
+            let Some(last) = entries.last() else { break };
+            follower.committed(before, &entries);
+            before = last.position;
+        }
         self.followers.push(follower);
         Ok(())
     }
 
-    /// Removes the oldest entries if they are older than that, but never the newest one.
+    /// Removes the oldest entries if they are older than that, but never the newest one; says whether to go on.
     fn trim(&self, older_than: Timestamp) -> Result<bool, StoreError> {
-        let trimmed = self.trim_in_one_commit(older_than);
+        let trimmed = self.trim_in_one_commit(older_than).and_then(|more| Ok(self.give_back()? || more));
         trimmed.map_err(|error| {
-            let _ = self.connection.execute_batch("ROLLBACK");
+            let rolled_back = self.connection.is_autocommit() || self.connection.execute_batch("ROLLBACK").is_ok();
             tracing::error!(%error, "old entries could not be removed");
-            if error.sqlite_error_code() == Some(ErrorCode::DiskFull) { StoreError::Full } else { StoreError::Stopped }
+            if rolled_back { refusal(&error) } else { StoreError::Stopped }
         })
     }
 
     fn trim_in_one_commit(&self, older_than: Timestamp) -> rusqlite::Result<bool> {
-        let mut rows = self.connection.prepare_cached(
-            "SELECT position, audiences FROM log WHERE at < ?1 AND position < ?2 ORDER BY position LIMIT ?3",
-        )?;
-        let old: Vec<(Position, String)> = rows
-            .query_map(params![older_than.as_millisecond(), self.head, super::whole(TRIMMED_PER_TURN)], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?
-            .collect::<rusqlite::Result<_>>()?;
+        let old = self.oldest(older_than)?;
         let Some((last, _)) = old.last() else { return Ok(false) };
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         for (position, audiences) in &old {
@@ -277,7 +283,52 @@ impl Writer {
         }
         self.connection.prepare_cached("DELETE FROM member WHERE until <= ?1")?.execute([last])?;
         self.connection.prepare_cached("UPDATE log_identity SET trimmed = max(trimmed, ?1)")?.execute([last])?;
-        self.connection.execute_batch("COMMIT; PRAGMA incremental_vacuum(256)")?;
-        Ok(old.len() == TRIMMED_PER_TURN)
+        self.connection.execute_batch("COMMIT")?;
+        Ok(true)
+    }
+
+    /// The oldest entries, up to the first that is young enough or the last of all, as many as one turn removes.
+    fn oldest(&self, older_than: Timestamp) -> rusqlite::Result<Vec<(Position, String)>> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT position, audiences, at FROM log WHERE position < ?1 ORDER BY position LIMIT ?2")?;
+        let mut rows = statement.query(params![self.head, super::whole(TRIMMED_PER_TURN)])?;
+        let mut old = Vec::new();
+        let mut addresses = 0;
+        while let Some(row) = rows.next()? {
+            if row.get::<_, i64>(2)? >= older_than.as_millisecond() || addresses > ADDRESSES_TRIMMED_PER_TURN {
+                break;
+            }
+            let audiences: String = row.get(1)?;
+            addresses += audiences.split(' ').count();
+            old.push((row.get(0)?, audiences));
+        }
+        Ok(old)
+    }
+
+    /// Gives some free pages back to the disk; says whether there are more.
+    fn give_back(&self) -> rusqlite::Result<bool> {
+        let free: i64 = self.connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+        let too_many = (free - PAGES_KEPT_FREE).clamp(0, super::whole(PAGES_FREED_PER_TURN));
+        if too_many == 0 {
+            return Ok(false);
+        }
+        // The pragma frees a page at each step.
+        let mut statement = self.connection.prepare(&format!("PRAGMA incremental_vacuum({too_many})"))?;
+        let mut steps = statement.query([])?;
+        while steps.next()?.is_some() {}
+        Ok(free - PAGES_KEPT_FREE > too_many)
+    }
+}
+
+/// What a failed transaction means once it has been rolled back. A full disk and a lock that somebody else holds leave
+/// the log as it was; of anything else it is not known what reached the disk.
+fn refusal(error: &rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::Full,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            StoreError::Unavailable("another process holds the file".into())
+        }
+        _ => StoreError::Stopped,
     }
 }
