@@ -185,7 +185,7 @@ mkdirSync(copy, { recursive: true });
 const tracked = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: root })
   .toString()
   .split('\0')
-  .filter((file) => /^(src|tests|web)\/|^Cargo|^config\.default|\.toml$/.test(file));
+  .filter((file) => /^(src|tests|web|crates)\/|^Cargo|^config\.default|\.toml$/.test(file));
 for (const file of tracked) {
   mkdirSync(dirname(join(copy, file)), { recursive: true });
   cpSync(join(root, file), join(copy, file));
