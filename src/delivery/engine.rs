@@ -23,12 +23,12 @@ use mio::{Events, Interest as Readiness, Poll, Token, Waker};
 use slab::Slab;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::Shared;
 use super::beginning::{Beginning, pace};
 use super::mailbox::{Attachment, Command, Committed, Handle, Inquirer, Inquiry};
 use super::readers::Readers;
 use super::subscriber::{Input, Output, Reason, Start, Subscriber, TICK, Tick, View, ticks};
 use super::tail::{Batch, Tail, TailEntry};
+use super::{Shared, growth};
 use crate::notification::{Audience, Position};
 use crate::sse;
 use crate::store::{Opening, StoreError};
@@ -47,7 +47,7 @@ const BYTES_FROM_PEER_MAX: u32 = 64 * 1024;
 struct Connection {
     socket: mio::net::TcpStream,
     subscriber: Subscriber,
-    reader: usize,
+    reader: u32,
     generation: u32,
     bytes_from_peer: u32,
     /// It stands in the list of those that have something to write.
@@ -197,6 +197,9 @@ impl Engine {
     fn attach(&mut self, attachment: Attachment) {
         let Attachment { user, start, head, socket } = attachment;
         let mut socket = mio::net::TcpStream::from_std(socket);
+        if self.connections.len() == self.connections.capacity() {
+            self.connections.reserve_exact(growth(self.connections.len()));
+        }
         let entry = self.connections.vacant_entry();
         let number = entry.key();
         let readiness = Readiness::READABLE | Readiness::WRITABLE;
@@ -206,7 +209,7 @@ impl Engine {
             return;
         }
         self.generation = self.generation.wrapping_add(1);
-        let reader = self.readers.register(&user, number);
+        let reader = self.readers.register(&user, place(number));
         let pace = pace(&self.shared.options, self.now, self.drained_by);
         entry.insert(Connection {
             socket,
@@ -276,7 +279,7 @@ impl Engine {
                 if *audience == Audience::Everyone {
                     connections.iter_mut().for_each(|(number, connection)| mark(number, connection));
                 } else {
-                    self.readers.listening(audience, |number| mark(number, &mut connections[number]));
+                    self.readers.listening(audience, |number| mark(number as usize, &mut connections[number as usize]));
                 }
             }
             self.tail.push(TailEntry { position: *position, audiences, frame: frame.clone() });
@@ -334,7 +337,7 @@ impl Engine {
     fn drive(&mut self, number: usize, input: Input<'_>) {
         let Some(connection) = self.connections.get_mut(number) else { return };
         let interest = self.readers.interest(connection.reader);
-        let view = View { tail: &self.tail, interest, now: self.now };
+        let view = View { tail: &self.tail, interest, now: self.now, stall: ticks(self.shared.options.stall_max) };
         let mut output = connection.subscriber.on(input, view, &mut self.batch);
         let mut batches = 0;
         loop {
@@ -369,7 +372,7 @@ impl Engine {
         if connection.opening.is_some() {
             self.readers.no_longer_opening(connection.reader);
         }
-        self.readers.unregister(connection.reader, number);
+        self.readers.unregister(connection.reader, place(number));
         let _ = self.poll.registry().deregister(&mut connection.socket);
         if reason != Reason::Peer {
             let _ = connection.socket.shutdown(Shutdown::Write);
@@ -402,6 +405,11 @@ impl Engine {
             self.drive(number, Input::EndBy(end));
         }
     }
+}
+
+/// A connection's number in 32 bits.
+fn place(number: usize) -> u32 {
+    u32::try_from(number).expect("fewer connections than descriptors")
 }
 
 /// Writes as much as the socket takes; nothing if it is full.

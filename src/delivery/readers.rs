@@ -9,49 +9,78 @@
 //! Deliberately absent: cursors and sockets; connections are only numbers here.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
 
+use hashbrown::HashTable;
 use slab::Slab;
+use smallvec::SmallVec;
 
+use super::growth;
 use crate::notification::{Audience, Change, Interest, Position, Topic, UserId};
 
 /// The readers of one engine.
 #[derive(Debug, Default)]
 pub(super) struct Readers {
     all: Slab<Reader>,
-    by_user: HashMap<UserId, usize>,
-    by_topic: HashMap<Topic, HashSet<usize>>,
+    /// Numbers of readers by the hash of their user, whose id stands only in the interest.
+    by_user: HashTable<u32>,
+    by_topic: HashMap<Topic, HashSet<u32>>,
+    hasher: RandomState,
 }
 
 #[derive(Debug)]
 struct Reader {
     interest: Interest,
-    connections: Vec<usize>,
+    connections: SmallVec<[u32; 4]>,
     /// Store answers that are awaited.
-    openings: usize,
+    openings: u32,
     /// Changes of membership since the first of them was asked for.
     changes: Vec<(Position, Change)>,
 }
 
 impl Readers {
     /// Registers a connection of a user, for whom the store has been asked; gives the reader's number.
-    pub(super) fn register(&mut self, user: &UserId, connection: usize) -> usize {
-        let number = *self.by_user.entry(user.clone()).or_insert_with(|| {
-            self.all.insert(Reader {
-                interest: Interest::of(user.clone()),
-                connections: Vec::with_capacity(1),
-                openings: 0,
-                changes: Vec::new(),
-            })
-        });
-        let reader = &mut self.all[number];
+    pub(super) fn register(&mut self, user: &UserId, connection: u32) -> u32 {
+        let number = self.number_of(user).unwrap_or_else(|| self.insert(user));
+        let reader = self.reader_mut(number);
         reader.connections.push(connection);
         reader.openings += 1;
         number
     }
 
+    fn number_of(&self, user: &UserId) -> Option<u32> {
+        let is_hers = |number: &u32| self.reader(*number).interest.user == *user;
+        self.by_user.find(self.hasher.hash_one(user), is_hers).copied()
+    }
+
+    fn insert(&mut self, user: &UserId) -> u32 {
+        if self.all.len() == self.all.capacity() {
+            self.all.reserve_exact(growth(self.all.len()));
+        }
+        let number = self.all.insert(Reader {
+            interest: Interest::of(user.clone()),
+            connections: SmallVec::new(),
+            openings: 0,
+            changes: Vec::new(),
+        });
+        let number = u32::try_from(number).expect("fewer readers than descriptors");
+        let (all, hasher) = (&self.all, &self.hasher);
+        let hash = |number: &u32| hasher.hash_one(&all[*number as usize].interest.user);
+        self.by_user.insert_unique(hasher.hash_one(user), number, hash);
+        number
+    }
+
+    fn reader(&self, number: u32) -> &Reader {
+        &self.all[number as usize]
+    }
+
+    fn reader_mut(&mut self, number: u32) -> &mut Reader {
+        &mut self.all[number as usize]
+    }
+
     /// The store has answered for a connection of the reader.
-    pub(super) fn opened(&mut self, number: usize, stored: Interest) {
-        let reader = &mut self.all[number];
+    pub(super) fn opened(&mut self, number: u32, stored: Interest) {
+        let reader = &mut self.all[number as usize];
         reader.interest.merge(stored);
         for (position, change) in &reader.changes {
             apply(&mut reader.interest, *position, change);
@@ -63,8 +92,8 @@ impl Readers {
     }
 
     /// The store will not answer for a connection of the reader.
-    pub(super) fn no_longer_opening(&mut self, number: usize) {
-        let reader = &mut self.all[number];
+    pub(super) fn no_longer_opening(&mut self, number: u32) {
+        let reader = self.reader_mut(number);
         reader.openings -= 1;
         if reader.openings == 0 {
             reader.changes = Vec::new();
@@ -72,14 +101,17 @@ impl Readers {
     }
 
     /// Forgets a connection, and the reader with her last one.
-    pub(super) fn unregister(&mut self, number: usize, connection: usize) {
-        let reader = &mut self.all[number];
+    pub(super) fn unregister(&mut self, number: u32, connection: u32) {
+        let reader = self.reader_mut(number);
         reader.connections.retain(|known| *known != connection);
         if !reader.connections.is_empty() {
             return;
         }
-        let reader = self.all.remove(number);
-        self.by_user.remove(&reader.interest.user);
+        let hash = self.hasher.hash_one(&self.reader(number).interest.user);
+        if let Ok(entry) = self.by_user.find_entry(hash, |known| *known == number) {
+            entry.remove();
+        }
+        let reader = self.all.remove(number as usize);
         for membership in &reader.interest.memberships {
             leave(&mut self.by_topic, &membership.topic, number);
         }
@@ -88,8 +120,8 @@ impl Readers {
     /// Takes in a change of membership.
     pub(super) fn change(&mut self, position: Position, change: &Change) {
         let (Change::Joined { user, topic } | Change::Left { user, topic }) = change else { return };
-        let Some(number) = self.by_user.get(user) else { return };
-        let reader = &mut self.all[*number];
+        let Some(number) = self.number_of(user) else { return };
+        let reader = &mut self.all[number as usize];
         apply(&mut reader.interest, position, change);
         if reader.openings > 0 {
             reader.changes.push((position, change.clone()));
@@ -97,20 +129,20 @@ impl Readers {
         // Whoever leaves stays in the topic's list: what was published before may still be owed to her. A topic of which
         // the interest has no span is not entered: nobody would take it out again.
         if reader.interest.memberships.iter().any(|membership| membership.topic == *topic) {
-            enter(&mut self.by_topic, topic, *number);
+            enter(&mut self.by_topic, topic, number);
         }
     }
 
     /// What a reader may see.
-    pub(super) fn interest(&self, number: usize) -> &Interest {
-        &self.all[number].interest
+    pub(super) fn interest(&self, number: u32) -> &Interest {
+        &self.reader(number).interest
     }
 
     /// Calls `wake` for each connection to which an entry for `audience` may matter, except for everyone.
-    pub(super) fn listening(&self, audience: &Audience, mut wake: impl FnMut(usize)) {
-        let mut wake_all = |number: &usize| self.all[*number].connections.iter().for_each(|c| wake(*c));
+    pub(super) fn listening(&self, audience: &Audience, mut wake: impl FnMut(u32)) {
+        let wake_all = |number: &u32| self.reader(*number).connections.iter().for_each(|c| wake(*c));
         match audience {
-            Audience::User(user) => self.by_user.get(user).iter().for_each(|number| wake_all(number)),
+            Audience::User(user) => self.number_of(user).iter().for_each(wake_all),
             Audience::Topic(topic) => self.by_topic.get(topic).into_iter().flatten().for_each(wake_all),
             Audience::Everyone => {}
         }
@@ -125,11 +157,11 @@ fn apply(interest: &mut Interest, position: Position, change: &Change) {
     }
 }
 
-fn enter(by_topic: &mut HashMap<Topic, HashSet<usize>>, topic: &Topic, number: usize) {
+fn enter(by_topic: &mut HashMap<Topic, HashSet<u32>>, topic: &Topic, number: u32) {
     by_topic.entry(topic.clone()).or_default().insert(number);
 }
 
-fn leave(by_topic: &mut HashMap<Topic, HashSet<usize>>, topic: &Topic, number: usize) {
+fn leave(by_topic: &mut HashMap<Topic, HashSet<u32>>, topic: &Topic, number: u32) {
     if let Some(readers) = by_topic.get_mut(topic) {
         readers.remove(&number);
         if readers.is_empty() {
@@ -167,7 +199,7 @@ mod tests {
         Interest { user: user(), memberships }
     }
 
-    fn seen(readers: &Readers, number: usize) -> Vec<u64> {
+    fn seen(readers: &Readers, number: u32) -> Vec<u64> {
         let audience = Audience::Topic(topic());
         (0..40).filter(|at| readers.interest(number).includes(&audience, Position(*at))).collect()
     }

@@ -75,8 +75,6 @@ pub(super) fn resume(start: Start, registered: Position, opening: &Opening) -> R
 pub(super) struct Pace {
     /// Quiet time after which a beat is sent; at least 1.
     pub(super) beat: Tick,
-    /// Time without progress after which it is closed.
-    pub(super) stall: Tick,
     /// When it is closed however well it does.
     pub(super) end: Tick,
 }
@@ -143,7 +141,8 @@ pub(super) struct Subscriber {
     cursor: Position,
     /// Entries up to here are older than the connection.
     replay_through: Position,
-    owed: Bytes,
+    /// The rest of a piece; boxed, since nearly always there is none.
+    owed: Option<Box<Bytes>>,
     phase: Phase,
     /// The sink has refused bytes and not yet said that it can take more.
     blocked: bool,
@@ -160,6 +159,8 @@ pub(super) struct View<'a> {
     pub(super) tail: &'a Tail,
     pub(super) interest: &'a Interest,
     pub(super) now: Tick,
+    /// Time without progress after which a connection is closed.
+    pub(super) stall: Tick,
 }
 
 impl Subscriber {
@@ -168,7 +169,7 @@ impl Subscriber {
         Subscriber {
             cursor: head,
             replay_through: head,
-            owed: Bytes::new(),
+            owed: None,
             phase: Phase::Opening,
             blocked: false,
             beat_named: false,
@@ -189,7 +190,7 @@ impl Subscriber {
         match input {
             Input::Opened { cursor, greeting } => {
                 self.cursor = cursor;
-                self.owed = greeting;
+                self.owed = Some(Box::new(greeting));
                 self.phase = Phase::Following;
             }
             Input::Woken => {}
@@ -223,7 +224,7 @@ impl Subscriber {
             self.progress_at = view.now;
             self.beat_at = view.now.saturating_add(self.pace.beat);
         }
-        self.owed = Bytes::new();
+        self.owed = None;
         if bytes == batch.len() {
             self.cursor = batch.through;
             return;
@@ -235,7 +236,7 @@ impl Subscriber {
         let (end, cursor) = batch.ends[whole];
         // A piece that stands at no position of its own is owed even before its first byte has been taken.
         if bytes > start || cursor == self.cursor {
-            self.owed = batch.copy(bytes, end);
+            self.owed = Some(Box::new(batch.copy(bytes, end)));
             self.cursor = cursor;
         }
     }
@@ -247,8 +248,8 @@ impl Subscriber {
         }
         batch.clear();
         batch.through = self.cursor;
-        if !self.owed.is_empty() {
-            batch.push_bytes(self.owed.clone(), self.cursor);
+        if let Some(owed) = &self.owed {
+            batch.push_bytes(Bytes::clone(owed), self.cursor);
         }
         match view.tail.gather(view.interest, self.cursor, self.replay_through, BUDGET, batch) {
             Gathered::Behind if batch.slices.is_empty() => {
@@ -268,7 +269,7 @@ impl Subscriber {
             return Output::Nothing;
         }
         if self.blocked {
-            let stalled = view.now >= self.progress_at.saturating_add(self.pace.stall);
+            let stalled = view.now >= self.progress_at.saturating_add(view.stall);
             return if stalled { Output::Close(Reason::Stalled) } else { Output::Nothing };
         }
         if view.now >= self.pace.end {
@@ -301,7 +302,7 @@ mod tests {
     use super::*;
     use crate::notification::Audience;
 
-    const PACE: Pace = Pace { beat: 150, stall: 300, end: 36_000 };
+    const PACE: Pace = Pace { beat: 150, end: 36_000 };
 
     /// A log, the tail in front of it, one subscriber for user 1, and what its sink has got.
     struct Bench {
@@ -359,7 +360,7 @@ mod tests {
             if self.closed.is_some() {
                 return;
             }
-            let view = View { tail: &self.tail, interest: &self.interest, now: self.now };
+            let view = View { tail: &self.tail, interest: &self.interest, now: self.now, stall: 300 };
             let mut output = self.subscriber.on(input, view, &mut self.batch);
             loop {
                 match output {
@@ -528,7 +529,7 @@ mod tests {
         bench.room = frame(1).len() + 10;
         bench.wake();
         assert!(bench.subscriber.blocked);
-        assert_eq!(bench.subscriber.owed.len(), frame(2).len() - 10);
+        assert_eq!(bench.subscriber.owed.as_ref().map(|owed| owed.len()), Some(frame(2).len() - 10));
         assert_eq!(bench.subscriber.cursor, Position(2));
     }
 
