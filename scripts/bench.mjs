@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Measures this server beside others, in turn, in one run, and writes docs/performance.md.
+// Measures this server beside others, in turn, in one run, and prints the tables of docs/performance.md.
 //
 //   scripts/bench.mjs [--runs 5] [--servers pregon,floor,bare,naive,nchan] [--loads burst,…]
 //
@@ -113,7 +113,7 @@ async function measure(server, load) {
 const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
 
 const { values } = parseArgs({
-  options: { runs: { type: 'string', default: '5' }, servers: { type: 'string' }, loads: { type: 'string' }, out: { type: 'string', default: join(root, 'docs', 'performance.json') } },
+  options: { runs: { type: 'string', default: '5' }, servers: { type: 'string' }, loads: { type: 'string' }, out: { type: 'string', default: join(root, 'target', 'bench.json') } },
 });
 const chosenServers = values.servers?.split(',') ?? Object.keys(servers).filter((name) => name !== 'nchan' || existsSync('/usr/sbin/nginx'));
 const chosenLoads = values.loads?.split(',') ?? Object.keys(loads);

@@ -128,8 +128,9 @@ fn connect(share: &Share, number: usize) -> anyhow::Result<Connection> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     if share.server.ip().is_loopback() {
-        // One source address has some 28,000 ports; ten of them never run out here.
-        let source = Ipv4Addr::new(127, 0, 0, 2 + u8::try_from(number / 5000 % 200)?);
+        // One source address has some 28,000 ports, and one that was used rests for a minute: a hundred addresses do not
+        // run out however often a run is repeated.
+        let source = Ipv4Addr::new(127, 0, 0, 2 + u8::try_from(number % 100)?);
         socket.bind(&SocketAddr::new(IpAddr::V4(source), 0).into())?;
     }
     match socket.connect(&share.server.into()) {
