@@ -70,7 +70,6 @@ struct Engine {
     generation: u32,
     due: Vec<usize>,
     batch: Batch,
-    heartbeat: Bytes,
     drained_by: Option<Tick>,
 }
 
@@ -99,7 +98,6 @@ pub(super) fn start(
         generation: 0,
         due: Vec::new(),
         batch: Batch::default(),
-        heartbeat: Bytes::new(),
         drained_by: None,
     };
     let thread = std::thread::Builder::new().name(format!("engine-{number}")).spawn(move || {
@@ -383,14 +381,13 @@ impl Engine {
 
     /// Looks at a part of the connections for beats, stalls and ends.
     fn sweep(&mut self) {
-        self.heartbeat = sse::heartbeat(self.shared.ids.fresh(self.tail.head()), Timestamp::now());
+        let heartbeat = sse::heartbeat(self.shared.ids.fresh(self.tail.head()), Timestamp::now());
         let slots = self.connections.capacity();
         let part = slots.div_ceil(TICKS_PER_SWEEP);
         let from = self.sweep_part * part;
         self.sweep_part = (self.sweep_part + 1) % TICKS_PER_SWEEP;
         for number in from..(from + part).min(slots) {
             if self.connections.contains(number) {
-                let heartbeat = self.heartbeat.clone();
                 self.drive(number, Input::Tick { heartbeat: &heartbeat });
             }
         }
