@@ -127,7 +127,7 @@ const mutants = [
   {
     name: 'a change of membership lost to an older answer of the store',
     file: 'src/delivery/readers.rs',
-    from: `        for (position, change) in &reader.changes {
+    from: `        for (position, change) in reader.awaiting.iter().flat_map(|awaiting| &awaiting.changes) {
             apply(&mut reader.interest, *position, change);
         }`,
     to: '',
@@ -139,6 +139,20 @@ const mutants = [
     from: 'pragma_update(None, "synchronous", "FULL")',
     to: 'pragma_update(None, "synchronous", "NORMAL")',
     test: 'a_commit_is_synced_to_the_disk',
+  },
+  {
+    name: 'an engine that is never woken for what is not urgent',
+    file: 'src/delivery/mailbox.rs',
+    from: 'if self.unhurried.fetch_add(1, Ordering::Relaxed) >= UNHURRIED_MAX {',
+    to: 'if false {',
+    test: 'an_engine_is_woken_after_so_many_commands_at_the_latest',
+  },
+  {
+    name: 'an engine not woken for what is for everyone',
+    file: 'src/delivery.rs',
+    from: 'Audience::Topic(_) | Audience::Everyone => self.engines.fill(true),',
+    to: 'Audience::Topic(_) | Audience::Everyone => {}',
+    test: 'the_engines_that_have_somebody_to_send_to_are_woken',
   },
   {
     name: 'a topic entered that nobody takes out again',

@@ -18,30 +18,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinSet;
 
 use crate::event_id::EventIds;
-use crate::notification::{Change, Entry, Position, UserId};
+use crate::notification::{Audience, Change, Entry, Notification, Position, UserId};
 use crate::sse::Frame;
-use crate::store::{Backlog, Follower, Slice, Store};
+use crate::store::{Backlog, Follower, Store};
 
 mod beginning;
 mod engine;
+mod inquiries;
 mod mailbox;
 mod readers;
 mod subscriber;
 mod tail;
 
 pub use mailbox::Attachment;
-use mailbox::{Command, Committed, Handle, Inquiry};
+use mailbox::{Command, Committed, Handle};
 pub use subscriber::Start;
 
-/// Reads of the store under way at once for all streams.
-const INQUIRIES_AT_ONCE: usize = 16;
-/// Notifications in one read of the store: with the largest messages some 3 MiB.
-const NOTIFICATIONS_PER_READ: usize = 100;
 /// Most entries that the tails are filled with at the start, so that clients that come back after a restart find them
 /// there.
 const BACKLOG_ENTRIES: usize = 10_000;
@@ -89,6 +84,11 @@ struct Shared {
 }
 
 impl Shared {
+    /// A notification as it goes on the wire.
+    fn frame(&self, position: Position, notification: &Notification) -> Frame {
+        Frame::notification(self.ids.of_notification(position, notification.id), notification)
+    }
+
     /// Memory of one engine's tail, in bytes.
     fn tail_bytes(&self) -> usize {
         self.options.tail_bytes / self.engines
@@ -100,8 +100,8 @@ pub struct Delivery {
     shared: Arc<Shared>,
     engines: Arc<[Handle]>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// The task that asks the store.
-    inquiring: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    /// The tasks that ask the store.
+    inquiring: Mutex<JoinSet<()>>,
 }
 
 impl Delivery {
@@ -117,7 +117,7 @@ impl Delivery {
             connections: AtomicUsize::new(0),
             engines: count,
         });
-        let (inquiries, inquired) = unbounded_channel();
+        let (inquiries, inquired) = inquiries::channel();
         let mut engines = Vec::with_capacity(count);
         let mut threads = Vec::with_capacity(count);
         for number in 0..count {
@@ -127,11 +127,11 @@ impl Delivery {
         }
         drop(inquiries);
         let engines: Arc<[Handle]> = engines.into();
-        let inquiring = tokio::spawn(answer(inquired, Arc::clone(&store), Arc::clone(&shared), Arc::clone(&engines)));
+        let inquiring = inquired.answer(&store, &shared, &engines);
         let backlog = Backlog { entries: BACKLOG_ENTRIES, bytes: shared.options.tail_bytes };
         let dispatch = Dispatch { shared: Arc::clone(&shared), engines: Arc::clone(&engines) };
         store.follow(Arc::new(dispatch), backlog).await.map_err(io::Error::other)?;
-        Ok(Delivery { shared, engines, threads: Mutex::new(threads), inquiring: Mutex::new(Some(inquiring)) })
+        Ok(Delivery { shared, engines, threads: Mutex::new(threads), inquiring: Mutex::new(inquiring) })
     }
 
     /// Makes and reads the event ids of this log.
@@ -183,10 +183,10 @@ impl Delivery {
         }
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let joined = tokio::task::spawn_blocking(|| threads.into_iter().all(|thread| thread.join().is_ok()));
-        let inquiring = self.inquiring.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut inquiring = std::mem::take(&mut *self.inquiring.lock().unwrap_or_else(PoisonError::into_inner));
         let mut well = joined.await.unwrap_or(false);
-        if let Some(inquiring) = inquiring {
-            well &= inquiring.await.is_ok();
+        while let Some(ended) = inquiring.join_next().await {
+            well &= ended.is_ok();
         }
         if !well {
             tracing::error!("delivery had ended with a panic");
@@ -221,54 +221,63 @@ impl Follower for Dispatch {
             notified: Vec::with_capacity(entries.len()),
             changes: Vec::new(),
         };
+        let mut concerned = Concerned::none(self.engines.len());
         for entry in entries {
             match &entry.change {
                 Change::Notified(notification) => {
-                    let frame = frame(&self.shared.ids, entry.position, notification);
+                    let frame = self.shared.frame(entry.position, notification);
+                    notification.audiences.iter().for_each(|audience| concerned.by(audience));
                     committed.notified.push((entry.position, Arc::clone(notification), frame));
                 }
                 membership => committed.changes.push((entry.position, membership.clone())),
             }
         }
         let committed = Arc::new(committed);
-        for engine in self.engines.iter() {
-            engine.tell(Command::Committed(Arc::clone(&committed)));
+        for (engine, concerned) in self.engines.iter().zip(concerned.engines) {
+            let command = Command::Committed(Arc::clone(&committed));
+            if concerned { engine.tell(command) } else { engine.tell_unhurried(command) }
         }
     }
 }
 
-fn frame(ids: &EventIds, position: Position, notification: &crate::notification::Notification) -> Frame {
-    Frame::notification(ids.of_notification(position, notification.id), notification)
+/// The engines that have somebody to send something to. The others need not hear at once that the log goes on.
+struct Concerned {
+    engines: Vec<bool>,
 }
 
-/// Asks the store for the engines, some questions at once, until the engines have ended.
-async fn answer(
-    inquired: UnboundedReceiver<Inquiry>,
-    store: Arc<dyn Store>,
-    shared: Arc<Shared>,
-    engines: Arc<[Handle]>,
-) {
-    let inquiries = stream::unfold(inquired, async |mut inquired| Some((inquired.recv().await?, inquired)));
-    inquiries
-        .for_each_concurrent(INQUIRIES_AT_ONCE, |inquiry| async {
-            match inquiry {
-                Inquiry::Open { from, user, since } => {
-                    let opening = store.open(&user, since).await;
-                    engines[from.engine].tell(Command::Opened(from, opening));
-                }
-                Inquiry::Read { from, interest, after, through } => {
-                    let slice = store.read_after(&interest, after, through, NOTIFICATIONS_PER_READ).await;
-                    if let Err(error) = &slice {
-                        tracing::warn!(%error, "a stream could not be continued; its client is asked to come back");
-                    }
-                    engines[from.engine].tell(Command::Refilled(from, slice.map(|slice| encode(&shared.ids, &slice))));
-                }
+impl Concerned {
+    fn none(engines: usize) -> Concerned {
+        Concerned { engines: vec![false; engines] }
+    }
+
+    fn by(&mut self, audience: &Audience) {
+        match audience {
+            Audience::User(user) => {
+                let engine = engine_of(user, self.engines.len());
+                self.engines[engine] = true;
             }
-        })
-        .await;
+            Audience::Topic(_) | Audience::Everyone => self.engines.fill(true),
+        }
+    }
 }
 
-fn encode(ids: &EventIds, slice: &Slice) -> (Vec<(Position, Frame)>, Position) {
-    let frames = slice.notifications.iter().map(|(at, notification)| (*at, frame(ids, *at, notification))).collect();
-    (frames, slice.through)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engines_that_have_somebody_to_send_to_are_woken() {
+        let concerned = |audiences: &[&str]| {
+            let mut concerned = Concerned::none(4);
+            for audience in audiences {
+                concerned.by(&audience.parse().expect("valid"));
+            }
+            concerned.engines
+        };
+        assert_eq!(concerned(&[]), [false; 4]);
+        let hers = engine_of(&"1".parse().expect("valid"), 4);
+        assert_eq!(concerned(&["user:1"]), [0, 1, 2, 3].map(|engine| engine == hers));
+        assert_eq!(concerned(&["topic:t"]), [true; 4]);
+        assert_eq!(concerned(&["user:1", "everyone"]), [true; 4]);
+    }
 }

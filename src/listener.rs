@@ -35,6 +35,7 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 use tower::ServiceExt as _;
 
 use crate::delivery::{Attachment, Delivery};
@@ -140,7 +141,9 @@ impl Listener {
             };
             let (router, delivery, stop) = (router.clone(), Arc::clone(&delivery), stop.clone());
             tokio::spawn(async move {
-                if let Some(attachment) = serve_connection(stream, router, stop).await {
+                if speaks(&stream, stop.clone()).await
+                    && let Some(attachment) = serve_connection(stream, router, stop).await
+                {
                     delivery.attach(attachment);
                 }
                 drop(place);
@@ -148,6 +151,16 @@ impl Listener {
         }
         drop(self.listener);
         let _ = places.acquire_many(all).await;
+    }
+}
+
+/// Waits for the first byte, before HTTP reserves its buffers; false if none comes. A connection that is opened ahead of
+/// its request, as browsers do, costs next to nothing. (That a new socket is readable tokio says ahead of the event.)
+async fn speaks(stream: &TcpStream, mut stop: watch::Receiver<bool>) -> bool {
+    let mut first = [0];
+    tokio::select! {
+        peeked = timeout(HEAD_TIME_MAX, stream.peek(&mut first)) => matches!(peeked, Ok(Ok(1))),
+        _ = stop.wait_for(|stop| *stop) => false,
     }
 }
 
@@ -222,7 +235,7 @@ async fn linger(mut stream: TcpStream) {
         tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
     };
     // Whether the peer was satisfied or not: nothing more can be done for it.
-    let _ = tokio::time::timeout(LINGER_TIME_MAX, read_out).await;
+    let _ = timeout(LINGER_TIME_MAX, read_out).await;
 }
 
 /// The head of an answer, as HTTP/1.1 writes it. The body that follows ends with the connection.

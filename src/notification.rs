@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::content::Content;
@@ -42,7 +43,7 @@ pub enum NameError {
     Character,
 }
 
-fn name(text: &str) -> Result<Arc<str>, NameError> {
+fn name(text: &str) -> Result<SmolStr, NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
     }
@@ -57,11 +58,11 @@ fn name(text: &str) -> Result<Arc<str>, NameError> {
 
 /// A user as the application knows her: any name of 1 to 128 bytes without white space.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UserId(Arc<str>);
+pub struct UserId(SmolStr);
 
 /// A named group of users, with its membership kept by the server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Topic(Arc<str>);
+pub struct Topic(SmolStr);
 
 impl UserId {
     /// The name.

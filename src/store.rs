@@ -53,6 +53,15 @@ pub struct Backlog {
     pub bytes: usize,
 }
 
+/// A question of [`Store::open`].
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Whose stream opens.
+    pub user: UserId,
+    /// A time whose position is wanted.
+    pub since: Option<Timestamp>,
+}
+
 /// What a reader's stream has to know when it opens.
 #[derive(Clone, Debug)]
 pub struct Opening {
@@ -105,8 +114,8 @@ pub trait Store: Send + Sync {
     /// Tells `follower` first of the last entries, then of every later one.
     async fn follow(&self, follower: Arc<dyn Follower>, backlog: Backlog) -> Result<(), StoreError>;
 
-    /// What a stream of that user has to know; with the position of a time, if one is given.
-    async fn open(&self, user: &UserId, since: Option<Timestamp>) -> Result<Opening, StoreError>;
+    /// What streams have to know, in the order in which they are asked for. All see one moment of the log.
+    async fn open(&self, asked: Vec<Asked>) -> Result<Vec<Opening>, StoreError>;
 
     /// Notifications of that interest after `after` and not beyond `through`, at most `limit`. If some of them have been
     /// removed, that is the error [`StoreError::Trimmed`].

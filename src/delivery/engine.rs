@@ -21,17 +21,17 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use mio::{Events, Interest as Readiness, Poll, Token, Waker};
 use slab::Slab;
-use tokio::sync::mpsc::UnboundedSender;
 
 use super::beginning::{Beginning, pace};
-use super::mailbox::{Attachment, Command, Committed, Handle, Inquirer, Inquiry};
+use super::inquiries::Inquiries;
+use super::mailbox::{Attachment, Command, Committed, Handle, Inquirer};
 use super::readers::Readers;
 use super::subscriber::{Input, Output, Reason, Start, Subscriber, TICK, Tick, View, ticks};
 use super::tail::{Batch, Tail, TailEntry};
 use super::{Shared, growth};
 use crate::notification::{Audience, Position};
 use crate::sse;
-use crate::store::{Opening, StoreError};
+use crate::store::{Asked, Opening};
 
 const WAKER: Token = Token(usize::MAX);
 const EVENTS_PER_POLL: usize = 1024;
@@ -60,7 +60,7 @@ struct Engine {
     shared: Arc<Shared>,
     poll: Poll,
     commands: Receiver<Command>,
-    inquiries: UnboundedSender<Inquiry>,
+    inquiries: Inquiries,
     started: Instant,
     now: Tick,
     sweep_part: usize,
@@ -77,7 +77,7 @@ struct Engine {
 pub(super) fn start(
     number: usize,
     shared: Arc<Shared>,
-    inquiries: UnboundedSender<Inquiry>,
+    inquiries: Inquiries,
 ) -> io::Result<(Handle, std::thread::JoinHandle<()>)> {
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), WAKER)?;
@@ -104,7 +104,7 @@ pub(super) fn start(
         let _whole = WholeOrNothing;
         engine.run();
     })?;
-    Ok((Handle { commands: sender, waker }, thread))
+    Ok((Handle::new(sender, waker), thread))
 }
 
 /// A server with a dead engine would look alive and leave a part of its users without anything. It ends instead: all
@@ -168,9 +168,11 @@ impl Engine {
         match command {
             Command::Attach(attachment) => self.attach(*attachment),
             Command::Committed(committed) => self.committed(&committed),
-            Command::Opened(from, opening) => {
-                if let Some(connection) = self.inquirer(from) {
-                    self.opened(connection, opening);
+            Command::Opened(opened) => {
+                for (from, opening) in opened {
+                    if let Some(connection) = self.inquirer(from) {
+                        self.opened(connection, opening);
+                    }
                 }
             }
             Command::Refilled(from, slice) => {
@@ -221,28 +223,17 @@ impl Engine {
         });
         let since = if let Start::Since(since) = start { Some(since) } else { None };
         let from = Inquirer { engine: self.number, connection: number, generation: self.generation };
-        self.ask(Inquiry::Open { from, user, since });
+        self.inquiries.open(from, Asked { user, since });
     }
 
-    /// The queue is as long as there are connections at most: each asks once at a time.
-    fn ask(&self, inquiry: Inquiry) {
-        if self.inquiries.send(inquiry).is_err() {
-            tracing::debug!("the store is no longer asked: the server is ending");
-        }
-    }
-
-    fn opened(&mut self, number: usize, opening: Result<Opening, StoreError>) {
+    fn opened(&mut self, number: usize, opening: Option<Opening>) {
         let connection = &mut self.connections[number];
         let Some(beginning) = connection.opening.take() else { return };
-        let opening = match opening {
-            Ok(opening) => opening,
-            Err(error) => {
-                tracing::warn!(%error, "a stream could not begin; its client is asked to come back");
-                self.readers.no_longer_opening(connection.reader);
-                // A new connection has room for so few bytes; if not, its client comes back by itself.
-                let _ = connection.socket.write(&beginning.postponed(&self.shared.options));
-                return self.close(number, Reason::Unavailable);
-            }
+        let Some(opening) = opening else {
+            self.readers.no_longer_opening(connection.reader);
+            // A new connection has room for so few bytes; if not, its client comes back by itself.
+            let _ = connection.socket.write(&beginning.postponed(&self.shared.options));
+            return self.close(number, Reason::Unavailable);
         };
         let registered = connection.subscriber.registered_at();
         let (cursor, greeting) = beginning.greeting(&self.shared, registered, &opening);
@@ -357,8 +348,7 @@ impl Engine {
                 }
                 Output::Read { after, through } => {
                     let from = Inquirer { engine: self.number, connection: number, generation: connection.generation };
-                    let interest = interest.clone();
-                    return self.ask(Inquiry::Read { from, interest, after, through });
+                    return self.inquiries.read(from, interest.clone(), after, through);
                 }
                 Output::Close(reason) => return self.close(number, reason),
             }

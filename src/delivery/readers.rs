@@ -32,9 +32,15 @@ pub(super) struct Readers {
 struct Reader {
     interest: Interest,
     connections: SmallVec<[u32; 4]>,
-    /// Store answers that are awaited.
-    openings: u32,
-    /// Changes of membership since the first of them was asked for.
+    /// There while answers of the store are awaited; boxed, since nearly always there are none.
+    awaiting: Option<Box<Awaiting>>,
+}
+
+/// What is kept until the store has answered.
+#[derive(Debug, Default)]
+struct Awaiting {
+    answers: u32,
+    /// Changes of membership since the first answer was asked for.
     changes: Vec<(Position, Change)>,
 }
 
@@ -44,7 +50,7 @@ impl Readers {
         let number = self.number_of(user).unwrap_or_else(|| self.insert(user));
         let reader = self.reader_mut(number);
         reader.connections.push(connection);
-        reader.openings += 1;
+        reader.awaiting.get_or_insert_default().answers += 1;
         number
     }
 
@@ -60,8 +66,7 @@ impl Readers {
         let number = self.all.insert(Reader {
             interest: Interest::of(user.clone()),
             connections: SmallVec::new(),
-            openings: 0,
-            changes: Vec::new(),
+            awaiting: None,
         });
         let number = u32::try_from(number).expect("fewer readers than descriptors");
         let (all, hasher) = (&self.all, &self.hasher);
@@ -82,7 +87,7 @@ impl Readers {
     pub(super) fn opened(&mut self, number: u32, stored: Interest) {
         let reader = &mut self.all[number as usize];
         reader.interest.merge(stored);
-        for (position, change) in &reader.changes {
+        for (position, change) in reader.awaiting.iter().flat_map(|awaiting| &awaiting.changes) {
             apply(&mut reader.interest, *position, change);
         }
         for membership in &reader.interest.memberships {
@@ -93,10 +98,12 @@ impl Readers {
 
     /// The store will not answer for a connection of the reader.
     pub(super) fn no_longer_opening(&mut self, number: u32) {
-        let reader = self.reader_mut(number);
-        reader.openings -= 1;
-        if reader.openings == 0 {
-            reader.changes = Vec::new();
+        let awaiting = &mut self.reader_mut(number).awaiting;
+        if let Some(kept) = awaiting {
+            kept.answers -= 1;
+            if kept.answers == 0 {
+                *awaiting = None;
+            }
         }
     }
 
@@ -123,8 +130,8 @@ impl Readers {
         let Some(number) = self.number_of(user) else { return };
         let reader = &mut self.all[number as usize];
         apply(&mut reader.interest, position, change);
-        if reader.openings > 0 {
-            reader.changes.push((position, change.clone()));
+        if let Some(awaiting) = &mut reader.awaiting {
+            awaiting.changes.push((position, change.clone()));
         }
         // Whoever leaves stays in the topic's list: what was published before may still be owed to her. A topic of which
         // the interest has no span is not entered: nobody would take it out again.

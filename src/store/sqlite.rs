@@ -18,7 +18,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Backlog, Follower, Opening, Page, Slice, Store, StoreError, UNREAD_MAX};
+use super::{Asked, Backlog, Follower, Opening, Page, Slice, Store, StoreError, UNREAD_MAX};
 use crate::content::Content;
 use crate::event_id::Seal;
 use crate::notification::{
@@ -186,18 +186,22 @@ impl Store for SqliteStore {
         self.ask(|answer| writer::Command::Follow { follower, backlog, answer }).await
     }
 
-    async fn open(&self, user: &UserId, since: Option<Timestamp>) -> Result<Opening, StoreError> {
-        let user = user.clone();
+    async fn open(&self, asked: Vec<Asked>) -> Result<Vec<Opening>, StoreError> {
         self.readers
             .read(move |connection| {
-                let interest = interest(connection, &user)?;
-                Ok(Opening {
-                    unread: positions(connection, &interest, Position::START, END, UNREAD_MAX, Order::Falling)?.len(),
-                    interest,
-                    head: head(connection)?,
-                    oldest: oldest(connection)?,
-                    since: since.map(|at| position_before(connection, at)).transpose()?,
-                })
+                let (head, oldest) = (head(connection)?, oldest(connection)?);
+                let opening = |Asked { user, since }| {
+                    let interest = interest(connection, &user)?;
+                    Ok(Opening {
+                        unread: positions(connection, &interest, Position::START, END, UNREAD_MAX, Order::Falling)?
+                            .len(),
+                        interest,
+                        head,
+                        oldest,
+                        since: since.map(|at| position_before(connection, at)).transpose()?,
+                    })
+                };
+                asked.into_iter().map(opening).collect()
             })
             .await
     }

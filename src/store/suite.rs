@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Backlog, Follower, Store, StoreError};
+use super::{Asked, Backlog, Follower, Opening, Store, StoreError};
 use crate::content::{Content, Fields};
 use crate::notification::{Change, Entry, Interest, Notification, NotificationId, Position, Topic, UserId};
 
@@ -60,9 +60,15 @@ async fn publish(store: &Arc<dyn Store>, audience: &str, message: &str) -> Posit
     append(store, notified(&[audience], message)).await.expect("a notification always has a position")
 }
 
+/// What a stream of that user has to know.
+async fn opened(store: &Arc<dyn Store>, id: &str, since: Option<Timestamp>) -> Opening {
+    let [opening] = store.open(vec![Asked { user: user(id), since }]).await.expect("opened").try_into().expect("one");
+    opening
+}
+
 /// The messages that a user reads after a position.
 async fn messages_after(store: &Arc<dyn Store>, id: &str, after: Position) -> Vec<String> {
-    let opening = store.open(&user(id), None).await.expect("opened");
+    let opening = opened(store, id, None).await;
     let slice = store.read_after(&opening.interest, after, opening.head, 1000).await.expect("read");
     assert_eq!(slice.through, opening.head);
     slice.notifications.iter().map(|(_, n)| message(n)).collect()
@@ -78,7 +84,7 @@ async fn positions_rise_and_what_is_appended_is_read(store: &Arc<dyn Store>) {
     let first = append(store, Change::Notified(Arc::clone(&sent))).await.expect("a position");
     let second = publish(store, "user:2", "otra").await;
     assert!(first < second);
-    let opening = store.open(&user("1"), None).await.expect("opened");
+    let opening = opened(store, "1", None).await;
     assert_eq!((opening.head, opening.unread, opening.oldest), (second, 1, Position::START));
     let slice = store.read_after(&opening.interest, Position::START, opening.head, 10).await.expect("read");
     assert_eq!(slice.notifications, [(first, Arc::clone(&sent))]);
@@ -86,7 +92,13 @@ async fn positions_rise_and_what_is_appended_is_read(store: &Arc<dyn Store>) {
     assert_eq!((page.notifications, page.head), (vec![(first, Arc::clone(&sent))], second));
     assert_eq!(store.find(sent.id).await.expect("read"), Some(sent));
     assert_eq!(store.find(NotificationId(Uuid::nil())).await.expect("read"), None);
-    assert_eq!(store.open(&user("nobody"), None).await.expect("opened").unread, 0);
+    assert_eq!(opened(store, "nobody", None).await.unread, 0);
+    let asked = ["2", "nobody", "1"].map(|id| Asked { user: user(id), since: None });
+    let openings = store.open(asked.to_vec()).await.expect("opened");
+    assert_eq!(
+        openings.iter().map(|o| (o.interest.user.as_str(), o.unread)).collect::<Vec<_>>(),
+        [("2", 1), ("nobody", 0), ("1", 1)]
+    );
 }
 
 /// Notes the order of what happens to it.
@@ -171,12 +183,12 @@ async fn a_read_is_bounded_by_the_head_and_by_the_limit(store: &Arc<dyn Store>) 
 async fn a_notification_for_several_audiences_is_one_entry(store: &Arc<dyn Store>) {
     append(store, Change::Joined { user: user("1"), topic: topic("t") }).await.expect("joined");
     let at = append(store, notified(&["user:1", "topic:t", "everyone"], "una vez")).await.expect("a position");
-    let opening = store.open(&user("1"), None).await.expect("opened");
+    let opening = opened(store, "1", None).await;
     assert_eq!(opening.unread, 1);
     let slice = store.read_after(&opening.interest, Position::START, opening.head, 10).await.expect("read");
     assert_eq!(slice.notifications.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [at]);
     append(store, notified(&["user:2", "everyone"], "también")).await.expect("a position");
-    assert_eq!(store.open(&user("2"), None).await.expect("opened").unread, 2);
+    assert_eq!(opened(store, "2", None).await.unread, 2);
 }
 
 async fn a_member_reads_what_was_published_while_she_was_one(store: &Arc<dyn Store>) {
@@ -195,7 +207,7 @@ async fn a_member_reads_what_was_published_while_she_was_one(store: &Arc<dyn Sto
     assert!(append(store, joined()).await.is_some());
     publish(store, "topic:obras", "de nuevo").await;
     assert_eq!(messages_after(store, "1", Position::START).await, ["dentro", "de nuevo"]);
-    assert_eq!(store.open(&user("1"), None).await.expect("opened").unread, 2);
+    assert_eq!(opened(store, "1", None).await.unread, 2);
     for id in ["b", "c", "a"] {
         append(store, Change::Joined { user: user(id), topic: topic("obras") }).await.expect("joined");
     }
@@ -213,7 +225,7 @@ async fn a_time_is_found_in_the_log(store: &Arc<dyn Store>) {
         [(0, Position::START), (25_000, positions[23]), (25_001, positions[24]), (99_000, positions[49])]
     {
         let at = Timestamp::from_millisecond(millisecond).expect("in range");
-        let opening = store.open(&user("1"), Some(at)).await.expect("opened");
+        let opening = opened(store, "1", Some(at)).await;
         assert_eq!(opening.since, Some(expected), "{millisecond} ms");
     }
 }
@@ -229,14 +241,14 @@ async fn retention_removes_what_is_old_and_keeps_the_newest(store: &Arc<dyn Stor
         while store.trim(at).await.expect("trimmed") {}
     };
     trim(1_000_000).await;
-    let opening = store.open(&user("1"), None).await.expect("opened");
+    let opening = opened(store, "1", None).await;
     assert_eq!((opening.unread, opening.oldest, opening.head), (201, positions[998], positions[1199]));
     let interest = Interest::of(user("1"));
     let read = async |after| store.read_after(&interest, after, positions[1199], 10).await;
     assert!(matches!(read(positions[997]).await, Err(StoreError::Trimmed { oldest }) if oldest == positions[998]));
     assert_eq!(read(positions[998]).await.expect("read").notifications[0].0, positions[999]);
     trim(9_000_000).await;
-    let opening = store.open(&user("1"), None).await.expect("opened");
+    let opening = opened(store, "1", None).await;
     assert_eq!((opening.unread, opening.oldest), (1, positions[1198]), "the newest stays");
     assert!(publish(store, "user:1", "y").await > positions[1199]);
 }

@@ -20,7 +20,7 @@ const FLOORS: &[&[&str]] = &[
 
 /// The same within modules that have several files, by `super::`.
 const ROOMS: &[(&str, &[&[&str]])] = &[
-    ("delivery", &[&["tail", "readers"], &["subscriber"], &["beginning", "mailbox"], &["engine"]]),
+    ("delivery", &[&["tail", "readers"], &["subscriber"], &["beginning", "mailbox"], &["inquiries"], &["engine"]]),
     (
         "http",
         &[&["error"], &["request", "assets"], &["identity"], &["stream", "notifications", "topics", "page", "health"]],
