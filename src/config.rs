@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
-use crate::auth::{SERVER_KEY_LENGTH_MIN, ServerKey};
+use crate::auth::{SERVER_KEY_LENGTH_MIN, ServerKey, TOKEN_KEY_BYTES_MIN, TokenKey};
 
 const DEFAULTS: &str = include_str!("../config.default.toml");
 /// Keys that have no default.
-const WITHOUT_DEFAULT: [&str; 3] = ["server_key", "server_key_file", "streams_max"];
+const WITHOUT_DEFAULT: [&str; 7] =
+    ["server_key", "server_key_file", "jwt_key", "jwt_key_file", "tls_cert", "tls_key", "streams_max"];
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -29,6 +30,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The key of the application's back end.
     pub server_key: Option<ServerKey>,
+    /// The secret that user tokens are signed with, if they are accepted.
+    pub token_key: Option<TokenKey>,
+    /// Certificate and key, if the server speaks TLS.
+    pub tls: Option<TlsFiles>,
     /// Accept `?user_id=` without a credential.
     pub open_user_id: bool,
     /// Run the demo generator.
@@ -49,6 +54,15 @@ pub struct Config {
     pub log: String,
     /// How it is logged.
     pub log_format: LogFormat,
+}
+
+/// Where certificate and key are, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, followed by those that vouch for it.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// How log lines look.
@@ -93,6 +107,18 @@ pub struct Flags {
     /// File that holds the server key
     #[arg(long, value_name = "FILE", env = "PREGON_SERVER_KEY_FILE")]
     server_key_file: Option<String>,
+    /// Secret that user tokens are signed with (HS256)
+    #[arg(long, value_name = "SECRET", env = "PREGON_JWT_KEY", hide_env_values = true)]
+    jwt_key: Option<String>,
+    /// File that holds that secret
+    #[arg(long, value_name = "FILE", env = "PREGON_JWT_KEY_FILE")]
+    jwt_key_file: Option<String>,
+    /// Certificate (PEM), to speak TLS: HTTP/2 and HTTP/1.1
+    #[arg(long, value_name = "FILE", env = "PREGON_TLS_CERT")]
+    tls_cert: Option<String>,
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", env = "PREGON_TLS_KEY")]
+    tls_key: Option<String>,
     /// UNSAFE: accept `?user_id=` without a credential
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", env = "PREGON_OPEN_USER_ID")]
     open_user_id: Option<String>,
@@ -133,6 +159,10 @@ impl Flags {
             ("data_dir", &self.data_dir),
             ("server_key", &self.server_key),
             ("server_key_file", &self.server_key_file),
+            ("jwt_key", &self.jwt_key),
+            ("jwt_key_file", &self.jwt_key_file),
+            ("tls_cert", &self.tls_cert),
+            ("tls_key", &self.tls_key),
             ("open_user_id", &self.open_user_id),
             ("demo", &self.demo),
             ("demo_interval", &self.demo_interval),
@@ -270,22 +300,38 @@ impl Layers {
         self.read(key, |text| text.parse().map_err(|_| "must be true or false".into()))
     }
 
-    fn server_key(&mut self) -> Option<ServerKey> {
-        let given = |text: &str| {
-            let wanted = format!("must have at least {SERVER_KEY_LENGTH_MIN} printable characters");
-            ServerKey::given(text).ok_or(wanted)
-        };
-        let from_file = self.read("server_key_file", |path| {
+    /// A secret that stands under a key, or in the file whose path stands under `…_file`.
+    fn secret<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let from_file = self.read(&format!("{key}_file"), |path| {
             let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
-            given(text.trim_end())
+            parse(text.trim_end())
         });
-        self.read("server_key", given).or(from_file)
+        self.read(key, parse).or(from_file)
+    }
+
+    fn tls(&mut self) -> Option<TlsFiles> {
+        let mut path = |key: &str| self.read(key, |text| Ok(PathBuf::from(text)));
+        match (path("tls_cert"), path("tls_key")) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (None, None) => None,
+            _ => {
+                self.errors.push("tls_cert and tls_key: one is of no use without the other".into());
+                None
+            }
+        }
     }
 
     fn finish(mut self) -> Result<Config, ConfigError> {
         let second = Duration::from_secs(1);
         let config = (|| {
-            let server_key = self.server_key();
+            let server_key = self.secret("server_key", |text| {
+                let wanted = format!("must have at least {SERVER_KEY_LENGTH_MIN} printable characters");
+                ServerKey::given(text).ok_or(wanted)
+            });
+            let token_key = self.secret("jwt_key", |text| {
+                TokenKey::given(text).ok_or_else(|| format!("must have at least {TOKEN_KEY_BYTES_MIN} bytes"))
+            });
+            let tls = self.tls();
             let streams_max = self.read("streams_max", |text| match text.parse() {
                 Ok(count) if count > 0 => Ok(count),
                 _ => Err("must be a number above 0".into()),
@@ -310,6 +356,8 @@ impl Layers {
                 listen: listen?,
                 data_dir: data_dir?,
                 server_key,
+                token_key,
+                tls,
                 open_user_id: open_user_id?,
                 demo: demo?,
                 demo_interval: demo_interval?,
@@ -397,6 +445,21 @@ mod tests {
             "--server-key: must have at least 16",
         ] {
             assert!(said.contains(part), "{part:?} is not in {said}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key_and_the_other_way_round() {
+        let flags = |cert: Option<&str>, key: Option<&str>| Flags {
+            tls_cert: cert.map(str::to_owned),
+            tls_key: key.map(str::to_owned),
+            ..Flags::default()
+        };
+        let config = Config::load(&flags(Some("c.pem"), Some("k.pem"))).expect("valid");
+        assert_eq!(config.tls, Some(TlsFiles { cert: "c.pem".into(), key: "k.pem".into() }));
+        for flags in [flags(Some("c.pem"), None), flags(None, Some("k.pem"))] {
+            let said = Config::load(&flags).expect_err("wrong").to_string();
+            assert!(said.contains("tls_cert and tls_key: one is of no use without the other"), "{said}");
         }
     }
 

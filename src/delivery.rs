@@ -11,6 +11,7 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
+use std::net::TcpStream;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +19,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::stream::AbortHandle;
+use jiff::Timestamp;
+use rustls::ServerConnection;
 use tokio::task::JoinSet;
 
 use crate::event_id::EventIds;
@@ -26,15 +31,18 @@ use crate::sse::Frame;
 use crate::store::{Backlog, Follower, Store};
 
 mod beginning;
+mod body;
 mod engine;
 mod inquiries;
 mod mailbox;
 mod readers;
+mod sink;
+mod socket;
 mod subscriber;
 mod tail;
 
-pub use mailbox::Attachment;
-use mailbox::{Command, Committed, Handle};
+pub use body::BodyStream;
+use mailbox::{Attachment, Command, Committed, Handle, Transport};
 pub use subscriber::Start;
 
 /// Most entries that the tails are filled with at the start, so that clients that come back after a restart find them
@@ -73,6 +81,25 @@ impl Options {
     fn retry_ms(&self) -> u64 {
         fastrand::u64(self.retry_ms.clone())
     }
+}
+
+/// A stream that is asked for.
+#[derive(Clone, Debug)]
+pub struct NewStream {
+    /// Whose it is.
+    pub user: UserId,
+    /// From where.
+    pub start: Start,
+    /// When it ends at the latest: what gives the right to it is no longer valid then.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A connection on its engine. Its number may be another connection's by the time of an answer; its generation tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ConnectionId {
+    engine: usize,
+    number: usize,
+    generation: u32,
 }
 
 /// What the engines have in common.
@@ -140,11 +167,29 @@ impl Delivery {
         &self.shared.ids
     }
 
-    /// Takes over a stream.
-    pub fn attach(&self, attachment: Attachment) {
+    /// Takes over the connection of a stream. `head` is the head of its answer; nothing else is owed to the socket.
+    pub fn attach(&self, stream: NewStream, head: Bytes, socket: TcpStream) {
+        self.take(stream, head, Transport::Plain(socket));
+    }
+
+    /// The same for a connection with TLS.
+    pub fn attach_tls(&self, stream: NewStream, head: Bytes, socket: TcpStream, tls: ServerConnection) {
+        self.take(stream, head, Transport::Tls(socket, Box::new(tls)));
+    }
+
+    /// Begins a stream inside a connection that stays with HTTP; gives its body. `abort` ends the task that sends it.
+    #[must_use]
+    pub fn attach_body(&self, stream: NewStream, abort: AbortHandle) -> BodyStream {
+        let engines = Arc::clone(&self.engines);
+        let (sink, body) = body::pipe(abort, move |id, notice| engines[id.engine].tell(Command::Body(id, notice)));
+        self.take(stream, Bytes::new(), Transport::Body(sink));
+        body
+    }
+
+    fn take(&self, stream: NewStream, head: Bytes, transport: Transport) {
         self.shared.connections.fetch_add(1, Ordering::Relaxed);
-        let engine = engine_of(&attachment.user, self.engines.len());
-        self.engines[engine].tell(Command::Attach(Box::new(attachment)));
+        let engine = engine_of(&stream.user, self.engines.len());
+        self.engines[engine].tell(Command::Attach(Box::new(Attachment { stream, head, transport })));
     }
 
     /// Streams that are open.
@@ -263,7 +308,17 @@ impl Concerned {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+    use std::net::TcpListener;
+
+    use futures_util::stream::Abortable;
+    use tokio::io::Interest as Readiness;
+    use uuid::Uuid;
+
     use super::*;
+    use crate::content::{Content, Fields};
+    use crate::notification::NotificationId;
+    use crate::store::sqlite::SqliteStore;
 
     #[test]
     fn the_engines_that_have_somebody_to_send_to_are_woken() {
@@ -279,5 +334,54 @@ mod tests {
         assert_eq!(concerned(&["user:1"]), [0, 1, 2, 3].map(|engine| engine == hers));
         assert_eq!(concerned(&["topic:t"]), [true; 4]);
         assert_eq!(concerned(&["user:1", "everyone"]), [true; 4]);
+    }
+
+    /// Delivery that has little patience, with more to send than any buffer takes.
+    async fn impatient(folder: &std::path::Path) -> Delivery {
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder).expect("opened"));
+        let long = Fields { message: "x".repeat(16_000), ..Fields::default() };
+        let change = || {
+            Change::Notified(Arc::new(Notification {
+                id: NotificationId(Uuid::now_v7()),
+                timestamp: Timestamp::now(),
+                audiences: vec![Audience::Everyone],
+                content: Content::parse(&long).expect("valid"),
+            }))
+        };
+        store.append((0..1000).map(|_| change()).collect()).await.expect("stored");
+        let options = Options { stall_max: Duration::from_secs(1), ..Options::default() };
+        Delivery::start(options, store).await.expect("started")
+    }
+
+    fn everything() -> NewStream {
+        NewStream { user: "1".parse().expect("valid"), start: Start::Earliest, expires_at: None }
+    }
+
+    async fn within<T>(future: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(20), future).await.expect("it did not happen in time")
+    }
+
+    /// An end in good order would stand behind what the peer does not read, and be heard by nobody.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_socket_that_takes_nothing_is_reset() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let delivery = impatient(folder.path()).await;
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let peer = tokio::net::TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
+        let (socket, _) = listener.accept().expect("accepted");
+        socket.set_nonblocking(true).expect("set");
+        delivery.attach(everything(), Bytes::new(), socket);
+        within(peer.ready(Readiness::ERROR)).await.expect("reset");
+        delivery.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_answer_that_takes_nothing_is_ended() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let delivery = impatient(folder.path()).await;
+        let (abort, registration) = AbortHandle::new_pair();
+        let _body = delivery.attach_body(everything(), abort);
+        within(Abortable::new(pending::<()>(), registration)).await.expect_err("aborted");
+        delivery.stop().await;
     }
 }

@@ -1,45 +1,31 @@
-//! The listener: accepts connections within limits, speaks HTTP/1.1 on them, and hands those that become streams to
-//! delivery.
+//! The listener: accepts connections within limits, with TLS or without, and speaks HTTP on them; those that become
+//! streams go to delivery.
 //!
-//! **Take-over.** A stream needs none of what HTTP keeps for a connection (two buffers, a task, a header map: some
-//! 12 KB). So when a handler's answer carries a [`TakeOver`], its future is parked instead of completed, the connection
-//! is taken apart, and the bare socket goes to an engine together with the answer's head.
+//! **Invariant:** a connection takes a place before it is accepted, so the others never lack descriptors; one that says
+//! nothing, or dawdles, loses it soon.
 //!
-//! **Invariant:** a connection is taken over only when everything that HTTP wanted to write has left: a pipelined
-//! request before the stream's has had its whole answer. Hyper sees to it: it turns to the next request when its buffer
-//! has been flushed. A test watches that it goes on doing so.
-//!
-//! Deliberately absent: TLS and HTTP/2; the usual place is behind a proxy.
+//! Deliberately absent: what is answered.
 
-use std::convert::Infallible;
 use std::io;
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::header::CONTENT_LENGTH;
-use axum::response::Response;
-use bytes::Bytes;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use jiff::Timestamp;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
-use tower::ServiceExt as _;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
-use crate::delivery::{Attachment, Delivery};
-use crate::http::stream::TakeOver;
+use crate::delivery::Delivery;
+
+mod http1;
+mod http2;
+pub mod tls;
 
 /// Connections that the kernel holds until they are accepted. Tokio's own 1,024 costs a herd of returning clients whole
 /// seconds of repeated SYNs.
@@ -55,9 +41,6 @@ const REQUESTS_AT_ONCE_MAX: usize = 4096;
 const SEND_BUFFER_BYTES: usize = 32 * 1024;
 /// Unacknowledged bytes are given up after this. Keepalive alone does not notice a dead peer while beats are written.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
-/// How long, and for how many bytes, a connection that has had its last answer is read out.
-const LINGER_TIME_MAX: Duration = Duration::from_secs(5);
-const LINGER_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Descriptors that are kept from connections: for the store, the log, what is inherited; and for each core an engine and
 /// a reader of the store.
 const DESCRIPTORS_RESERVED: usize = 64;
@@ -121,17 +104,24 @@ impl Listener {
     }
 
     /// Accepts connections until told to stop, and then until the last request has its answer.
-    pub async fn serve(self, places: Places, router: Router, delivery: Arc<Delivery>, mut stop: watch::Receiver<bool>) {
-        let all = u32::try_from(places.requests).unwrap_or(u32::MAX);
+    pub async fn serve(
+        self,
+        places: Places,
+        tls: Option<TlsAcceptor>,
+        router: Router,
+        delivery: Arc<Delivery>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let places = Arc::new(Semaphore::new(places.requests));
+        let (open, mut all_closed) = mpsc::channel(1);
         loop {
             let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let connection = match accepted {
+                Ok((connection, _)) => connection,
                 Err(error) => {
                     // Mostly: no descriptor is left. Those who wait are served when one is given back.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -139,117 +129,55 @@ impl Listener {
                     continue;
                 }
             };
-            let (router, delivery, stop) = (router.clone(), Arc::clone(&delivery), stop.clone());
-            tokio::spawn(async move {
-                if speaks(&stream, stop.clone()).await
-                    && let Some(attachment) = serve_connection(stream, router, stop).await
-                {
-                    delivery.attach(attachment);
-                }
-                drop(place);
-            });
+            let (router, delivery, stop, open) = (router.clone(), Arc::clone(&delivery), stop.clone(), open.clone());
+            let door = Door { router, delivery, stop, place, _open: open };
+            tokio::spawn(door.serve(connection, tls.clone()));
         }
-        drop(self.listener);
-        let _ = places.acquire_many(all).await;
+        drop((self.listener, open));
+        let _: Option<()> = all_closed.recv().await;
     }
 }
 
-/// Waits for the first byte, before HTTP reserves its buffers; false if none comes. A connection that is opened ahead of
-/// its request, as browsers do, costs next to nothing. (That a new socket is readable tokio says ahead of the event.)
-async fn speaks(stream: &TcpStream, mut stop: watch::Receiver<bool>) -> bool {
-    let mut first = [0];
-    tokio::select! {
-        peeked = timeout(HEAD_TIME_MAX, stream.peek(&mut first)) => matches!(peeked, Ok(Ok(1))),
-        _ = stop.wait_for(|stop| *stop) => false,
-    }
+/// What a connection is served with.
+struct Door {
+    router: Router,
+    delivery: Arc<Delivery>,
+    stop: watch::Receiver<bool>,
+    /// Its place among the requests.
+    place: OwnedSemaphorePermit,
+    /// Nothing is sent: that it is there says that the connection is.
+    _open: mpsc::Sender<()>,
 }
 
-/// An answer that asks for a take-over, waiting for the connection to be free.
-type Parked = Arc<Mutex<Option<(TakeOver, Bytes)>>>;
-
-/// Speaks HTTP on a connection until it ends, or becomes a stream.
-async fn serve_connection(stream: TcpStream, router: Router, mut stop: watch::Receiver<bool>) -> Option<Attachment> {
-    let parked = Parked::default();
-    let service = {
-        let parked = Arc::clone(&parked);
-        service_fn(move |request: hyper::Request<Incoming>| {
-            let (router, parked) = (router.clone(), Arc::clone(&parked));
-            Box::pin(async move {
-                let mut response = match router.oneshot(request.map(Body::new)).await {
-                    Ok(response) => response,
-                    Err(never) => match never {},
-                };
-                if let Some(take_over) = response.extensions_mut().remove::<TakeOver>() {
-                    let head = head(&response);
-                    *parked.lock().unwrap_or_else(PoisonError::into_inner) = Some((take_over, head));
-                    std::future::pending::<()>().await;
-                }
-                Ok::<_, Infallible>(response)
-            })
-        })
-    };
-    let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut stopping = false;
-    let taken = loop {
-        let taken = std::future::poll_fn(|context| {
-            let polled = connection.poll_without_shutdown(context);
-            // Looked at after the connection has moved: its own handler parks the answer.
-            if polled.is_pending() {
-                let taken = parked.lock().unwrap_or_else(PoisonError::into_inner).take();
-                return taken.map_or(Poll::Pending, |taken| Poll::Ready(Some(taken)));
+impl Door {
+    async fn serve(mut self, connection: TcpStream, tls: Option<TlsAcceptor>) {
+        let entered = tokio::select! {
+            entered = timeout(HEAD_TIME_MAX, enter(connection, tls)) => entered.ok().and_then(Result::ok),
+            _ = self.stop.wait_for(|stop| *stop) => None,
+        };
+        match entered {
+            Some(Entered::Plain(connection)) => http1::serve(connection, self).await,
+            Some(Entered::Tls(connection)) if connection.get_ref().1.alpn_protocol() == Some(tls::HTTP2) => {
+                http2::serve(*connection, self).await;
             }
-            polled.map(|_| None)
-        });
-        tokio::select! {
-            taken = taken => break taken,
-            _ = stop.wait_for(|stop| *stop), if !stopping => {
-                stopping = true;
-                Pin::new(&mut connection).graceful_shutdown();
-            }
-        }
-    };
-    let stream = connection.into_parts().io.into_inner();
-    let Some((TakeOver { user, start }, head)) = taken else {
-        linger(stream).await;
-        return None;
-    };
-    match stream.into_std() {
-        Ok(socket) => Some(Attachment { user, start, head, socket }),
-        Err(error) => {
-            tracing::warn!(%error, "a connection could not be taken over for its stream");
-            None
+            Some(Entered::Tls(connection)) => http1::serve(*connection, self).await,
+            None => {}
         }
     }
 }
 
-/// Closes a connection so that the peer gets the last answer. A peer that is still sending (a body that was refused for
-/// its size) would have it thrown away by a reset: so what comes is read for a while.
-async fn linger(mut stream: TcpStream) {
-    let read_out = async {
-        stream.shutdown().await?;
-        let mut rest = (&mut stream).take(LINGER_BYTES_MAX);
-        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
-    };
-    // Whether the peer was satisfied or not: nothing more can be done for it.
-    let _ = timeout(LINGER_TIME_MAX, read_out).await;
+/// A connection whose peer has said something.
+enum Entered {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// The head of an answer, as HTTP/1.1 writes it. The body that follows ends with the connection.
-fn head(response: &Response) -> Bytes {
-    let mut head = Vec::with_capacity(512);
-    let date = Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    let _ = write!(head, "HTTP/1.1 {}\r\ndate: {date}\r\n", response.status());
-    // The router has measured the empty body that it saw.
-    for (name, value) in response.headers().iter().filter(|(name, _)| *name != CONTENT_LENGTH) {
-        head.extend_from_slice(name.as_str().as_bytes());
-        head.extend_from_slice(b": ");
-        head.extend_from_slice(value.as_bytes());
-        head.extend_from_slice(b"\r\n");
-    }
-    head.extend_from_slice(b"\r\n");
-    head.into()
+/// Waits for the first byte, before anything reserves buffers: a connection that is opened ahead of its request, as
+/// browsers do, costs next to nothing. (That a new socket is readable tokio says ahead of the event.) Then shakes hands.
+async fn enter(connection: TcpStream, tls: Option<TlsAcceptor>) -> io::Result<Entered> {
+    connection.peek(&mut [0]).await?;
+    Ok(match tls {
+        Some(tls) => Entered::Tls(Box::new(tls.accept(connection).await?)),
+        None => Entered::Plain(connection),
+    })
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 use crate::auth::{Auth, ServerKey};
 use crate::config::Config;
@@ -16,6 +17,7 @@ use crate::delivery::{self, Delivery};
 use crate::demo;
 use crate::http::{self, App};
 use crate::inbox::Inbox;
+use crate::listener::tls::{self, TlsError};
 use crate::listener::{Listener, Places};
 use crate::publish::Publisher;
 use crate::store::Store;
@@ -44,6 +46,9 @@ pub enum StartError {
         /// Why not.
         source: std::io::Error,
     },
+    /// TLS can't be spoken.
+    #[error("can't speak TLS")]
+    Tls(#[from] TlsError),
     /// The engines can't be started.
     #[error("delivery can't start")]
     Delivery(#[source] std::io::Error),
@@ -54,6 +59,7 @@ pub struct Server {
     listener: Listener,
     address: SocketAddr,
     places: Places,
+    tls: Option<TlsAcceptor>,
     app: Arc<App>,
     store: Arc<dyn Store>,
     config: Config,
@@ -66,6 +72,7 @@ impl Server {
     /// When something of it can't be had.
     pub async fn bind(config: Config) -> Result<Server, StartError> {
         let server_key: &ServerKey = config.server_key.as_ref().ok_or(StartError::NoServerKey)?;
+        let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let unavailable = |source| StartError::Listen { address: config.listen, source };
         let listener = Listener::bind(config.listen).map_err(unavailable)?;
         let address = listener.local_addr().map_err(unavailable)?;
@@ -81,7 +88,7 @@ impl Server {
             publisher: Publisher::new(Arc::clone(&store), Timestamp::now),
             inbox: Inbox::new(Arc::clone(&store)),
             delivery: Arc::new(delivery),
-            auth: Auth::new(server_key),
+            auth: Auth::new(server_key, config.token_key.as_ref()),
             options: http::Options {
                 open_user_id: config.open_user_id,
                 demo: config.demo.then_some(config.demo_interval),
@@ -89,13 +96,20 @@ impl Server {
             },
             draining: AtomicBool::new(false),
         });
-        Ok(Server { listener, address, places, app, store, config })
+        Ok(Server { listener, address, places, tls, app, store, config })
     }
 
     /// The address that it listens on.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its pages are.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Most streams at once.
@@ -107,10 +121,10 @@ impl Server {
     /// Serves until `shutdown` completes; then refuses publishes, closes the streams spread over the drain time, and
     /// returns when the last answer is out. Whoever takes longer than [`GRACE`] beyond that is cut off.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Server { listener, places, app, store, config, .. } = self;
+        let Server { listener, places, tls, app, store, config, .. } = self;
         let (stop, stopped) = watch::channel(false);
         let router = http::router(Arc::clone(&app));
-        let serving = tokio::spawn(listener.serve(places, router, Arc::clone(&app.delivery), stopped));
+        let serving = tokio::spawn(listener.serve(places, tls, router, Arc::clone(&app.delivery), stopped));
         let retention = tokio::spawn(retain(store, config.retention));
         let demo = config.demo.then(|| tokio::spawn(demo::run(app.publisher.clone(), config.demo_interval)));
 

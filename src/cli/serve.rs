@@ -78,7 +78,7 @@ pub(super) fn serve(config: Config, extras: Extras) -> Result<(), Failure> {
         }
         let shutdown = shutdown().context("can't listen for signals").map_err(Failure::Failed)?;
         Banner {
-            url: format!("http://{}", server.local_addr()),
+            url: server.url(),
             ready_in: started.elapsed(),
             store: data_dir.join("pregon.db").display().to_string(),
             streams_max: server.streams_max(),

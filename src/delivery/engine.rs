@@ -10,25 +10,25 @@
 //! Deliberately absent: timers per connection (one sweep looks at a part of them every [`TICK`]), and any wait but
 //! the one on the poll.
 
-use std::io::{self, IoSlice, Read as _, Write as _};
-use std::net::Shutdown;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use jiff::Timestamp;
-use mio::{Events, Interest as Readiness, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
 use super::beginning::{Beginning, pace};
+use super::body::Notice;
 use super::inquiries::Inquiries;
-use super::mailbox::{Attachment, Command, Committed, Handle, Inquirer};
+use super::mailbox::{Attachment, Command, Committed, Handle};
 use super::readers::Readers;
+use super::sink::Sink;
 use super::subscriber::{Input, Output, Reason, Start, Subscriber, TICK, Tick, View, ticks};
 use super::tail::{Batch, Tail, TailEntry};
-use super::{Shared, growth};
+use super::{ConnectionId, NewStream, Shared, growth};
 use crate::notification::{Audience, Position};
 use crate::sse;
 use crate::store::{Asked, Opening};
@@ -45,7 +45,7 @@ const TICKS_PER_SWEEP: usize = 10;
 const BYTES_FROM_PEER_MAX: u32 = 64 * 1024;
 
 struct Connection {
-    socket: mio::net::TcpStream,
+    sink: Sink,
     subscriber: Subscriber,
     reader: u32,
     generation: u32,
@@ -170,17 +170,28 @@ impl Engine {
             Command::Committed(committed) => self.committed(&committed),
             Command::Opened(opened) => {
                 for (from, opening) in opened {
-                    if let Some(connection) = self.inquirer(from) {
-                        self.opened(connection, opening);
+                    if let Some(number) = self.present(from) {
+                        self.opened(number, opening);
                     }
                 }
             }
             Command::Refilled(from, slice) => {
-                if let Some(connection) = self.inquirer(from) {
+                if let Some(number) = self.present(from) {
                     match slice {
-                        Ok((frames, through)) => self.drive(connection, Input::Refilled { frames: &frames, through }),
-                        Err(_) => self.close(connection, Reason::Unavailable),
+                        Ok((frames, through)) => self.drive(number, Input::Refilled { frames: &frames, through }),
+                        Err(_) => self.close(number, Reason::Unavailable),
                     }
+                }
+            }
+            Command::Body(connection, notice) => {
+                if let Some(number) = self.present(connection) {
+                    self.drive(
+                        number,
+                        match notice {
+                            Notice::Room => Input::Writable,
+                            Notice::Gone => Input::PeerClosed,
+                        },
+                    );
                 }
             }
             Command::Drain(within) => self.drain(within),
@@ -188,31 +199,32 @@ impl Engine {
         }
     }
 
-    /// The connection that asked, if it is still there.
-    fn inquirer(&self, from: Inquirer) -> Option<usize> {
-        let connection = self.connections.get(from.connection)?;
-        (connection.generation == from.generation).then_some(from.connection)
+    /// The number of a connection, if it is still there.
+    fn present(&self, id: ConnectionId) -> Option<usize> {
+        let connection = self.connections.get(id.number)?;
+        (connection.generation == id.generation).then_some(id.number)
     }
 
     fn attach(&mut self, attachment: Attachment) {
-        let Attachment { user, start, head, socket } = attachment;
-        let mut socket = mio::net::TcpStream::from_std(socket);
+        let Attachment { stream: NewStream { user, start, expires_at }, head, transport } = attachment;
         if self.connections.len() == self.connections.capacity() {
             self.connections.reserve_exact(growth(self.connections.len()));
         }
         let entry = self.connections.vacant_entry();
         let number = entry.key();
-        let readiness = Readiness::READABLE | Readiness::WRITABLE;
-        if let Err(error) = self.poll.registry().register(&mut socket, Token(number), readiness) {
-            tracing::warn!(%error, "a stream could not be registered and is closed");
+        self.generation = self.generation.wrapping_add(1);
+        let id = ConnectionId { engine: self.number, number, generation: self.generation };
+        let Some(sink) = Sink::new(transport, id, self.poll.registry()) else {
             self.shared.connections.fetch_sub(1, Ordering::Relaxed);
             return;
-        }
-        self.generation = self.generation.wrapping_add(1);
+        };
         let reader = self.readers.register(&user, place(number));
-        let pace = pace(&self.shared.options, self.now, self.drained_by);
+        let mut pace = pace(&self.shared.options, self.now, self.drained_by);
+        if let Some(expires_at) = expires_at {
+            pace.end = pace.end.min(self.now.saturating_add(ticks_until(expires_at)));
+        }
         entry.insert(Connection {
-            socket,
+            sink,
             // Registered first, then the head is taken, then the store is read: any other order loses or doubles.
             subscriber: Subscriber::registered(self.tail.head(), pace, self.now),
             reader,
@@ -222,8 +234,7 @@ impl Engine {
             opening: Some(Box::new(Beginning { start, head })),
         });
         let since = if let Start::Since(since) = start { Some(since) } else { None };
-        let from = Inquirer { engine: self.number, connection: number, generation: self.generation };
-        self.inquiries.open(from, Asked { user, since });
+        self.inquiries.open(id, Asked { user, since });
     }
 
     fn opened(&mut self, number: usize, opening: Option<Opening>) {
@@ -232,7 +243,7 @@ impl Engine {
         let Some(opening) = opening else {
             self.readers.no_longer_opening(connection.reader);
             // A new connection has room for so few bytes; if not, its client comes back by itself.
-            let _ = connection.socket.write(&beginning.postponed(&self.shared.options));
+            let _ = connection.sink.write(&[beginning.postponed(&self.shared.options)]);
             return self.close(number, Reason::Unavailable);
         };
         let registered = connection.subscriber.registered_at();
@@ -297,29 +308,22 @@ impl Engine {
         if readable && self.connections.contains(number) && self.peer_is_gone(number) {
             self.drive(number, Input::PeerClosed);
         }
-        if writable && self.connections.contains(number) {
-            self.drive(number, Input::Writable);
+        if writable && let Some(connection) = self.connections.get_mut(number) {
+            match connection.sink.flush() {
+                Ok(true) => self.drive(number, Input::Writable),
+                Ok(false) => {}
+                Err(_) => self.close(number, Reason::Peer),
+            }
         }
     }
 
     /// Reads and forgets what a peer says; true if it has closed or talks too much.
     fn peer_is_gone(&mut self, number: usize) -> bool {
         let connection = &mut self.connections[number];
-        let mut scratch = [0; 4096];
-        loop {
-            match connection.socket.read(&mut scratch) {
-                Ok(0) => return true,
-                Ok(read) => {
-                    connection.bytes_from_peer += u32::try_from(read).unwrap_or(u32::MAX);
-                    if connection.bytes_from_peer > BYTES_FROM_PEER_MAX {
-                        return true;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return true,
-            }
-        }
+        let Some(bytes) = connection.sink.read_out() else { return true };
+        connection.bytes_from_peer =
+            connection.bytes_from_peer.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        connection.bytes_from_peer > BYTES_FROM_PEER_MAX
     }
 
     /// Gives a connection an input and carries out what it says, for some batches; the rest waits for its next turn.
@@ -333,7 +337,7 @@ impl Engine {
             match output {
                 Output::Nothing => return,
                 Output::Write => {
-                    let Ok(bytes) = write(&mut connection.socket, &self.batch.slices) else {
+                    let Ok(bytes) = connection.sink.write(&self.batch.slices) else {
                         return self.close(number, Reason::Peer);
                     };
                     output = connection.subscriber.on(Input::Accepted { bytes }, view, &mut self.batch);
@@ -347,7 +351,7 @@ impl Engine {
                     }
                 }
                 Output::Read { after, through } => {
-                    let from = Inquirer { engine: self.number, connection: number, generation: connection.generation };
+                    let from = ConnectionId { engine: self.number, number, generation: connection.generation };
                     return self.inquiries.read(from, interest.clone(), after, through);
                 }
                 Output::Close(reason) => return self.close(number, reason),
@@ -361,10 +365,7 @@ impl Engine {
             self.readers.no_longer_opening(connection.reader);
         }
         self.readers.unregister(connection.reader, place(number));
-        let _ = self.poll.registry().deregister(&mut connection.socket);
-        if reason != Reason::Peer {
-            let _ = connection.socket.shutdown(Shutdown::Write);
-        }
+        connection.sink.close(reason, self.poll.registry());
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);
         tracing::debug!(?reason, "a stream has ended");
     }
@@ -399,17 +400,8 @@ fn place(number: usize) -> u32 {
     u32::try_from(number).expect("fewer connections than descriptors")
 }
 
-/// Writes as much as the socket takes; nothing if it is full.
-fn write(socket: &mut mio::net::TcpStream, slices: &[Bytes]) -> io::Result<usize> {
-    loop {
-        let written = match slices {
-            [slice] => socket.write(slice),
-            slices => socket.write_vectored(&slices.iter().map(|slice| IoSlice::new(slice)).collect::<Vec<_>>()),
-        };
-        match written {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
-            written => return written,
-        }
-    }
+/// From now until a time, in ticks; rounded down, since what has expired gives no right to anything.
+fn ticks_until(time: Timestamp) -> Tick {
+    let left = time.duration_since(Timestamp::now());
+    left.try_into().map_or(0, ticks)
 }

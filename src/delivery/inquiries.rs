@@ -13,8 +13,8 @@ use futures_util::stream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use super::Shared;
-use super::mailbox::{Command, Handle, Inquirer};
+use super::mailbox::{Command, Handle};
+use super::{ConnectionId, Shared};
 use crate::notification::{Interest, Position};
 use crate::store::{Asked, Store};
 
@@ -29,13 +29,13 @@ const OPENINGS_AT_ONCE: usize = 2;
 
 /// Asks what a stream must know to begin.
 struct Open {
-    from: Inquirer,
+    from: ConnectionId,
     asked: Asked,
 }
 
 /// Asks for what the tail no longer has.
 struct Read {
-    from: Inquirer,
+    from: ConnectionId,
     interest: Interest,
     after: Position,
     through: Position,
@@ -62,13 +62,13 @@ pub(super) fn channel() -> (Inquiries, Inquired) {
 
 impl Inquiries {
     /// Asks what a stream must know to begin; the answer is [`Command::Opened`].
-    pub(super) fn open(&self, from: Inquirer, asked: Asked) {
+    pub(super) fn open(&self, from: ConnectionId, asked: Asked) {
         // Nobody hears it any more when the server ends.
         let _ = self.openings.send(Open { from, asked });
     }
 
     /// Asks for what the tail no longer has; the answer is [`Command::Refilled`].
-    pub(super) fn read(&self, from: Inquirer, interest: Interest, after: Position, through: Position) {
+    pub(super) fn read(&self, from: ConnectionId, interest: Interest, after: Position, through: Position) {
         // Nobody hears it any more when the server ends.
         let _ = self.reads.send(Read { from, interest, after, through });
     }

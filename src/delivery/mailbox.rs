@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mio::Waker;
+use rustls::ServerConnection;
 
-use super::subscriber::Start;
-use crate::notification::{Change, Notification, Position, UserId};
+use super::body::{BodySink, Notice};
+use super::{ConnectionId, NewStream};
+use crate::notification::{Change, Notification, Position};
 use crate::sse::Frame;
 use crate::store::{Opening, StoreError};
 
@@ -20,16 +22,21 @@ use crate::store::{Opening, StoreError};
 const UNHURRIED_MAX: u32 = 64;
 
 /// A stream that begins.
-#[derive(Debug)]
-pub struct Attachment {
-    /// Whose it is.
-    pub user: UserId,
-    /// From where.
-    pub start: Start,
-    /// The head of the HTTP answer, written before the first event.
-    pub head: Bytes,
-    /// The connection, with the request read and nothing owed to it.
-    pub socket: TcpStream,
+pub(super) struct Attachment {
+    pub(super) stream: NewStream,
+    /// Written before the first event: the head of the HTTP answer, if HTTP does not write it itself.
+    pub(super) head: Bytes,
+    pub(super) transport: Transport,
+}
+
+/// What a stream is written to.
+pub(super) enum Transport {
+    /// A socket to which nothing is owed.
+    Plain(TcpStream),
+    /// A socket with TLS, after the handshake.
+    Tls(TcpStream, Box<ServerConnection>),
+    /// The body of an answer that HTTP sends.
+    Body(BodySink),
 }
 
 /// What an engine is told.
@@ -39,9 +46,11 @@ pub(super) enum Command {
     /// The log goes on.
     Committed(Arc<Committed>),
     /// The store has said what streams must know to begin; nothing if it could not.
-    Opened(Vec<(Inquirer, Option<Opening>)>),
+    Opened(Vec<(ConnectionId, Option<Opening>)>),
     /// The store has read what the tail no longer has.
-    Refilled(Inquirer, Result<(Vec<(Position, Frame)>, Position), StoreError>),
+    Refilled(ConnectionId, Result<(Vec<(Position, Frame)>, Position), StoreError>),
+    /// Something has happened to a body.
+    Body(ConnectionId, Notice),
     /// Close every connection within that time.
     Drain(Duration),
     /// End.
@@ -58,15 +67,6 @@ pub(super) struct Committed {
     pub(super) notified: Vec<(Position, Arc<Notification>, Frame)>,
     /// Its changes of membership.
     pub(super) changes: Vec<(Position, Change)>,
-}
-
-/// A connection that asks the store. Its number may be another connection's by the time of the answer; its generation
-/// tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Inquirer {
-    pub(super) engine: usize,
-    pub(super) connection: usize,
-    pub(super) generation: u32,
 }
 
 /// The other end of an engine.

@@ -8,7 +8,7 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::auth::Refusal;
+use crate::auth::{Refusal, TokenError};
 use crate::content::FieldProblem;
 use crate::notification::{AudienceError, NameError};
 use crate::publish::DraftError;
@@ -146,20 +146,22 @@ impl Problem {
     }
 
     /// The request needs a credential, or a better one.
-    pub fn unauthorized(refusal: Refusal, hint: &'static str) -> Problem {
-        let challenge = match refusal {
-            Refusal::Missing => "Bearer",
-            Refusal::Scheme => "Bearer error=\"invalid_request\"",
-            Refusal::Unknown => "Bearer error=\"invalid_token\"",
-        };
-        let code = match refusal {
-            Refusal::Missing => "credential_missing",
-            Refusal::Scheme => "credential_malformed",
-            Refusal::Unknown => "credential_unknown",
+    pub fn unauthorized(refusal: &Refusal, hint: &'static str) -> Problem {
+        let (challenge, code) = match refusal {
+            Refusal::Missing => ("Bearer", "credential_missing"),
+            Refusal::Scheme => ("Bearer error=\"invalid_request\"", "credential_malformed"),
+            Refusal::Unknown | Refusal::TokensOff => ("Bearer error=\"invalid_token\"", "credential_unknown"),
+            Refusal::Token(TokenError::Expired) => ("Bearer error=\"invalid_token\"", "token_expired"),
+            Refusal::Token(_) => ("Bearer error=\"invalid_token\"", "token_invalid"),
         };
         Problem::new(StatusCode::UNAUTHORIZED, code, "Unauthorized", refusal.to_string())
             .with_hint(hint)
             .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+    }
+
+    /// The credential is good, and not for this.
+    pub fn forbidden(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail)
     }
 
     /// The server is about to end.

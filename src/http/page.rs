@@ -110,7 +110,7 @@ struct Assets {
 }
 
 pub(super) async fn page(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
-    let user = identity::reader(&app, &headers, &uri)?;
+    let user = identity::reader(&app, &headers, &uri)?.map(|reader| reader.user);
     let chosen = parameter(&uri, &["lang"]).and_then(|tag| Language::tagged(&tag));
     let accepted = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let language = chosen.unwrap_or_else(|| Language::accepted(accepted));

@@ -8,28 +8,22 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 
 use super::App;
 use super::error::Problem;
-use super::identity;
+use super::identity::{self, Reader};
 use super::request::parameter;
-use crate::delivery::{Delivery, Start};
+use crate::delivery::{Delivery, NewStream, Start};
 use crate::event_id::EVENT_ID_LENGTH;
-use crate::notification::UserId;
 use crate::sse;
 
-/// Asks the listener to take the connection over for a stream.
+/// Asks the listener to make a stream of the answer.
 #[derive(Clone, Debug)]
-pub struct TakeOver {
-    /// Whose stream it is.
-    pub user: UserId,
-    /// From where.
-    pub start: Start,
-}
+pub struct TakeOver(pub NewStream);
 
 pub(super) async fn stream(
     State(app): State<Arc<App>>,
@@ -37,7 +31,7 @@ pub(super) async fn stream(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Some(user) = identity::reader(&app, &headers, &uri)? else {
+    let Some(Reader { user, expires_at }) = identity::reader(&app, &headers, &uri)? else {
         return Err(Problem::query("user_id", "must say whose notifications are wanted"));
     };
     let start = start(&app.delivery, &headers, &uri)?;
@@ -47,14 +41,13 @@ pub(super) async fn stream(
     answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
     // nginx collects a whole answer before it passes it on, unless told so.
     answer.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    answer.insert(CONNECTION, HeaderValue::from_static("close"));
     if method == Method::HEAD {
         return Ok(response);
     }
     if app.is_draining() || app.delivery.connections() >= app.options.streams_max {
         *response.body_mut() = sse::retry(app.delivery.retry_ms()).into();
     } else {
-        response.extensions_mut().insert(TakeOver { user, start });
+        response.extensions_mut().insert(TakeOver(NewStream { user, start, expires_at }));
     }
     Ok(response)
 }

@@ -8,3 +8,5 @@ mod kill;
 mod server;
 mod stream;
 mod tidy;
+mod tls;
+mod token;

@@ -48,7 +48,7 @@ impl TestServer {
         config.drain = Duration::ZERO;
         change(&mut config);
         let server = Server::bind(config).await.unwrap();
-        let url = format!("http://{}", server.local_addr());
+        let url = server.url();
         let (shutdown, told) = oneshot::channel();
         let running = tokio::spawn(server.run(async {
             let _ = told.await;
@@ -72,6 +72,11 @@ impl TestServer {
 
     pub(crate) fn address(&self) -> &str {
         self.url.trim_start_matches("http://")
+    }
+
+    /// Makes requests with another client.
+    pub(crate) fn use_client(&mut self, http: reqwest::Client) {
+        self.http = http;
     }
 
     /// A request without a key.

@@ -6,25 +6,37 @@ use std::path::{Path, PathBuf};
 
 /// Floors from the lowest to the highest. A file names only modules of lower floors, and its own.
 const FLOORS: &[&[&str]] = &[
-    &["content", "auth"],
+    &["content"],
     &["notification"],
-    &["event_id"],
+    &["event_id", "auth"],
     &["sse", "store"],
     &["delivery", "publish", "inbox"],
     &["demo"],
     &["http"],
-    &["config", "listener"],
+    &["config"],
+    &["listener"],
     &["server"],
     &["cli"],
 ];
 
 /// The same within modules that have several files, by `super::`.
 const ROOMS: &[(&str, &[&[&str]])] = &[
-    ("delivery", &[&["tail", "readers"], &["subscriber"], &["beginning", "mailbox"], &["inquiries"], &["engine"]]),
+    (
+        "delivery",
+        &[
+            &["tail", "readers", "socket"],
+            &["subscriber"],
+            &["beginning", "body"],
+            &["mailbox"],
+            &["inquiries", "sink"],
+            &["engine"],
+        ],
+    ),
     (
         "http",
         &[&["error"], &["request", "assets"], &["identity"], &["stream", "notifications", "topics", "page", "health"]],
     ),
+    ("listener", &[&["tls"], &["http1", "http2"]]),
     ("cli", &[&["client", "banner"], &["publish", "listen", "health", "serve"], &["dev"]]),
 ];
 

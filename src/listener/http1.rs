@@ -1,0 +1,142 @@
+//! HTTP/1.1 on one connection, until it ends or becomes a stream.
+//!
+//! **Take-over.** A stream needs none of what HTTP keeps for a connection (two buffers, a task, a header map: some
+//! 12 KB). So when a handler's answer carries a [`TakeOver`], its future is parked instead of completed, the connection
+//! is taken apart, and the bare socket goes to an engine together with the answer's head.
+//!
+//! **Invariant:** a connection is taken over only when everything that HTTP wanted to write has left: a pipelined
+//! request before the stream's has had its whole answer. Hyper sees to it: it turns to the next request when its buffer
+//! has been flushed. A test watches that it goes on doing so.
+
+use std::convert::Infallible;
+use std::io::{self, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::CONTENT_LENGTH;
+use axum::response::Response;
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+use tower::ServiceExt as _;
+
+use super::{Door, HEAD_BYTES_MAX, HEAD_TIME_MAX};
+use crate::delivery::{Delivery, NewStream};
+use crate::http::stream::TakeOver;
+
+/// How long, and for how many bytes, a connection that has had its last answer is read out.
+const LINGER_TIME_MAX: Duration = Duration::from_secs(5);
+const LINGER_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// A connection that can be taken from HTTP.
+pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin + Sized {
+    /// Hands it to delivery.
+    fn attach(self, delivery: &Delivery, stream: NewStream, head: Bytes) -> io::Result<()>;
+}
+
+impl Connection for TcpStream {
+    fn attach(self, delivery: &Delivery, stream: NewStream, head: Bytes) -> io::Result<()> {
+        delivery.attach(stream, head, self.into_std()?);
+        Ok(())
+    }
+}
+
+impl Connection for TlsStream<TcpStream> {
+    fn attach(self, delivery: &Delivery, stream: NewStream, head: Bytes) -> io::Result<()> {
+        let (socket, tls) = self.into_inner();
+        delivery.attach_tls(stream, head, socket.into_std()?, tls);
+        Ok(())
+    }
+}
+
+/// An answer that asks for a take-over, waiting for the connection to be free.
+type Parked = Arc<Mutex<Option<(TakeOver, Bytes)>>>;
+
+/// Speaks HTTP on a connection until it ends, or becomes a stream.
+pub(super) async fn serve(connection: impl Connection, Door { router, delivery, mut stop, .. }: Door) {
+    let parked = Parked::default();
+    let service = {
+        let parked = Arc::clone(&parked);
+        service_fn(move |request: hyper::Request<Incoming>| {
+            let (router, parked) = (router.clone(), Arc::clone(&parked));
+            Box::pin(async move {
+                let mut response = match router.oneshot(request.map(Body::new)).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                };
+                if let Some(take_over) = response.extensions_mut().remove::<TakeOver>() {
+                    let head = head(&response);
+                    *parked.lock().unwrap_or_else(PoisonError::into_inner) = Some((take_over, head));
+                    std::future::pending::<()>().await;
+                }
+                Ok::<_, Infallible>(response)
+            })
+        })
+    };
+    let mut http = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(connection), service);
+    let mut stopping = false;
+    let taken = loop {
+        let taken = std::future::poll_fn(|context| {
+            let polled = http.poll_without_shutdown(context);
+            // Looked at after the connection has moved: its own handler parks the answer.
+            if polled.is_pending() {
+                let taken = parked.lock().unwrap_or_else(PoisonError::into_inner).take();
+                return taken.map_or(Poll::Pending, |taken| Poll::Ready(Some(taken)));
+            }
+            polled.map(|_| None)
+        });
+        tokio::select! {
+            taken = taken => break taken,
+            _ = stop.wait_for(|stop| *stop), if !stopping => {
+                stopping = true;
+                Pin::new(&mut http).graceful_shutdown();
+            }
+        }
+    };
+    let connection = http.into_parts().io.into_inner();
+    let Some((TakeOver(stream), head)) = taken else { return linger(connection).await };
+    if let Err(error) = connection.attach(&delivery, stream, head) {
+        tracing::warn!(%error, "a connection could not be taken over for its stream");
+    }
+}
+
+/// Closes a connection so that the peer gets the last answer. A peer that is still sending (a body that was refused for
+/// its size) would have it thrown away by a reset: so what comes is read for a while.
+async fn linger(mut connection: impl Connection) {
+    let read_out = async {
+        connection.shutdown().await?;
+        let mut rest = (&mut connection).take(LINGER_BYTES_MAX);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+    };
+    // Whether the peer was satisfied or not: nothing more can be done for it.
+    let _ = timeout(LINGER_TIME_MAX, read_out).await;
+}
+
+/// The head of an answer, as HTTP/1.1 writes it. The body that follows ends with the connection.
+fn head(response: &Response) -> Bytes {
+    let mut head = Vec::with_capacity(512);
+    let date = Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let _ = write!(head, "HTTP/1.1 {}\r\ndate: {date}\r\nconnection: close\r\n", response.status());
+    // The router has measured the empty body that it saw.
+    for (name, value) in response.headers().iter().filter(|(name, _)| *name != CONTENT_LENGTH) {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head.into()
+}
