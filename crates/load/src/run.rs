@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, bail, ensure};
 use hdrhistogram::Histogram;
 use serde_json::json;
 
@@ -68,9 +68,9 @@ impl Run {
         let counters = Arc::new(Counters::default());
         let before = Usage::of(&self.pid)?;
         let tcp_before = tcp_memory_bytes()?;
-        let listening = self.connect(started, &counters);
+        let mut listening = self.connect(started, &counters);
         let all = (self.connections + self.deaf) as u64;
-        wait(&listening, || counters.open.load(Ordering::Relaxed) == all)?;
+        wait(&mut listening, || counters.open.load(Ordering::Relaxed) == all)?;
         let connected_in = started.elapsed();
         let connected = Usage::of(&self.pid)?;
         std::thread::sleep(Duration::from_secs_f64(self.rest));
@@ -91,7 +91,7 @@ impl Run {
         let sent = Usage::of(&self.pid)?;
         let expected = self.expected(published.acknowledged);
         let mut last = (counters.received.load(Ordering::Relaxed), Instant::now());
-        let arrived = wait(&listening, || {
+        let arrived = wait(&mut listening, || {
             let received = counters.received.load(Ordering::Relaxed);
             if received != last.0 {
                 last = (received, Instant::now());
@@ -179,10 +179,17 @@ impl Run {
 }
 
 /// Waits for a condition; fails if a listening thread has ended or patience has.
-fn wait<T>(listening: &[JoinHandle<T>], mut condition: impl FnMut() -> bool) -> anyhow::Result<()> {
+fn wait<T>(
+    listening: &mut Vec<JoinHandle<anyhow::Result<T>>>,
+    mut condition: impl FnMut() -> bool,
+) -> anyhow::Result<()> {
     let begun = Instant::now();
     while !condition() {
-        ensure!(!listening.iter().any(JoinHandle::is_finished), "a listening thread has ended");
+        if let Some(ended) = listening.iter().position(JoinHandle::is_finished) {
+            let outcome = listening.swap_remove(ended).join().expect("a listening thread does not panic");
+            outcome.context("a listening thread has failed")?;
+            bail!("a listening thread has ended before its time");
+        }
         ensure!(begun.elapsed() < PATIENCE, "it did not happen within {} s", PATIENCE.as_secs());
         std::thread::sleep(Duration::from_millis(1));
     }
