@@ -19,7 +19,7 @@ use crate::severed;
 use crate::stream::{Heard, Ledger, count};
 
 /// After which time a connection that was refused is tried again: the server may be about to listen.
-pub(crate) const REFUSED_RETRY: Duration = Duration::from_millis(10);
+pub(crate) const REFUSED_RETRY: Duration = Duration::from_millis(50);
 /// After which time a connection that was cut is opened again.
 pub(crate) const CUT_RETRY: Duration = Duration::from_millis(100);
 /// Connections opened before those that are open are looked after.
