@@ -18,7 +18,7 @@ export const loads = (deafSeconds) => ({
   'idle': { title: '10,000 idle connections of 10,000 users', rows: [...all, ...secure], options: { ...ten, count: 0, rest: 5 }, figures: ['bytes_per_connection', 'connect_cpu_us', 'connected_s'] },
   // bare never notices that somebody has left, so that there would be nothing to see.
   'churn': { title: '10,000 idle connections, after 10,000 have come and gone five times', rows: ['pregon', ...secure, 'floor', 'naive', 'nchan'], options: { ...ten, churn: 5, count: 0, rest: 5 }, figures: ['bytes_per_connection', 'bytes_after_churn', 'descriptors_after_churn'] },
-  'many': { title: '200,000 idle connections on 13 processes', kind: 'many', rows: ['pregon'], processes: 13, options: { connections: 15_385, users: 15_385, count: 0, rest: 5 }, serve: ['--streams-max', 16_000], figures: ['connections', 'bytes_per_connection', 'resident_mib', 'tcp_mib', 'connected_s'] },
+  'many': { title: '200,000 idle connections on 13 processes', kind: 'many', rows: ['pregon'], processes: 13, options: { connections: 15_385, users: 15_385, count: 0, rest: 5 }, serve: ['--streams-max', 16_000], figures: ['connections', 'bytes_per_connection', 'resident_mib', 'kernel_mib', 'connected_s'] },
   'heartbeats': { title: '19,000 idle connections with a heartbeat every 15 s, for 60 s', rows: ['pregon'], options: { connections: 19_000, users: 19_000, count: 0, rest: 60 }, serve: ['--streams-max', 19_500, '--heartbeat', '15s'], figures: ['rest_cpu_share', 'bytes_per_connection'] },
   'connect': { title: '10,000 connections, with and without something to check', rows: ['pregon', 'pregon-token', ...secure], options: { ...ten, count: 0, rest: 1 }, figures: ['connect_cpu_us', 'connects_per_s'] },
   'steady-10000': { title: 'Fan-out to 10,000 at 50,000 deliveries/s', rows: [...all, ...secure], options: { ...ten, rate: 5, seconds: 8 }, figures: ['p50_ms', 'p99_ms', 'cpu_s_per_million'] },
@@ -33,7 +33,7 @@ export const loads = (deafSeconds) => ({
     title: `1,000 broadcasts/s of 1 KiB to 100 who read, beside some who never do, for ${deafSeconds} s`,
     rows: [{ name: 'pregon, nobody deaf', server: 'pregon' }, { name: 'pregon, 10,000 deaf', server: 'pregon', options: { deaf: 10_000 } }],
     options: { connections: 100, users: 100, rate: 1000, bytes: 1024, publishers: 64, seconds: deafSeconds },
-    figures: ['p50_ms', 'p99_ms', 'growth_mib', 'tcp_bytes_per_deaf', 'deaf_cut', 'lost'],
+    figures: ['p50_ms', 'p90_ms', 'p99_ms', 'growth_mib', 'tcp_growth_mib', 'tcp_bytes_per_deaf', 'deaf_cut', 'lost'],
     ratios: ['p99_ms'],
   },
   'resume': { title: '1,000 clients come back, each having missed 100', kind: 'resume', rows: resumed(['pregon', 'nchan']), options: { connections: 1000, users: 1000, missed: 100, publishers: 64 }, figures: ['attached_s', 'caught_up_s', 'p99_ms', 'cpu_s', 'lost'] },

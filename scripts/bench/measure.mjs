@@ -79,11 +79,11 @@ async function many(load, row, scale, bench) {
   await Promise.all(numbers.map((number) => listening(started[number], address(number))));
   await pause(1000);
   const resident = () => started.reduce((sum, { child }) => sum + residentBytes(child.pid), 0);
-  const before = { resident: resident(), tcp: tcpBytes() };
+  const before = { resident: resident(), kernel: kernelBytes() };
   const options = [...flags({ ...load.options, ...row.options }, scale), '--pause'];
   const generators = numbers.map((number) => bench.keep(generate('run', row.server, String(started[number].child.pid), address(number), options)));
   await Promise.all(generators.map((generator) => generator.paused));
-  const open = { resident: resident(), tcp: tcpBytes() };
+  const open = { resident: resident(), kernel: kernelBytes() };
   for (const generator of generators) generator.child.stdin.end('\n');
   const results = await Promise.all(generators.map((generator) => generator.result));
   const failed = results.find((result) => result.failed);
@@ -95,10 +95,11 @@ async function many(load, row, scale, bench) {
     closed: results.reduce((sum, result) => sum + result.closed, 0),
     bytes_per_connection: Math.round((open.resident - before.resident) / connections),
     resident_mib: mebibytes(open.resident),
-    tcp_mib: mebibytes(open.tcp - before.tcp),
+    kernel_mib: mebibytes(open.kernel - before.kernel),
     connected_s: Math.max(...results.map((result) => result.connected_s)),
   };
 }
 
 const residentBytes = (pid) => Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024;
-const tcpBytes = () => Number(/^TCP:.* mem (\d+)/m.exec(readFileSync('/proc/net/sockstat', 'utf8'))[1]) * 4096;
+/** What the kernel keeps for its objects, sockets among them, at both ends of the connections. */
+const kernelBytes = () => Number(/^Slab:\s+(\d+) kB/m.exec(readFileSync('/proc/meminfo', 'utf8'))[1]) * 1024;

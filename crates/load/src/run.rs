@@ -121,6 +121,7 @@ impl Run {
             "retried": counted(&counters.retried),
             "deliveries_per_s": per_second(received, delivered_in),
             "p50_ms": milliseconds(heard.latencies.value_at_quantile(0.5)),
+            "p90_ms": milliseconds(heard.latencies.value_at_quantile(0.9)),
             "p99_ms": milliseconds(heard.latencies.value_at_quantile(0.99)),
             "max_ms": milliseconds(heard.latencies.max()),
             "cpu_s_per_million": us_each(processor, received),
