@@ -64,7 +64,7 @@ fn content_length(head: &str) -> Option<usize> {
 
 /// Where `wanted` begins.
 pub(crate) fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|window| window == wanted)
+    memchr::memmem::find(bytes, wanted)
 }
 
 /// A frame of the stream with that message.

@@ -5,15 +5,26 @@
 //!
 //! The generator and the servers share the machine: a figure means something only beside another one of the same run.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
+mod asking;
 mod bare;
+mod figures;
 mod floor;
 mod http;
+mod listeners;
 mod naive;
 mod publishers;
+mod resume;
 mod run;
+mod secure;
+mod severed;
+mod stream;
 mod subscribers;
+mod target;
+mod tls;
 mod usage;
 
 #[derive(Debug, Parser)]
@@ -27,6 +38,8 @@ struct Cli {
 enum Command {
     /// Load a server and print what came of it, as one JSON object
     Run(run::Run),
+    /// Have listeners leave, miss messages and come back, and print what came of it, as one JSON object
+    Resume(resume::Resume),
     /// A server of raw epoll: one write per event and connection, nothing stored
     Floor(floor::Floor),
     /// A server of bare tokio: a task and an unbounded queue per connection, all that is due in one write, nothing stored
@@ -35,11 +48,20 @@ enum Command {
     Naive(naive::Naive),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+#[expect(clippy::print_stderr, reason = "why it failed, in one line for whoever reads it")]
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
         Command::Run(run) => run.run(),
+        Command::Resume(resume) => resume.run(),
         Command::Floor(floor) => floor.run(),
         Command::Bare(bare) => bare.run(),
         Command::Naive(naive) => naive.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

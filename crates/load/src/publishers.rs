@@ -5,26 +5,32 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, Stream};
 
-use crate::http;
-use crate::subscribers::LATENCY_US_MAX;
+use crate::stream::histogram;
+use crate::{http, tls};
 
 /// What is to be published.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) server: SocketAddr,
+    /// Over TLS.
+    pub(crate) secure: bool,
     pub(crate) started: Instant,
     pub(crate) key: Option<String>,
     /// Connections that publish.
     pub(crate) publishers: usize,
     /// Users in turn, or everyone if none.
     pub(crate) users: Option<usize>,
+    /// Number of the first message (to each, if to users).
+    pub(crate) first: u64,
     /// Size of a message, in bytes.
     pub(crate) message_bytes: usize,
     /// How many a second; as many as are acknowledged if none.
@@ -46,27 +52,30 @@ pub(crate) struct Published {
 
 struct Publisher {
     socket: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     request: Vec<u8>,
     received: Vec<u8>,
     /// When the message under way was due, in nanoseconds.
     due_ns: Option<u64>,
+    /// The server closed it while nothing was under way.
+    closed: bool,
 }
 
 /// Publishes according to plan; returns when everything sent has been acknowledged.
 pub(crate) fn publish(plan: &Plan) -> anyhow::Result<Published> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(1024);
-    let mut publishers = Vec::new();
-    for number in 0..plan.publishers {
-        let socket = std::net::TcpStream::connect(plan.server)?;
-        socket.set_nodelay(true)?;
-        socket.set_nonblocking(true)?;
-        let mut socket = TcpStream::from_std(socket);
-        poll.registry().register(&mut socket, Token(number), Interest::READABLE | Interest::WRITABLE)?;
-        publishers.push(Publisher { socket, request: Vec::new(), received: Vec::new(), due_ns: None });
-    }
+    let config = plan.secure.then(|| tls::config(tls::HTTP_1)).transpose()?;
+    let connect = |poll: &Poll, number: usize| -> anyhow::Result<Publisher> {
+        let mut publisher =
+            Publisher::connect(plan.server, config.as_ref()).context("a publisher could not connect")?;
+        poll.registry().register(&mut publisher.socket, Token(number), Interest::READABLE | Interest::WRITABLE)?;
+        Ok(publisher)
+    };
+    let mut publishers =
+        (0..plan.publishers).map(|number| connect(&poll, number)).collect::<anyhow::Result<Vec<Publisher>>>()?;
     let mut idle: Vec<usize> = (0..plan.publishers).collect();
-    let mut latencies = Histogram::new_with_max(LATENCY_US_MAX, 3)?;
+    let mut latencies = histogram();
     let (mut sent, mut acknowledged) = (0_u64, 0_u64);
     let begun = Instant::now();
     let begun_ns = u64::try_from(begun.duration_since(plan.started).as_nanos())?;
@@ -82,7 +91,11 @@ pub(crate) fn publish(plan: &Plan) -> anyhow::Result<Published> {
             if due_ns > now_ns {
                 break;
             }
+            // The one that was used last: a server closes those that have nothing to say for long.
             let number = idle.pop().context("an idle publisher")?;
+            if publishers[number].closed {
+                publishers[number] = connect(&poll, number)?;
+            }
             publishers[number].send(request(plan, sent, due_ns), due_ns)?;
             sent += 1;
         }
@@ -120,9 +133,9 @@ fn request(plan: &Plan, number: u64, due_ns: u64) -> Vec<u8> {
     let (path, sequence) = match plan.users {
         Some(users) => {
             let users = users as u64;
-            (format!("/v1/users/{}/notifications", number % users), number / users)
+            (format!("/v1/users/{}/notifications", number % users), plan.first + number / users)
         }
-        None => ("/v1/broadcast".to_owned(), number),
+        None => ("/v1/broadcast".to_owned(), plan.first + number),
     };
     let mut message = format!("s={sequence} t={due_ns} ");
     while message.len() < plan.message_bytes {
@@ -135,6 +148,35 @@ fn request(plan: &Plan, number: u64, due_ns: u64) -> Vec<u8> {
 }
 
 impl Publisher {
+    fn connect(server: SocketAddr, config: Option<&Arc<ClientConfig>>) -> anyhow::Result<Publisher> {
+        let mut socket = std::net::TcpStream::connect(server)?;
+        socket.set_nodelay(true)?;
+        let mut tls = None;
+        if let Some(config) = config {
+            let mut connection = Box::new(ClientConnection::new(Arc::clone(config), tls::name(server))?);
+            // The socket still waits, so this is the whole handshake.
+            connection.complete_io(&mut socket)?;
+            tls = Some(connection);
+        }
+        socket.set_nonblocking(true)?;
+        let socket = TcpStream::from_std(socket);
+        Ok(Publisher { socket, tls, request: Vec::new(), received: Vec::new(), due_ns: None, closed: false })
+    }
+
+    fn write(&mut self) -> std::io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => Stream::new(tls.as_mut(), &mut self.socket).write(&self.request),
+            None => self.socket.write(&self.request),
+        }
+    }
+
+    fn read(&mut self, scratch: &mut [u8]) -> std::io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => Stream::new(tls.as_mut(), &mut self.socket).read(scratch),
+            None => self.socket.read(scratch),
+        }
+    }
+
     fn send(&mut self, request: Vec<u8>, due_ns: u64) -> anyhow::Result<()> {
         self.request = request;
         self.due_ns = Some(due_ns);
@@ -143,11 +185,18 @@ impl Publisher {
 
     fn flush(&mut self) -> anyhow::Result<()> {
         while !self.request.is_empty() {
-            match self.socket.write(&self.request) {
+            match self.write() {
                 Ok(written) => drop(self.request.drain(..written)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error).context("a publish request could not be sent"),
             }
+        }
+        if let Some(tls) = &mut self.tls
+            && tls.wants_write()
+            && let Err(error) = Stream::new(tls.as_mut(), &mut self.socket).flush()
+            && error.kind() != ErrorKind::WouldBlock
+        {
+            return Err(error).context("a publish request could not be sent");
         }
         Ok(())
     }
@@ -156,8 +205,12 @@ impl Publisher {
     fn answered(&mut self) -> anyhow::Result<Option<u64>> {
         let mut scratch = [0; 4096];
         loop {
-            match self.socket.read(&mut scratch) {
-                Ok(0) => anyhow::bail!("the server closed a publisher's connection"),
+            match self.read(&mut scratch) {
+                Ok(0) if self.due_ns.is_none() => {
+                    self.closed = true;
+                    return Ok(None);
+                }
+                Ok(0) => anyhow::bail!("the server closed a publisher's connection instead of answering"),
                 Ok(read) => self.received.extend_from_slice(&scratch[..read]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error).context("an answer could not be read"),

@@ -1,217 +1,253 @@
-//! The listening side: epoll threads with little state per connection.
+//! Listeners over plain HTTP/1.1: an epoll thread with little state per connection.
 //!
-//! Every message says `s=` its number among those for this user (or everyone) and `t=` when it was due, in nanoseconds
-//! since the generator's start. So each connection knows what is missing or doubled, and how late it is.
+//! A deaf one reads the head of its answer and nothing more. When it has been cut it connects again, so that there are
+//! always about as many. It learns of that by a reset or, if its server closes quietly, from the kernel's table.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use hdrhistogram::Histogram;
+use anyhow::{Context as _, anyhow, ensure};
+use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+use crate::asking::source;
 use crate::http::find;
+use crate::listeners::{Listener, Share};
+use crate::severed;
+use crate::stream::{Heard, Ledger, count};
 
-/// Longest latency that is told apart from longer ones, in microseconds.
-pub(crate) const LATENCY_US_MAX: u64 = 600_000_000;
-
-/// What all threads count together.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    /// Connections whose stream has begun.
-    pub(crate) open: AtomicU64,
-    /// Messages received.
-    pub(crate) received: AtomicU64,
-    /// Messages that had been received before.
-    pub(crate) doubled: AtomicU64,
-    /// Connections that the server closed.
-    pub(crate) closed: AtomicU64,
-    pub(crate) stop: AtomicBool,
-}
-
-/// Which connections a thread holds.
-#[derive(Clone, Debug)]
-pub(crate) struct Share {
-    pub(crate) server: SocketAddr,
-    pub(crate) started: Instant,
-    /// Numbers of the connections; connection n is of user n modulo `users`.
-    pub(crate) connections: Vec<usize>,
-    pub(crate) users: usize,
-    /// They connect and never read.
-    pub(crate) deaf: bool,
-    /// Connections of this thread that may be under way at once.
-    pub(crate) connecting_max: usize,
-}
+/// After which time a connection that was refused is tried again: the server may be about to listen.
+pub(crate) const REFUSED_RETRY: Duration = Duration::from_millis(50);
+/// After which time a connection that was cut is opened again.
+pub(crate) const CUT_RETRY: Duration = Duration::from_millis(100);
+/// Connections opened before those that are open are looked after.
+const CONNECTS_PER_TURN: usize = 128;
+const POLL_TIME_MAX: Duration = Duration::from_millis(20);
+/// As browsers have it.
+const KEEPALIVE: Duration = Duration::from_secs(45);
+/// How often the deaf look whether their server still holds them.
+const HELD_LOOK: Duration = Duration::from_secs(5);
+const EINPROGRESS: i32 = 115;
+const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 struct Connection {
     socket: TcpStream,
     request: Vec<u8>,
-    /// The beginning of a frame whose end has not come.
-    rest: Vec<u8>,
-    /// Every message below this number has been received.
-    next: u64,
-    /// Those beyond it that have been: few, since publishers overtake each other only a little.
-    ahead: Vec<u64>,
+    /// The head of the answer, as far as it has come.
+    head: Vec<u8>,
     begun: bool,
 }
 
-impl Connection {
-    /// Notes a message; false if it had been received before.
-    fn take(&mut self, number: u64) -> bool {
-        if number < self.next || self.ahead.contains(&number) {
-            return false;
-        }
-        if number > self.next {
-            self.ahead.push(number);
-            return true;
-        }
-        self.next += 1;
-        while let Some(at) = self.ahead.iter().position(|ahead| *ahead == self.next) {
-            self.ahead.swap_remove(at);
-            self.next += 1;
-        }
-        true
-    }
+struct Thread {
+    poll: Poll,
+    share: Share,
+    ledger: Ledger,
+    /// By the places of the listeners.
+    connections: Vec<Option<Connection>>,
+    /// Places that have no connection yet.
+    waiting: VecDeque<usize>,
+    /// Places that are to connect again, and when.
+    again: VecDeque<(Instant, usize)>,
+    /// Connections whose stream has not begun.
+    connecting: usize,
+    /// When the deaf look next whether their server still holds them.
+    held_look: Instant,
 }
 
-/// Opens the connections of a share, and listens until told to stop; gives the latencies in microseconds.
-pub(crate) fn listen(share: &Share, counters: &Arc<Counters>) -> anyhow::Result<Histogram<u64>> {
-    let mut poll = Poll::new()?;
+/// How a connection ended.
+enum End {
+    /// Before it began.
+    Refused(anyhow::Error),
+    Closed,
+}
+
+/// Opens the connections of a share, and listens until told to stop.
+pub(crate) fn listen(share: Share, ledger: Ledger) -> anyhow::Result<(Heard, Vec<Listener>)> {
+    let places = share.listeners.len();
+    let mut thread = Thread {
+        poll: Poll::new()?,
+        share,
+        ledger,
+        connections: std::iter::repeat_with(|| None).take(places).collect(),
+        waiting: (0..places).collect(),
+        again: VecDeque::new(),
+        connecting: 0,
+        held_look: Instant::now() + HELD_LOOK,
+    };
     let mut events = Events::with_capacity(4096);
-    let mut latencies = Histogram::new_with_max(LATENCY_US_MAX, 3)?;
-    let mut connections: Vec<Option<Connection>> = Vec::with_capacity(share.connections.len());
-    let mut begun_here = 0;
     let mut buffer = vec![0; 256 * 1024];
-    while !counters.stop.load(Ordering::Relaxed) {
-        while connections.len() < share.connections.len() && connections.len() - begun_here < share.connecting_max {
-            let number = share.connections[connections.len()];
-            let mut connection = connect(share, number)?;
-            let token = Token(connections.len());
-            poll.registry().register(&mut connection.socket, token, Interest::READABLE | Interest::WRITABLE)?;
-            connections.push(Some(connection));
-        }
-        if let Err(error) = poll.poll(&mut events, Some(Duration::from_millis(20)))
+    while !thread.ledger.counters.stop.load(std::sync::atomic::Ordering::Relaxed) {
+        let time_max = thread.connect_some()?;
+        if let Err(error) = thread.poll.poll(&mut events, Some(time_max))
             && error.kind() != ErrorKind::Interrupted
         {
             return Err(error.into());
         }
         for event in &events {
-            let slot = &mut connections[event.token().0];
-            let Some(connection) = slot else { continue };
-            if event.is_writable() && !connection.request.is_empty() {
-                match connection.socket.write(&connection.request) {
-                    Ok(written) => drop(connection.request.drain(..written)),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error).context("a request could not be sent"),
-                }
-            }
-            if !event.is_readable() || (share.deaf && connection.begun) {
-                continue;
-            }
-            let begun = connection.begun;
-            let open = receive(connection, &mut buffer, share, counters, &mut latencies)?;
-            begun_here += usize::from(!begun && connection.begun);
-            if !open {
-                counters.closed.fetch_add(1, Ordering::Relaxed);
-                *slot = None;
-            }
+            thread.ready(event, &mut buffer)?;
+        }
+        if thread.share.deaf {
+            thread.leave_severed()?;
         }
     }
-    Ok(latencies)
+    Ok((thread.ledger.heard, thread.share.listeners))
 }
 
-fn connect(share: &Share, number: usize) -> anyhow::Result<Connection> {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    if share.server.ip().is_loopback() {
-        // One source address has some 28,000 ports, and one that was used rests for a minute: a hundred addresses do not
-        // run out however often a run is repeated.
-        let source = Ipv4Addr::new(127, 0, 0, 2 + u8::try_from(number % 100)?);
-        socket.bind(&SocketAddr::new(IpAddr::V4(source), 0).into())?;
+impl Thread {
+    /// Opens what may be opened now; gives the longest time until there is more to do.
+    fn connect_some(&mut self) -> anyhow::Result<Duration> {
+        let now = Instant::now();
+        while let Some((_, place)) = self.again.pop_front_if(|(at, _)| *at <= now) {
+            self.waiting.push_back(place);
+        }
+        for _ in 0..CONNECTS_PER_TURN {
+            if self.connecting >= self.share.manner.connecting_max {
+                return Ok(POLL_TIME_MAX);
+            }
+            let Some(place) = self.waiting.pop_front() else {
+                let next = self.again.front().map_or(POLL_TIME_MAX, |(at, _)| at.saturating_duration_since(now));
+                return Ok(next.clamp(Duration::from_millis(1), POLL_TIME_MAX));
+            };
+            self.connecting += 1;
+            match self.connect(place) {
+                Ok(connection) => self.connections[place] = Some(connection),
+                Err(error) => self.end(place, End::Refused(error))?,
+            }
+        }
+        Ok(Duration::ZERO)
     }
-    match socket.connect(&share.server.into()) {
-        Ok(()) => {}
-        Err(error) if error.raw_os_error() == Some(115) => {} // EINPROGRESS
-        Err(error) => return Err(error.into()),
-    }
-    let user = number % share.users;
-    let request =
-        format!("GET /notifications?user_id={user} HTTP/1.1\r\nhost: load\r\naccept: text/event-stream\r\n\r\n");
-    let socket = TcpStream::from_std(socket.into());
-    Ok(Connection { socket, request: request.into_bytes(), rest: Vec::new(), next: 0, ahead: Vec::new(), begun: false })
-}
 
-/// Reads all that is there; false at the end of the stream.
-fn receive(
-    connection: &mut Connection,
-    buffer: &mut [u8],
-    share: &Share,
-    counters: &Counters,
-    latencies: &mut Histogram<u64>,
-) -> anyhow::Result<bool> {
-    loop {
-        let kept = connection.rest.len();
-        anyhow::ensure!(kept < buffer.len() / 2, "a frame of over {kept} bytes");
-        buffer[..kept].copy_from_slice(&connection.rest);
-        let read = match connection.socket.read(&mut buffer[kept..]) {
-            Ok(0) => return Ok(false),
-            Ok(read) => read,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
-            Err(_) => return Ok(false),
-        };
-        let mut bytes = &buffer[..kept + read];
-        if !connection.begun {
-            let Some(end) = find(bytes, b"\r\n\r\n") else {
-                connection.rest = bytes.to_vec();
+    fn connect(&self, place: usize) -> anyhow::Result<Connection> {
+        let manner = &self.share.manner;
+        let Listener { number, stream } = &self.share.listeners[place];
+        let socket = socket2::Socket::new(socket2::Domain::for_address(manner.server), socket2::Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        if self.share.deaf {
+            socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
+        }
+        if let Some(source) = source(manner.server, *number) {
+            socket.bind(&source.into())?;
+        }
+        match socket.connect(&manner.server.into()) {
+            Err(error) if error.raw_os_error() != Some(EINPROGRESS) => return Err(error.into()),
+            _ => {}
+        }
+        let mut socket = TcpStream::from_std(socket.into());
+        self.poll.registry().register(&mut socket, Token(place), Interest::READABLE | Interest::WRITABLE)?;
+        let request = manner.asking.request(*number, stream.last_id());
+        Ok(Connection { socket, request, head: Vec::new(), begun: false })
+    }
+
+    fn ready(&mut self, event: &Event, buffer: &mut [u8]) -> anyhow::Result<()> {
+        let place = event.token().0;
+        let Some(connection) = &mut self.connections[place] else { return Ok(()) };
+        if event.is_writable() && !connection.request.is_empty() {
+            match connection.socket.write(&connection.request) {
+                Ok(written) => drop(connection.request.drain(..written)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    let error = anyhow!(error).context("a request could not be sent");
+                    return self.end(place, End::Refused(error));
+                }
+            }
+        }
+        if self.share.deaf && connection.begun {
+            if event.is_read_closed() || event.is_error() {
+                return self.end(place, End::Closed);
+            }
+            return Ok(());
+        }
+        if event.is_readable()
+            && let Some(end) = self.receive(place, buffer)?
+        {
+            return self.end(place, end);
+        }
+        Ok(())
+    }
+
+    /// Reads all that is there, unless deaf; gives how the connection ended, if it did.
+    fn receive(&mut self, place: usize, buffer: &mut [u8]) -> anyhow::Result<Option<End>> {
+        let Some(connection) = &mut self.connections[place] else { return Ok(None) };
+        let stream = &mut self.share.listeners[place].stream;
+        loop {
+            let read = match connection.socket.read(buffer) {
+                Ok(0) if connection.begun => return Ok(Some(End::Closed)),
+                Ok(0) => return Ok(Some(End::Refused(anyhow!("the server closed a connection without an answer")))),
+                Ok(read) => read,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(_) if connection.begun => return Ok(Some(End::Closed)),
+                Err(error) => return Ok(Some(End::Refused(anyhow!(error).context("no answer could be read")))),
+            };
+            if connection.begun {
+                stream.take(&buffer[..read], &mut self.ledger)?;
+                continue;
+            }
+            connection.head.extend_from_slice(&buffer[..read]);
+            let Some(end) = find(&connection.head, b"\r\n\r\n") else {
+                ensure!(connection.head.len() <= HEAD_BYTES_MAX, "a head of over {HEAD_BYTES_MAX} bytes");
                 continue;
             };
-            anyhow::ensure!(bytes.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&bytes[..end]));
+            let head = std::mem::take(&mut connection.head);
+            ensure!(head.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&head[..end]));
             connection.begun = true;
-            counters.open.fetch_add(1, Ordering::Relaxed);
-            bytes = &bytes[end + 4..];
-            if share.deaf {
-                return Ok(true);
+            self.connecting -= 1;
+            stream.begin(&mut self.ledger);
+            if self.share.deaf {
+                return Ok(None);
             }
+            stream.take(&head[end + 4..], &mut self.ledger)?;
         }
-        let now_ns = share.started.elapsed().as_nanos();
-        while let Some(end) = find(bytes, b"\n\n") {
-            if let Some((number, due_ns)) = stamp(&bytes[..end]) {
-                let late_us = u64::try_from(now_ns.saturating_sub(u128::from(due_ns)) / 1000)?;
-                latencies.saturating_record(late_us.max(1));
-                counters.received.fetch_add(1, Ordering::Relaxed);
-                if !connection.take(number) {
-                    counters.doubled.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            bytes = &bytes[end + 2..];
-        }
-        connection.rest.clear();
-        connection.rest.extend_from_slice(bytes);
-        connection.rest.shrink_to(1024);
     }
-}
 
-/// The number and the time in a frame: `s=12 t=3456 `.
-fn stamp(frame: &[u8]) -> Option<(u64, u64)> {
-    let at = find(frame, b"s=")?;
-    let mut words = frame[at + 2..].split(|byte| *byte == b' ');
-    let mut number = || std::str::from_utf8(words.next()?).ok();
-    let sequence = number()?.parse().ok()?;
-    let due = number()?.strip_prefix("t=")?.parse().ok()?;
-    Some((sequence, due))
-}
+    /// Ends the deaf connections that the server no longer holds.
+    fn leave_severed(&mut self) -> anyhow::Result<()> {
+        if self.held_look > Instant::now() {
+            return Ok(());
+        }
+        self.held_look = Instant::now() + HELD_LOOK;
+        let Some(held) = severed::held(self.share.manner.server)? else { return Ok(()) };
+        for place in 0..self.connections.len() {
+            if let Some(connection) = &self.connections[place]
+                && connection.begun
+                && !held.contains(&connection.socket.local_addr()?)
+            {
+                count(&self.ledger.counters.deaf_severed);
+                self.end(place, End::Closed)?;
+            }
+        }
+        Ok(())
+    }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_frame_tells_its_number_and_its_time() {
-        assert_eq!(stamp(b"id: x\ndata: {\"message\":\"s=12 t=3456 xxx\"}"), Some((12, 3456)));
-        assert_eq!(stamp(b"event: hello\ndata: {}"), None);
+    /// Takes leave of a connection, and has its listener connect again if it is one that does.
+    fn end(&mut self, place: usize, end: End) -> anyhow::Result<()> {
+        self.connections[place] = None;
+        let counters = &self.ledger.counters;
+        let after = match end {
+            End::Refused(error) => {
+                self.connecting -= 1;
+                if !self.share.manner.persistent && !self.share.deaf {
+                    return Err(error).context("a listener could not connect");
+                }
+                count(&counters.retried);
+                REFUSED_RETRY
+            }
+            End::Closed if self.share.deaf => {
+                count(&counters.deaf_cut);
+                CUT_RETRY
+            }
+            End::Closed if self.share.manner.persistent => {
+                count(&counters.retried);
+                CUT_RETRY
+            }
+            End::Closed => {
+                count(&counters.closed);
+                return Ok(());
+            }
+        };
+        // Not in order of time, but nearly: the two waits differ by less than anyone notices.
+        self.again.push_back((Instant::now() + after, place));
+        Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! What a process uses, from `/proc`.
 
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -48,4 +50,50 @@ pub(crate) fn tcp_memory_bytes() -> anyhow::Result<u64> {
     let line = text.lines().find(|line| line.starts_with("TCP:")).context("no TCP line")?;
     let pages: u64 = line.split_whitespace().last().context("no figure")?.parse()?;
     Ok(pages * PAGE_BYTES)
+}
+
+/// Descriptors that these processes hold open; nothing if they may not be looked at.
+pub(crate) fn descriptors(processes: &[u32]) -> u64 {
+    let held = |process: &u32| std::fs::read_dir(format!("/proc/{process}/fd")).map_or(0, |held| held.count() as u64);
+    processes.iter().map(held).sum()
+}
+
+/// The most that was seen of something.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Peak {
+    pub(crate) resident_bytes: u64,
+    pub(crate) tcp_bytes: u64,
+}
+
+/// Looks at processes and at the kernel's TCP memory twice a second.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    stop: Sender<()>,
+    thread: JoinHandle<anyhow::Result<Peak>>,
+}
+
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+
+impl Watch {
+    pub(crate) fn start(processes: &[u32]) -> Watch {
+        let processes = processes.to_vec();
+        let (stop, stopped) = channel();
+        let thread = std::thread::spawn(move || {
+            let mut peak = Peak::default();
+            loop {
+                peak.resident_bytes = peak.resident_bytes.max(Usage::of(&processes)?.resident_bytes);
+                peak.tcp_bytes = peak.tcp_bytes.max(tcp_memory_bytes()?);
+                if stopped.recv_timeout(WATCH_INTERVAL) != Err(RecvTimeoutError::Timeout) {
+                    return Ok(peak);
+                }
+            }
+        });
+        Watch { stop, thread }
+    }
+
+    /// The most that was seen; fails if a process had gone.
+    pub(crate) fn finish(self) -> anyhow::Result<Peak> {
+        drop(self.stop);
+        self.thread.join().expect("a watching thread does not panic")
+    }
 }
