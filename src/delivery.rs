@@ -54,7 +54,7 @@ const BACKLOG_ENTRIES: usize = 10_000;
 pub struct Options {
     /// Time between two heartbeats of a quiet stream, ±20 %.
     pub heartbeat: Duration,
-    /// Time without progress after which a stream is cut.
+    /// Time without progress after which a stream is cut, ±20 %: those that stalled together don't come back together.
     pub stall_max: Duration,
     /// Age at which a stream is closed, ±30 %, so that coming back is ordinary.
     pub age_max: Duration,
@@ -71,7 +71,7 @@ impl Default for Options {
             stall_max: Duration::from_secs(30),
             age_max: Duration::from_hours(1),
             retry_ms: 1000..=3000,
-            tail_bytes: 64 * 1024 * 1024,
+            tail_bytes: 32 * 1024 * 1024,
         }
     }
 }

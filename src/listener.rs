@@ -40,7 +40,8 @@ const REQUESTS_AT_ONCE_MAX: usize = 4096;
 /// of kernel memory; throughput is the same.
 const SEND_BUFFER_BYTES: usize = 32 * 1024;
 /// Unacknowledged bytes are given up after this. Keepalive alone does not notice a dead peer while beats are written.
-const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
+/// Longer than a stalled stream is waited for: the kernel gives up silently, and the stalled one is to hear of its end.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(40);
 /// Descriptors that are kept from connections: for the store, the log, what is inherited; and for each core an engine and
 /// a reader of the store.
 const DESCRIPTORS_RESERVED: usize = 64;
@@ -155,12 +156,13 @@ impl Door {
             entered = timeout(HEAD_TIME_MAX, enter(connection, tls)) => entered.ok().and_then(Result::ok),
             _ = self.stop.wait_for(|stop| *stop) => None,
         };
+        // A task is as large as the largest of its futures; what only some connections need is boxed.
         match entered {
             Some(Entered::Plain(connection)) => http1::serve(connection, self).await,
             Some(Entered::Tls(connection)) if connection.get_ref().1.alpn_protocol() == Some(tls::HTTP2) => {
-                http2::serve(*connection, self).await;
+                Box::pin(http2::serve(*connection, self)).await;
             }
-            Some(Entered::Tls(connection)) => http1::serve(*connection, self).await,
+            Some(Entered::Tls(connection)) => Box::pin(http1::serve(*connection, self)).await,
             None => {}
         }
     }
@@ -177,7 +179,7 @@ enum Entered {
 async fn enter(connection: TcpStream, tls: Option<TlsAcceptor>) -> io::Result<Entered> {
     connection.peek(&mut [0]).await?;
     Ok(match tls {
-        Some(tls) => Entered::Tls(Box::new(tls.accept(connection).await?)),
+        Some(tls) => Entered::Tls(Box::pin(async move { tls.accept(connection).await.map(Box::new) }).await?),
         None => Entered::Plain(connection),
     })
 }

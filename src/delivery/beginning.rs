@@ -59,5 +59,9 @@ pub(super) fn pace(options: &Options, now: Tick, drained_by: Option<Tick>) -> Pa
         ticks(duration.mul_f64(factor)).max(1)
     };
     let end = now.saturating_add(around(options.age_max, 0.3));
-    Pace { beat: around(options.heartbeat, 0.2), end: drained_by.map_or(end, |drained| end.min(drained)) }
+    Pace {
+        beat: around(options.heartbeat, 0.2),
+        stall: around(options.stall_max, 0.2),
+        end: drained_by.map_or(end, |drained| end.min(drained)),
+    }
 }

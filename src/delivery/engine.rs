@@ -330,7 +330,7 @@ impl Engine {
     fn drive(&mut self, number: usize, input: Input<'_>) {
         let Some(connection) = self.connections.get_mut(number) else { return };
         let interest = self.readers.interest(connection.reader);
-        let view = View { tail: &self.tail, interest, now: self.now, stall: ticks(self.shared.options.stall_max) };
+        let view = View { tail: &self.tail, interest, now: self.now };
         let mut output = connection.subscriber.on(input, view, &mut self.batch);
         let mut batches = 0;
         loop {

@@ -75,6 +75,8 @@ pub(super) fn resume(start: Start, registered: Position, opening: &Opening) -> R
 pub(super) struct Pace {
     /// Quiet time after which a beat is sent; at least 1.
     pub(super) beat: Tick,
+    /// Time without progress after which it is closed.
+    pub(super) stall: Tick,
     /// When it is closed however well it does.
     pub(super) end: Tick,
 }
@@ -159,8 +161,6 @@ pub(super) struct View<'a> {
     pub(super) tail: &'a Tail,
     pub(super) interest: &'a Interest,
     pub(super) now: Tick,
-    /// Time without progress after which a connection is closed.
-    pub(super) stall: Tick,
 }
 
 impl Subscriber {
@@ -236,7 +236,7 @@ impl Subscriber {
         let (end, cursor) = batch.ends[whole];
         // A piece that stands at no position of its own is owed even before its first byte has been taken.
         if bytes > start || cursor == self.cursor {
-            self.owed = Some(Box::new(batch.copy(bytes, end)));
+            self.owed = Some(Box::new(batch.part(bytes, end)));
             self.cursor = cursor;
         }
     }
@@ -269,7 +269,7 @@ impl Subscriber {
             return Output::Nothing;
         }
         if self.blocked {
-            let stalled = view.now >= self.progress_at.saturating_add(view.stall);
+            let stalled = view.now >= self.progress_at.saturating_add(self.pace.stall);
             return if stalled { Output::Close(Reason::Stalled) } else { Output::Nothing };
         }
         if view.now >= self.pace.end {
@@ -302,7 +302,7 @@ mod tests {
     use super::*;
     use crate::notification::Audience;
 
-    const PACE: Pace = Pace { beat: 150, end: 36_000 };
+    const PACE: Pace = Pace { beat: 150, stall: 300, end: 36_000 };
 
     /// A log, the tail in front of it, one subscriber for user 1, and what its sink has got.
     struct Bench {
@@ -360,7 +360,7 @@ mod tests {
             if self.closed.is_some() {
                 return;
             }
-            let view = View { tail: &self.tail, interest: &self.interest, now: self.now, stall: 300 };
+            let view = View { tail: &self.tail, interest: &self.interest, now: self.now };
             let mut output = self.subscriber.on(input, view, &mut self.batch);
             loop {
                 match output {
@@ -377,7 +377,7 @@ mod tests {
                     Output::Write => {
                         let bytes = self.room.min(self.batch.len());
                         self.room -= bytes;
-                        self.got.extend_from_slice(&self.batch.copy(0, bytes));
+                        self.got.extend_from_slice(&self.batch.part(0, bytes));
                         output = self.subscriber.on(Input::Accepted { bytes }, view, &mut self.batch);
                     }
                 }
@@ -426,7 +426,7 @@ mod tests {
                     batch.push_frame(Position(*position), &frame(*position), self.subscriber.registered_at());
                 }
             }
-            batch.copy(0, batch.len()).to_vec()
+            batch.part(0, batch.len()).to_vec()
         }
 
         fn assert_whole(&self, cursor: u64) {

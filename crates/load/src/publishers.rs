@@ -17,6 +17,11 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, Stream};
 use crate::stream::histogram;
 use crate::{http, tls};
 
+/// How long acknowledgements may go unnoticed.
+const POLL_TIME_MAX: Duration = Duration::from_millis(20);
+/// The same while the next message is due within a millisecond.
+const NAP: Duration = Duration::from_micros(100);
+
 /// What is to be published.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -100,9 +105,18 @@ pub(crate) fn publish(plan: &Plan) -> anyhow::Result<Published> {
             sent += 1;
         }
         let wait = match plan.rate {
-            // The next one is due soon; sleeping longer than that would make it late.
-            Some(_) if !over && !idle.is_empty() => Duration::from_micros(50),
-            _ => Duration::from_millis(20),
+            Some(rate) if !over && !idle.is_empty() => {
+                let due = plan.started + Duration::from_nanos(begun_ns + nanoseconds(sent, rate));
+                due.saturating_duration_since(Instant::now()).min(POLL_TIME_MAX)
+            }
+            _ => POLL_TIME_MAX,
+        };
+        // A poll waits for whole milliseconds and would make the next one late; the rest is slept through in short naps.
+        let wait = if wait < Duration::from_millis(1) {
+            std::thread::sleep(wait.min(NAP));
+            Duration::ZERO
+        } else {
+            Duration::from_millis(u64::try_from(wait.as_millis())?)
         };
         if let Err(error) = poll.poll(&mut events, Some(wait))
             && error.kind() != ErrorKind::Interrupted

@@ -27,6 +27,8 @@ const CONNECTS_PER_TURN: usize = 128;
 const POLL_TIME_MAX: Duration = Duration::from_millis(20);
 /// As browsers have it.
 const KEEPALIVE: Duration = Duration::from_secs(45);
+/// The least that Linux grants is some 2 KiB.
+const DEAF_RECEIVE_BUFFER_BYTES: usize = 2048;
 /// How often the deaf look whether their server still holds them.
 const HELD_LOOK: Duration = Duration::from_secs(5);
 const EINPROGRESS: i32 = 115;
@@ -125,6 +127,9 @@ impl Thread {
         let socket = socket2::Socket::new(socket2::Domain::for_address(manner.server), socket2::Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         if self.share.deaf {
+            // Whoever reads slowly is elsewhere as a rule, and so is what her machine holds for her. What the server's
+            // holds is to be measured here.
+            socket.set_recv_buffer_size(DEAF_RECEIVE_BUFFER_BYTES)?;
             socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
         }
         if let Some(source) = source(manner.server, *number) {
