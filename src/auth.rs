@@ -101,8 +101,8 @@ pub enum Refusal {
     /// Something else than a bearer token.
     #[error("the Authorization header is not `Bearer` and a token")]
     Scheme,
-    /// Neither a server key of ours nor a token.
-    #[error("the credential is no server key that is known here, and no token")]
+    /// A key that is not accepted.
+    #[error("the server key is not known here")]
     Unknown,
     /// A token, and this server has no key to check it with.
     #[error("user tokens are not accepted here: the server was started without --jwt-key")]

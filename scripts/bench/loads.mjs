@@ -16,6 +16,8 @@ const resumed = (names) =>
 
 export const loads = (deafSeconds) => ({
   'idle': { title: '10,000 idle connections of 10,000 users', rows: [...all, ...secure], options: { ...ten, count: 0, rest: 5 }, figures: ['bytes_per_connection', 'connect_cpu_us', 'connected_s'] },
+  // Beside the one above it tells what each further connection takes.
+  'idle-2000': { title: '2,000 idle connections of 2,000 users', rows: ['pregon', 'floor'], options: { connections: 2000, users: 2000, count: 0, rest: 5 }, figures: ['bytes_per_connection'] },
   // bare never notices that somebody has left, so that there would be nothing to see.
   'churn': { title: '10,000 idle connections, after 10,000 have come and gone five times', rows: ['pregon', ...secure, 'floor', 'naive', 'nchan'], options: { ...ten, churn: 5, count: 0, rest: 5 }, figures: ['bytes_per_connection', 'bytes_after_churn', 'descriptors_after_churn'] },
   'many': { title: '200,000 idle connections on 13 processes', kind: 'many', rows: ['pregon'], processes: 13, options: { connections: 15_385, users: 15_385, count: 0, rest: 5 }, serve: ['--streams-max', 16_000], figures: ['connections', 'bytes_per_connection', 'resident_mib', 'kernel_mib', 'connected_s'] },
