@@ -39,7 +39,9 @@ function chosen(list, known) {
   return names;
 }
 
-const commit = execFileSync('git', ['describe', '--always', '--dirty', '--exclude', '*'], { cwd: root }).toString().trim();
+const CODE = ['src', 'crates', '.cargo', 'Cargo.toml', 'Cargo.lock', 'config.default.toml'];
+const git = (...words) => execFileSync('git', [...words, '--', ...CODE], { cwd: root }).toString().trim();
+const commit = git('log', '-1', '--format=%h') + (git('status', '--porcelain') ? '-dirty' : '');
 const kernel = execFileSync('uname', ['-sr']).toString().trim();
 const meta = { date: new Date().toISOString().slice(0, 10), commit, machine: `${cpus().length} cores, ${cpus()[0].model}, ${kernel}`, runs };
 const results = {};

@@ -13,6 +13,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
 
 use crate::notification::{Audience, Interest, Position};
 use crate::sse::Frame;
@@ -36,13 +37,19 @@ impl TailEntry {
     }
 }
 
+/// Frames of one audience, in log order.
+type Queue = VecDeque<(Position, Frame)>;
+
 /// Recent frames of the log, by audience.
 #[derive(Debug)]
 pub(super) struct Tail {
     floor: Position,
     head: Position,
     entries: VecDeque<TailEntry>,
-    by_audience: HashMap<Audience, VecDeque<(Position, Frame)>>,
+    /// What is for everyone, which every reader looks at.
+    everyone: Queue,
+    /// The rest.
+    by_audience: HashMap<Audience, Queue>,
     bytes: usize,
     bytes_max: usize,
 }
@@ -131,7 +138,15 @@ pub(super) enum Gathered {
 impl Tail {
     /// An empty tail whose log stands at `head`.
     pub(super) fn new(head: Position, bytes_max: usize) -> Tail {
-        Tail { floor: head, head, entries: VecDeque::new(), by_audience: HashMap::new(), bytes: 0, bytes_max }
+        Tail {
+            floor: head,
+            head,
+            entries: VecDeque::new(),
+            everyone: Queue::new(),
+            by_audience: HashMap::new(),
+            bytes: 0,
+            bytes_max,
+        }
     }
 
     /// The last position of the log that this tail knows of.
@@ -149,9 +164,9 @@ impl Tail {
     pub(super) fn push(&mut self, entry: TailEntry) {
         debug_assert!(entry.position > self.head);
         for audience in &entry.audiences {
-            let queue = match self.by_audience.get_mut(audience) {
-                Some(queue) => queue,
-                None => self.by_audience.entry(audience.clone()).or_default(),
+            let queue = match audience {
+                Audience::Everyone => &mut self.everyone,
+                named => self.by_audience.entry(named.clone()).or_default(),
             };
             queue.push_back((entry.position, entry.frame.clone()));
         }
@@ -171,7 +186,9 @@ impl Tail {
     fn evict(&mut self) {
         let Some(entry) = self.entries.pop_front() else { return };
         for audience in &entry.audiences {
-            if let Some(queue) = self.by_audience.get_mut(audience) {
+            if *audience == Audience::Everyone {
+                self.everyone.pop_front();
+            } else if let Some(queue) = self.by_audience.get_mut(audience) {
                 queue.pop_front();
                 if queue.is_empty() {
                     self.by_audience.remove(audience);
@@ -223,20 +240,23 @@ impl Tail {
     }
 
     /// The parts of the queues that an interest still has to get.
-    fn runs(&self, interest: &Interest, cursor: Position) -> Vec<Run<'_>> {
-        let mut runs = Vec::with_capacity(2 + interest.memberships.len());
-        let mut add = |audience: &Audience, after: Position, until: Option<Position>| {
-            if let Some(queue) = self.by_audience.get(audience)
+    fn runs<'a>(&'a self, interest: &Interest, cursor: Position) -> SmallVec<[Run<'a>; 4]> {
+        let mut runs = SmallVec::new();
+        let mut add = |queue: Option<&'a Queue>, after: Position, until: Option<Position>| {
+            if let Some(queue) = queue
                 && queue.back().is_some_and(|(last, _)| *last > after)
             {
                 runs.push(Run { queue, at: queue.partition_point(|(position, _)| *position <= after), until });
             }
         };
-        add(&Audience::User(interest.user.clone()), cursor, None);
-        add(&Audience::Everyone, cursor, None);
+        add(Some(&self.everyone), cursor, None);
+        if !self.by_audience.is_empty() {
+            add(self.by_audience.get(&Audience::User(interest.user.clone())), cursor, None);
+        }
         let passed = |until: Position| until.0 <= cursor.0 + 1;
         for membership in interest.memberships.iter().filter(|membership| !membership.until.is_some_and(passed)) {
-            add(&Audience::Topic(membership.topic.clone()), cursor.max(membership.since), membership.until);
+            let queue = self.by_audience.get(&Audience::Topic(membership.topic.clone()));
+            add(queue, cursor.max(membership.since), membership.until);
         }
         runs
     }
@@ -244,7 +264,7 @@ impl Tail {
 
 /// A queue from a place on.
 struct Run<'a> {
-    queue: &'a VecDeque<(Position, Frame)>,
+    queue: &'a Queue,
     at: usize,
     until: Option<Position>,
 }
