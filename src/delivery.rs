@@ -240,7 +240,7 @@ impl Delivery {
 }
 
 /// By how many places a list of that length grows. Doubling would leave up to half of the memory of all connections
-/// unused; an eighth costs some more copying, which the kernel does by moving pages.
+/// unused; an eighth costs some more copying.
 fn growth(length: usize) -> usize {
     length / 8 + 64
 }
