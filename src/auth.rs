@@ -179,6 +179,10 @@ impl Auth {
         if verify_slices_are_equal(&sha256(token), &self.server_key_digest).is_ok() {
             return Ok(Principal::Server);
         }
+        if token.split(|byte| *byte == b'.').count() != 3 {
+            // Not even the form of a token: it was meant as a key.
+            return Err(Refusal::Unknown);
+        }
         self.user(token)
     }
 
@@ -187,9 +191,6 @@ impl Auth {
     /// # Errors
     /// When it does not pass.
     pub fn user(&self, token: &[u8]) -> Result<Principal, Refusal> {
-        if token.split(|byte| *byte == b'.').count() != 3 {
-            return Err(Refusal::Unknown);
-        }
         let (key, validation) = self.tokens.as_ref().ok_or(Refusal::TokensOff)?;
         let checked = jsonwebtoken::decode::<Claims>(token, key, validation);
         let Claims { sub, exp } = checked.map_err(|error| TokenError::of(error.into_kind()))?.claims;
@@ -286,7 +287,7 @@ mod tests {
         // {"alg":"none"}, and something that is not even JSON.
         let unsigned =
             format!("eyJhbGciOiJub25lIn0.{}.", URL_SAFE_NO_PAD.encode(format!("{{\"sub\":\"1\",\"exp\":{soon}}}")));
-        for token in [unsigned.as_str(), "a.b.c", "..", "\u{1f980}.x.y"] {
+        for token in [unsigned.as_str(), "a.b.c", "abc", "", "..", "\u{1f980}.x.y"] {
             assert!(matches!(auth.user(token.as_bytes()), Err(Refusal::Token(_))), "{token}");
         }
     }
