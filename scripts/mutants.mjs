@@ -198,6 +198,13 @@ const mutants = [
     test: 'an_answer_that_takes_nothing_is_ended',
   },
   {
+    name: 'a body whose stream has ended left open',
+    file: 'src/delivery/body.rs',
+    from: 'state.finished = true;',
+    to: '',
+    test: 'what_was_taken_is_sent_before_the_end',
+  },
+  {
     name: 'a body that had no room never told of it',
     file: 'src/delivery/body.rs',
     from: 'state.bytes <= QUEUE_BYTES_MAX / 2;',

@@ -20,7 +20,7 @@ use super::ConnectionId;
 /// Bytes in the queue from which on nothing more is taken.
 const QUEUE_BYTES_MAX: usize = 32 * 1024;
 
-/// The engine's end.
+/// The engine's end. Dropping it ends the stream.
 pub(super) struct BodySink(Arc<Pipe>);
 
 /// The body's end: ends with the stream. Dropping it says that the client is gone.
@@ -107,19 +107,21 @@ impl BodySink {
         taken
     }
 
-    /// Says that nothing more will come. What is in the queue is still sent.
-    pub(super) fn finish(&self) {
+    /// Ends the answer at once.
+    pub(super) fn abort(&self) {
+        self.0.state().finished = true;
+        self.0.abort.abort();
+    }
+}
+
+/// Nothing more will come, whoever let go of it. What is in the queue is still sent.
+impl Drop for BodySink {
+    fn drop(&mut self) {
         let mut state = self.0.state();
         state.finished = true;
         if let Some(reader) = state.reader.take() {
             reader.wake();
         }
-    }
-
-    /// Ends the answer at once.
-    pub(super) fn abort(&self) {
-        self.0.state().finished = true;
-        self.0.abort.abort();
     }
 }
 
@@ -202,14 +204,12 @@ mod tests {
         let (sink, mut body, notices, abort) = noted();
         assert!(sink.belongs_to(ID));
         sink.write(&[SLICE]);
-        sink.finish();
+        drop(sink);
         assert_eq!(body.next().now_or_never(), Some(Some(SLICE)));
         assert_eq!(body.next().now_or_never(), Some(None));
         drop(body);
         assert_eq!(notices.try_iter().count(), 0, "the end is no news to whoever made it");
         assert!(!abort.is_aborted());
-        sink.abort();
-        assert!(abort.is_aborted());
     }
 
     #[test]

@@ -185,13 +185,11 @@ impl Engine {
             }
             Command::Body(connection, notice) => {
                 if let Some(number) = self.present(connection) {
-                    self.drive(
-                        number,
-                        match notice {
-                            Notice::Room => Input::Writable,
-                            Notice::Gone => Input::PeerClosed,
-                        },
-                    );
+                    let input = match notice {
+                        Notice::Room => Input::Writable,
+                        Notice::Gone => Input::PeerClosed,
+                    };
+                    self.drive(number, input);
                 }
             }
             Command::Drain(within) => self.drain(within),
@@ -360,7 +358,7 @@ impl Engine {
     }
 
     fn close(&mut self, number: usize, reason: Reason) {
-        let mut connection = self.connections.remove(number);
+        let connection = self.connections.remove(number);
         if connection.opening.is_some() {
             self.readers.no_longer_opening(connection.reader);
         }

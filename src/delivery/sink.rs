@@ -70,19 +70,20 @@ impl Sink {
         }
     }
 
-    pub(super) fn close(&mut self, reason: Reason, registry: &Registry) {
+    /// Ends it, in good order or not.
+    pub(super) fn close(mut self, reason: Reason, registry: &Registry) {
         if let Some(socket) = self.socket() {
             socket.deregister(registry);
             if reason == Reason::Stalled {
                 return socket.break_off();
             }
         }
-        match (self, reason) {
-            (Sink::Plain(_) | Sink::Tls(_), Reason::Peer) => {}
-            (Sink::Body(body), Reason::Peer | Reason::Stalled) => body.abort(),
-            (Sink::Plain(socket), _) => socket.finish(),
-            (Sink::Tls(tls), _) => tls.finish(),
-            (Sink::Body(body), _) => body.finish(),
+        match &mut self {
+            Sink::Body(body) if matches!(reason, Reason::Peer | Reason::Stalled) => body.abort(),
+            Sink::Plain(socket) if reason != Reason::Peer => socket.finish(),
+            Sink::Tls(tls) if reason != Reason::Peer => tls.finish(),
+            // A peer that is gone hears nothing, and the end of a body is that it is dropped.
+            _ => {}
         }
     }
 }
