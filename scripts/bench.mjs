@@ -29,7 +29,7 @@ const runs = Number(values.runs);
 const scale = Number(values.scale);
 const docs = values.docs ?? (scale === 1 ? join(root, 'docs') : undefined);
 const loads = allLoads(Number(values['deaf-seconds']));
-const chosenLoads = chosen(values.loads, loads) ?? Object.keys(loads);
+const chosenLoads = chosen(values.loads, loads) ?? Object.keys(loads).filter((name) => !loads[name].named);
 const chosenServers = chosen(values.servers, servers);
 
 function chosen(list, known) {

@@ -12,7 +12,7 @@ const address = (number = 0) => `127.0.0.1:${PORT + number}`;
 const EXTRA_MS = 10 * 60_000;
 
 /** Starts a generator; `paused` comes true when it waits for a line, `result` is what it has printed at the end. */
-function generate(command, server, pid, at, options) {
+export function generate(command, server, pid, at, options) {
   const generator = run(programs.load, [command, '--server', at, '--pid', pid, ...servers[server].generator, ...options], ['pipe', 'pipe', 'pipe']);
   // Whoever ends early does not read its line.
   generator.child.stdin.on('error', () => {});

@@ -11,13 +11,21 @@ export function figure(runs, name) {
   return values.length > 0 && values.every((value) => typeof value === 'number') ? median(values) : undefined;
 }
 
+/** The median of what a figure is in units of another row's, round by round: what the machine does in a round falls on
+ * both. Rounds of other days can't be paired: then it is the quotient of the medians. */
+function quotient(runs, others, name) {
+  const pairs = runs.map((figures, round) => [figures, others[round]]).filter(([one, other]) => one && other && !one.failed && !other.failed);
+  const values = pairs.map(([one, other]) => one[name] / other[name]).filter(Number.isFinite);
+  return runs.length === others.length && values.length > 0 ? median(values) : figure(runs, name) / figure(others, name);
+}
+
 const described = ({ date, commit, machine, runs }) => `${date}, commit ${commit}, ${machine}, ${runs === 1 ? 'one run' : `median of ${runs} runs`}`;
 
 /** The table of a load; `measured` has for each row its meta and its runs. */
 export function table(load, measured) {
   const names = load.rows.map((row) => row.name ?? row).filter((name) => measured[name]);
-  const ratios = load.ratios ?? [];
-  const heads = [...load.figures, ...ratios.map((name) => `${name} ratio`)].map((name) => name.replaceAll('_', ' '));
+  const ratios = (load.ratios ?? []).filter(({ to }) => measured[to]);
+  const heads = [...load.figures, ...ratios.map(({ of, to }) => `${of} × ${to}`)].map((name) => name.replaceAll('_', ' '));
   // The title is that of what was measured: a load's length may have been another one.
   const lines = [`### ${measured[names[0]].meta.title}`, '', `| | ${heads.join(' | ')} |`, `|---${'|---'.repeat(heads.length)}|`];
   const notes = [];
@@ -25,7 +33,7 @@ export function table(load, measured) {
     const { runs } = measured[name];
     const failed = runs.filter((figures) => figures.failed);
     const value = (wanted) => (failed.length === runs.length ? '**failed**' : shown(figure(runs, wanted)));
-    const ratio = (wanted) => shown(figure(runs, wanted) / figure(measured[names[0]].runs, wanted));
+    const ratio = ({ of, to }) => shown(quotient(runs, measured[to].runs, of));
     lines.push(`| ${name} | ${[...load.figures.map(value), ...ratios.map(ratio)].join(' | ')} |`);
     if (failed.length > 0) notes.push(`${name}: **${failed.length} of ${runs.length} runs failed**: ${plain(failed[0].failed)}`);
     for (const unseen of ['lost', 'doubled', 'closed']) {
