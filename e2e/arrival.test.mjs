@@ -45,6 +45,22 @@ test("a row that arrives looks exactly like the same row rendered by the server"
   assert.equal(arrived, await markup());
 });
 
+test("what is edited, taken back or archived elsewhere changes on the open page", async (t) => {
+  const server = await startServer(t);
+  const [edited, recalled, archived] = [
+    await server.publish("ana", "Sale a las 9"),
+    await server.publish("ana", "Se retirará"),
+    await server.publish("ana", "Se archivará"),
+  ];
+  const page = await openLive(await newContext(t), server.page("ana"));
+  await server.request("PATCH", `/v1/notifications/${edited}`, { message: "Sale a las 10" });
+  await server.request("DELETE", `/v1/notifications/${recalled}`);
+  await server.request("PATCH", `/v1/inbox/${archived}?user_id=ana`, { archived: true });
+  await until("only the edited one is left", async () => (await shownMessages(page)).join() === "Sale a las 10");
+  assert.deepEqual(await server.ids("ana"), [edited]);
+  await assertNeverReloaded(page);
+});
+
 test("both tabs of a user get it once, another user's page does not get it", async (t) => {
   const server = await startServer(t);
   const context = await newContext(t);

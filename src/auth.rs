@@ -16,8 +16,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use serde::Deserialize;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
 
 use crate::notification::{NameError, UserId};
 
@@ -60,11 +60,19 @@ impl fmt::Debug for ServerKey {
     }
 }
 
-/// The secret with which an application's back end signs user tokens (HS256).
+/// The secret with which user tokens are signed (HS256), by an application's back end or here.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenKey(Vec<u8>);
 
 impl TokenKey {
+    /// A new secret of 256 random bits.
+    #[must_use]
+    pub fn generate() -> TokenKey {
+        let mut random = vec![0; TOKEN_KEY_BYTES_MIN];
+        aws_lc_rs::rand::fill(&mut random).expect("the operating system has randomness");
+        TokenKey(random)
+    }
+
     /// Takes a secret that was given; nothing if it is too short to be one.
     #[must_use]
     pub fn given(text: &str) -> Option<TokenKey> {
@@ -147,10 +155,25 @@ struct Claims {
     exp: Option<i64>,
 }
 
+/// The claims of a token that is made here.
+#[derive(Serialize)]
+struct Made<'a> {
+    sub: &'a str,
+    iat: i64,
+    exp: i64,
+}
+
 /// The credentials that are accepted.
 pub struct Auth {
     server_key_digest: [u8; 32],
-    tokens: Option<(DecodingKey, Validation)>,
+    tokens: Option<Tokens>,
+}
+
+/// How user tokens are checked and made.
+struct Tokens {
+    checking: DecodingKey,
+    validation: Validation,
+    signing: EncodingKey,
 }
 
 impl Auth {
@@ -162,7 +185,7 @@ impl Auth {
             validation.leeway = 0;
             validation.validate_nbf = true;
             validation.set_required_spec_claims(&["exp", "sub"]);
-            (DecodingKey::from_secret(secret), validation)
+            Tokens { checking: DecodingKey::from_secret(secret), validation, signing: EncodingKey::from_secret(secret) }
         });
         Auth { server_key_digest: sha256(server_key.0.as_bytes()), tokens }
     }
@@ -191,13 +214,22 @@ impl Auth {
     /// # Errors
     /// When it does not pass.
     pub fn user(&self, token: &[u8]) -> Result<Principal, Refusal> {
-        let (key, validation) = self.tokens.as_ref().ok_or(Refusal::TokensOff)?;
-        let checked = jsonwebtoken::decode::<Claims>(token, key, validation);
+        let Tokens { checking, validation, .. } = self.tokens.as_ref().ok_or(Refusal::TokensOff)?;
+        let checked = jsonwebtoken::decode::<Claims>(token, checking, validation);
         let Claims { sub, exp } = checked.map_err(|error| TokenError::of(error.into_kind()))?.claims;
         let missing = |claim: &str| TokenError::Claim(claim.to_owned());
         let user = sub.ok_or_else(|| missing("sub"))?.parse().map_err(TokenError::Subject)?;
         let expires_at = exp.and_then(|second| Timestamp::from_second(second).ok()).ok_or_else(|| missing("exp"))?;
         Ok(Principal::User { user, expires_at })
+    }
+
+    /// Makes a token of a user that is valid until then, in whole seconds; nothing if there is no key for it.
+    #[must_use]
+    pub fn token(&self, user: &UserId, expires_at: Timestamp) -> Option<(String, Timestamp)> {
+        let Tokens { signing, .. } = self.tokens.as_ref()?;
+        let made = Made { sub: user.as_str(), iat: Timestamp::now().as_second(), exp: expires_at.as_second() };
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &made, signing).ok()?;
+        Some((token, Timestamp::from_second(made.exp).ok()?))
     }
 }
 
@@ -262,6 +294,16 @@ mod tests {
         };
         assert_eq!(auth.principal(format!("Bearer {token}").as_bytes()), Ok(principal.clone()));
         assert_eq!(auth.user(token.as_bytes()), Ok(principal));
+    }
+
+    #[test]
+    fn a_token_that_is_made_here_is_accepted_here() {
+        let auth = Auth::new(&ServerKey::generate(), Some(&TokenKey::generate()));
+        let user: UserId = "ñandú|42".parse().expect("valid");
+        let soon = Timestamp::from_second(in_seconds(60)).expect("in range");
+        let (token, expires_at) = auth.token(&user, soon).expect("there is a key");
+        assert_eq!(auth.user(token.as_bytes()), Ok(Principal::User { user: user.clone(), expires_at }));
+        assert_eq!(Auth::new(&ServerKey::generate(), None).token(&user, soon), None);
     }
 
     #[test]

@@ -5,15 +5,20 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod banner;
 mod client;
+mod completions;
+mod content;
 mod dev;
 mod health;
+mod inbox;
 mod listen;
+mod notification;
 mod publish;
 mod serve;
+mod terminal;
 
 /// Notifications that reach a user's open tabs at once, survive whatever dies, and are seen exactly once.
 #[derive(Debug, Parser)]
@@ -29,6 +34,7 @@ Examples:
   pregon publish user:1 'Tu pedido ha salido'  to one user
   pregon publish everyone -                    to everyone, text from stdin
   pregon listen 1                              what arrives for user 1
+  pregon inbox list 1 --status unread          what user 1 has not read
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 configuration, 4 refused, 5 unreachable";
 
@@ -44,8 +50,18 @@ enum Command {
     /// Print what arrives for a user; reconnects by itself and loses nothing
     #[command(visible_alias = "sub")]
     Listen(listen::Listen),
+    /// Show what a user has, and mark it
+    Inbox(inbox::Inbox),
+    /// Show a notification, and what has become of it
+    Show(notification::Show),
+    /// Let a notification say something else from here on
+    Edit(notification::Edit),
+    /// Take notifications back, from everybody
+    Recall(notification::Recall),
     /// Say whether a server is ready
     Health(health::Health),
+    /// Print completions for a shell
+    Completions(completions::Completions),
 }
 
 /// Why a command failed; each is an exit code.
@@ -53,6 +69,8 @@ enum Command {
 enum Failure {
     /// 1: it did not work.
     Failed(anyhow::Error),
+    /// 2: the command line asks for something that is nothing, which only shows once it has been parsed.
+    Usage(anyhow::Error),
     /// 3: the configuration is wrong.
     Config(anyhow::Error),
     /// 4: the server refused.
@@ -65,6 +83,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
             Self::Config(_) => 3,
             Self::Refused(_) => 4,
             Self::Unreachable(_) => 5,
@@ -74,7 +93,11 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Failed(error) | Self::Config(error) | Self::Refused(error) | Self::Unreachable(error)) = self;
+        let (Self::Failed(error)
+        | Self::Usage(error)
+        | Self::Config(error)
+        | Self::Refused(error)
+        | Self::Unreachable(error)) = self;
         write!(f, "{error:#}")
     }
 }
@@ -87,7 +110,12 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Publish(publish) => in_runtime(publish.run()),
         Command::Listen(listen) => in_runtime(listen.run()),
+        Command::Inbox(inbox) => in_runtime(inbox.run()),
+        Command::Show(show) => in_runtime(show.run()),
+        Command::Edit(edit) => in_runtime(edit.run()),
+        Command::Recall(recall) => in_runtime(recall.run()),
         Command::Health(health) => in_runtime(health.run()),
+        Command::Completions(completions) => completions.run(Cli::command()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -103,4 +131,14 @@ pub fn run() -> ExitCode {
 fn in_runtime(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::Failed(error.into()))?.block_on(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_does_not_contradict_itself() {
+        Cli::command().debug_assert();
+    }
 }

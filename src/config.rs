@@ -48,6 +48,8 @@ pub struct Config {
     pub drain: Duration,
     /// Age at which notifications are removed.
     pub retention: Duration,
+    /// Most notifications that a user has.
+    pub max_per_user: usize,
     /// Most streams at once; by default what the descriptor limit allows.
     pub streams_max: Option<usize>,
     /// What is logged.
@@ -140,6 +142,9 @@ pub struct Flags {
     /// Age at which notifications are removed [default: 30d]
     #[arg(long, value_name = "DURATION", env = "PREGON_RETENTION")]
     retention: Option<String>,
+    /// Most notifications that a user has; older ones are removed [default: 1000]
+    #[arg(long, value_name = "COUNT", env = "PREGON_MAX_PER_USER")]
+    max_per_user: Option<String>,
     /// Most streams at once [default: what the descriptor limit allows]
     #[arg(long, value_name = "COUNT", env = "PREGON_STREAMS_MAX")]
     streams_max: Option<String>,
@@ -170,6 +175,7 @@ impl Flags {
             ("stream_age_max", &self.stream_age_max),
             ("drain", &self.drain),
             ("retention", &self.retention),
+            ("max_per_user", &self.max_per_user),
             ("streams_max", &self.streams_max),
             ("log", &self.log),
             ("log_format", &self.log_format),
@@ -332,10 +338,12 @@ impl Layers {
                 TokenKey::given(text).ok_or_else(|| format!("must have at least {TOKEN_KEY_BYTES_MIN} bytes"))
             });
             let tls = self.tls();
-            let streams_max = self.read("streams_max", |text| match text.parse() {
+            let count = |text: &str| match text.parse() {
                 Ok(count) if count > 0 => Ok(count),
                 _ => Err("must be a number above 0".into()),
-            });
+            };
+            let streams_max = self.read("streams_max", count);
+            let max_per_user = self.read("max_per_user", count);
             // Each is read even if one before it is wrong, so that all errors are said at once.
             let listen = self.read("listen", |text| {
                 text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:8000".into())
@@ -365,6 +373,7 @@ impl Layers {
                 stream_age_max: stream_age_max?,
                 drain: drain?,
                 retention: retention?,
+                max_per_user: max_per_user?,
                 streams_max,
                 log: log?,
                 log_format: log_format?,

@@ -5,14 +5,19 @@
 //! stored, logged and put behind `data:` as it is.
 //!
 //! The JSON is made once, when the notification is published, and from then on it is only copied: the store keeps it
-//! and every stream sends it. That is why this type, alone among the nouns, knows JSON.
+//! and every stream sends it. That is why this type, alone among the nouns, knows JSON, and the schema of it. Its
+//! formats (`text`, `line`, `link`, `picture`, `language`) are spelled out where the schema is shown.
 //!
 //! Deliberately absent: who receives it and when ([`crate::notification`]), and anything that depends on the reader.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Ref, Schema, SchemaFormat, SchemaType, Type};
 
 /// Longest message, in bytes of UTF-8.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
@@ -26,9 +31,19 @@ pub const URL_BYTES_MAX: usize = 2048;
 pub const DATA_BYTES_MAX: usize = 16 * 1024;
 /// Deepest nesting of arrays and objects in `data`.
 pub const DATA_DEPTH_MAX: usize = 16;
+/// Longest name of an actor, in bytes of UTF-8.
+pub const ACTOR_NAME_BYTES_MAX: usize = 128;
+/// Most actions.
+pub const ACTIONS_MAX: usize = 5;
+/// Longest id and label of an action, in bytes of UTF-8.
+pub const ACTION_BYTES_MAX: usize = 64;
+/// Most languages beside the one of `message` and `title`.
+pub const LANGUAGES_MAX: usize = 20;
+/// Longest tag of a language, in bytes (RFC 5646, section 4.4.1 recommends room for 35).
+pub const LANGUAGE_BYTES_MAX: usize = 35;
 
 /// How much a notification matters to whoever reads it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// For information; what most notifications are.
@@ -55,29 +70,137 @@ impl Severity {
     }
 }
 
+/// Who has caused a notification.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Actor {
+    /// Her name, at most 128 bytes.
+    #[schema(format = "line", examples("Ana"))]
+    pub name: String,
+    /// Her picture: a link as for an icon, at most 2048 bytes.
+    #[schema(format = "picture", examples("/people/ana.png"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub avatar_url: Option<String>,
+}
+
+/// How much an action stands out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ActionStyle {
+    /// What most will choose.
+    Primary,
+    /// Something else.
+    Secondary,
+    /// What can't be undone.
+    Danger,
+}
+
+impl ActionStyle {
+    /// The names on the wire, in the order of the variants.
+    pub const NAMES: [&'static str; 3] = ["primary", "secondary", "danger"];
+
+    /// The style of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<ActionStyle> {
+        let all = [Self::Primary, Self::Secondary, Self::Danger].into_iter().zip(Self::NAMES);
+        all.into_iter().find_map(|(style, known)| (known == name).then_some(style))
+    }
+}
+
+/// What a reader can do about a notification.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Action {
+    /// What the application knows it by, at most 64 bytes.
+    #[schema(format = "line", examples("track"))]
+    pub id: String,
+    /// What the reader sees, at most 64 bytes.
+    #[schema(format = "line", examples("Seguir el envío"))]
+    pub label: String,
+    /// Where it leads: as for `url`.
+    #[schema(format = "link", examples("/orders/1042/track"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// How much it stands out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub style: Option<ActionStyle>,
+}
+
+/// The texts of a notification in another language.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Translation {
+    /// The headline, at most 512 bytes.
+    #[schema(format = "line", examples("Order 1042"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The text, at most 16384 bytes.
+    #[schema(format = "text", examples("It is on its way"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
 /// What a publisher says, not yet checked.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Fields {
-    /// The text; the only field that must be there.
+    /// The text, at most 16384 bytes; the only field that must be there.
+    #[schema(format = "text", examples("Ha salido"))]
     pub message: String,
-    /// A short headline.
+    /// A short headline, at most 512 bytes.
+    #[schema(format = "line", examples("Pedido 1042"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// How much it matters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,
-    /// What it is about, for grouping and muting.
+    /// What it is about, for grouping and muting, at most 64 bytes.
+    #[schema(format = "line", examples("orders"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub category: Option<String>,
-    /// Where a click leads: `https:`, `http:`, `mailto:` or a path of the page's own origin.
+    /// Where a click leads, at most 2048 bytes: `https:`, `http:`, `mailto:` or a path of the page's own origin.
+    #[schema(format = "link", examples("/orders/1042"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// A picture: `https:`, `http:` or a path of the page's own origin.
+    /// A picture, at most 2048 bytes: `https:`, `http:` or a path of the page's own origin.
+    #[schema(format = "picture", examples("/icons/parcel.svg"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub icon: Option<String>,
-    /// Anything the application wants back.
+    /// Who has caused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Actor>,
+    /// What can be done about it.
+    #[schema(value_type = Option<Vec<Action>>, max_items = 5)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<Action>,
+    /// It goes into the inbox without asking for attention.
+    #[schema(value_type = Option<bool>, examples(false))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub silent: bool,
+    /// Its texts in other languages, by tag.
+    #[schema(schema_with = translations)]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub i18n: BTreeMap<String, Translation>,
+    /// Anything the application wants back, at most 16384 bytes of compact JSON in 16 levels.
+    #[schema(value_type = Value, examples(json!({"order": 1042})))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<serde_json::Value>,
+}
+
+/// The schema of texts by tag. The macro knows no limits of a map and of its keys.
+fn translations() -> Schema {
+    let tag = ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::Custom("language".into())));
+    let tag = tag.max_length(Some(LANGUAGE_BYTES_MAX)).build();
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
+        .description(Some(
+            "Its texts in other languages, by tag such as `en` or `pt-BR`. Each reader is told in the first of her \
+             languages that is there.",
+        ))
+        .property_names(Some(tag))
+        .additional_properties(Some(Ref::from_schema_name("Translation")))
+        .max_properties(Some(LANGUAGES_MAX))
+        .examples([serde_json::json!({"en": {"title": "Order 1042", "message": "It is on its way"}})])
+        .into()
 }
 
 /// The checked content of a notification, as one line of JSON: `{"message":"…", …}`.
@@ -91,9 +214,9 @@ impl Content {
     /// Every field that is wrong, not only the first.
     pub fn parse(fields: &Fields) -> Result<Content, Vec<FieldError>> {
         let mut errors = Vec::new();
-        let mut check = |field, result: Result<(), FieldProblem>| {
+        let mut check = |field: &str, result: Result<(), FieldProblem>| {
             if let Err(problem) = result {
-                errors.push(FieldError { field, problem });
+                errors.push(FieldError { field: field.to_owned(), problem });
             }
         };
         check("message", text(&fields.message, MESSAGE_BYTES_MAX, "\t\n\r"));
@@ -101,13 +224,39 @@ impl Content {
             check("title", text(title, TITLE_BYTES_MAX, ""));
         }
         if let Some(category) = &fields.category {
-            check("category", text(category, CATEGORY_BYTES_MAX, ""));
+            check("category", self::category(category));
         }
         if let Some(url) = &fields.url {
             check("url", link(url, &["https", "http", "mailto"]));
         }
         if let Some(icon) = &fields.icon {
             check("icon", link(icon, &["https", "http"]));
+        }
+        if let Some(actor) = &fields.actor {
+            check("actor/name", text(&actor.name, ACTOR_NAME_BYTES_MAX, ""));
+            if let Some(url) = &actor.avatar_url {
+                check("actor/avatar_url", link(url, &["https", "http"]));
+            }
+        }
+        check("actions", at_most(fields.actions.len(), ACTIONS_MAX));
+        for (number, action) in fields.actions.iter().enumerate().take(ACTIONS_MAX) {
+            let at = |name| format!("actions/{number}/{name}");
+            check(&at("id"), text(&action.id, ACTION_BYTES_MAX, ""));
+            check(&at("label"), text(&action.label, ACTION_BYTES_MAX, ""));
+            if let Some(url) = &action.url {
+                check(&at("url"), link(url, &["https", "http", "mailto"]));
+            }
+        }
+        check("i18n", at_most(fields.i18n.len(), LANGUAGES_MAX));
+        for (tag, translation) in fields.i18n.iter().take(LANGUAGES_MAX) {
+            let at = |name: &str| format!("i18n/{}{name}", tag.chars().take(LANGUAGE_BYTES_MAX).collect::<String>());
+            check(&at(""), language(tag));
+            if let Some(title) = &translation.title {
+                check(&at("/title"), text(title, TITLE_BYTES_MAX, ""));
+            }
+            if let Some(message) = &translation.message {
+                check(&at("/message"), text(message, MESSAGE_BYTES_MAX, "\t\n\r"));
+            }
         }
         if let Some(data) = &fields.data {
             check("data", json(data));
@@ -130,13 +279,61 @@ impl Content {
     pub fn json(&self) -> &str {
         &self.0
     }
+
+    /// What it is about, if it says so.
+    #[must_use]
+    pub fn category(&self) -> Option<String> {
+        #[derive(serde::Deserialize)]
+        struct Named {
+            category: Option<String>,
+        }
+        // Most contents have none, and those are not parsed.
+        if !self.0.contains("\"category\":") {
+            return None;
+        }
+        serde_json::from_str::<Named>(&self.0).ok()?.category
+    }
+
+    /// What each reader sees: the content with the texts of each language in place of its own, and without `i18n`. The
+    /// first is for those whose languages are none of them; nothing if there is only one language.
+    #[must_use]
+    pub fn languages(&self) -> Option<(Content, Vec<(String, Content)>)> {
+        // Nearly no content has the name in it, and those are not parsed.
+        if !self.0.contains("\"i18n\":") {
+            return None;
+        }
+        let mut own: Map<String, Value> = serde_json::from_str(&self.0).ok()?;
+        let Some(Value::Object(i18n)) = own.shift_remove("i18n") else { return None };
+        let encode = |fields: &Map<String, Value>| {
+            Content(serde_json::to_string(fields).expect("strings and JSON values always encode").into())
+        };
+        let translated = i18n.into_iter().map(|(tag, texts)| {
+            let mut fields = own.clone();
+            for name in ["title", "message"] {
+                if let Some(text) = texts.get(name) {
+                    fields.insert(name.to_owned(), text.clone());
+                }
+            }
+            (tag, encode(&fields))
+        });
+        let translated = translated.collect();
+        Some((encode(&own), translated))
+    }
+}
+
+/// The first of a reader's languages that is among those given by tag: exactly, or else by the language alone (`pt` for
+/// `pt-pt`). `languages` are in lower case, the best first.
+#[must_use]
+pub fn choose<'a, T>(given: &'a [(String, T)], languages: &[String]) -> Option<&'a T> {
+    let found = |wanted: &str| given.iter().find(|(tag, _)| tag.eq_ignore_ascii_case(wanted)).map(|(_, value)| value);
+    languages.iter().find_map(|wanted| found(wanted).or_else(|| found(wanted.split('-').next().unwrap_or_default())))
 }
 
 /// A field that can't be published as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
-    /// The field's name on the wire.
-    pub field: &'static str,
+    /// The field's name on the wire; within another one, its path: `actions/0/url`.
+    pub field: String,
     /// What is wrong with it.
     pub problem: FieldProblem,
 }
@@ -157,6 +354,13 @@ pub enum FieldProblem {
     Url,
     /// Its arrays and objects are nested too deeply.
     TooDeep,
+    /// It has too many entries.
+    TooMany {
+        /// Most entries allowed.
+        entries_max: usize,
+    },
+    /// It is no tag of a language.
+    Language,
 }
 
 impl fmt::Display for FieldProblem {
@@ -169,6 +373,8 @@ impl fmt::Display for FieldProblem {
                 f.write_str("must be an https:, http: or (as url) mailto: URL, or a path that starts with one /")
             }
             Self::TooDeep => write!(f, "must not be nested deeper than {DATA_DEPTH_MAX}"),
+            Self::TooMany { entries_max } => write!(f, "must have at most {entries_max} entries"),
+            Self::Language => f.write_str("must be a tag such as en or es-MX"),
         }
     }
 }
@@ -184,6 +390,29 @@ fn text(value: &str, bytes_max: usize, controls_allowed: &str) -> Result<(), Fie
         return Err(FieldProblem::Character);
     }
     Ok(())
+}
+
+/// Checks the name of a category.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn category(name: &str) -> Result<(), FieldProblem> {
+    text(name, CATEGORY_BYTES_MAX, "")
+}
+
+fn at_most(count: usize, entries_max: usize) -> Result<(), FieldProblem> {
+    if count > entries_max { Err(FieldProblem::TooMany { entries_max }) } else { Ok(()) }
+}
+
+/// The form of a tag (RFC 5646): parts of letters and digits with hyphens between them, letters first.
+fn language(tag: &str) -> Result<(), FieldProblem> {
+    if tag.len() > LANGUAGE_BYTES_MAX {
+        return Err(FieldProblem::TooLong { bytes_max: LANGUAGE_BYTES_MAX });
+    }
+    let part = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    let primary = tag.split('-').next().unwrap_or_default();
+    let fits = primary.len() >= 2 && primary.bytes().all(|b| b.is_ascii_alphabetic()) && tag.split('-').all(part);
+    if fits { Ok(()) } else { Err(FieldProblem::Language) }
 }
 
 /// Browsers drop tabs and line ends inside a URL and spaces round it, and read `\` as `/`: all three have turned a
@@ -241,7 +470,7 @@ mod tests {
         Fields { message: message.to_owned(), ..Fields::default() }
     }
 
-    fn problem(fields: &Fields) -> Vec<(&'static str, FieldProblem)> {
+    fn problem(fields: &Fields) -> Vec<(String, FieldProblem)> {
         Content::parse(fields).expect_err("refused").into_iter().map(|e| (e.field, e.problem)).collect()
     }
 
@@ -262,7 +491,52 @@ mod tests {
         assert_eq!(
             problem(&wrong),
             [("message", FieldProblem::Empty), ("title", FieldProblem::Character), ("url", FieldProblem::Url)]
+                .map(|(field, problem)| (field.to_owned(), problem))
         );
+    }
+
+    #[test]
+    fn what_stands_within_a_field_is_named_by_its_path() {
+        let action = |label: &str, url: &str| Action {
+            id: "go".into(),
+            label: label.into(),
+            url: Some(url.into()),
+            style: Some(ActionStyle::Primary),
+        };
+        let good = Fields {
+            actor: Some(Actor { name: "Ana".into(), avatar_url: Some("/ana.png".into()) }),
+            actions: vec![action("Ir", "/a")],
+            i18n: [("en".to_owned(), Translation { title: None, message: Some("Hello".into()) })].into(),
+            silent: true,
+            ..fields("Hola")
+        };
+        assert_eq!(
+            Content::parse(&good).expect("valid").json(),
+            r#"{"message":"Hola","actor":{"name":"Ana","avatar_url":"/ana.png"},"actions":[{"id":"go","label":"Ir","url":"/a","style":"primary"}],"silent":true,"i18n":{"en":{"message":"Hello"}}}"#
+        );
+        let wrong = Fields {
+            actor: Some(Actor { name: String::new(), avatar_url: Some("data:x".into()) }),
+            actions: vec![action("", "/a"), action("Ir", "javascript:x")],
+            i18n: [("e n".to_owned(), Translation { title: Some("a\nb".into()), message: None })].into(),
+            ..fields("Hola")
+        };
+        let places: Vec<String> = problem(&wrong).into_iter().map(|(field, _)| field).collect();
+        assert_eq!(
+            places,
+            ["actor/name", "actor/avatar_url", "actions/0/label", "actions/1/url", "i18n/e n", "i18n/e n/title"]
+        );
+        let many = Fields { actions: vec![action("Ir", "/a"); ACTIONS_MAX + 1], ..fields("Hola") };
+        assert_eq!(problem(&many), [("actions".to_owned(), FieldProblem::TooMany { entries_max: ACTIONS_MAX })]);
+    }
+
+    #[test]
+    fn a_language_is_named_by_a_tag() {
+        for good in ["es", "es-419", "zh-Hant-TW", "sr-Latn"] {
+            assert_eq!(language(good), Ok(()), "{good}");
+        }
+        for bad in ["", "e", "e n", "en-", "-en", "1a", "en_US", "en--us", "abcdefghi"] {
+            assert_eq!(language(bad), Err(FieldProblem::Language), "{bad}");
+        }
     }
 
     #[test]
@@ -290,6 +564,25 @@ mod tests {
             assert_eq!(link(bad, &["https", "http", "mailto"]), Err(FieldProblem::Url), "{bad}");
         }
         assert_eq!(link("java\tscript:alert(1)", &["https"]), Err(FieldProblem::Character));
+    }
+
+    #[test]
+    fn each_language_has_its_texts_in_place_of_the_others() {
+        let translation = |title: Option<&str>, message: &str| Translation {
+            title: title.map(str::to_owned),
+            message: Some(message.into()),
+        };
+        let i18n = [("en", translation(Some("Order"), "Sent")), ("fr", translation(None, "Parti"))];
+        let i18n: BTreeMap<String, Translation> =
+            i18n.into_iter().map(|(tag, texts)| (tag.to_owned(), texts)).collect();
+        let content = Content::parse(&Fields { title: Some("Pedido".into()), i18n, ..fields("Salió") }).expect("valid");
+        let (own, translated) = content.languages().expect("several");
+        assert_eq!(own.json(), r#"{"message":"Salió","title":"Pedido"}"#);
+        let translated: Vec<(&str, &str)> = translated.iter().map(|(tag, content)| (&**tag, content.json())).collect();
+        let (en, fr) = (r#"{"message":"Sent","title":"Order"}"#, r#"{"message":"Parti","title":"Pedido"}"#);
+        assert_eq!(translated, [("en", en), ("fr", fr)]);
+        let quoted = Fields { data: Some(serde_json::json!({"i18n": {}})), ..fields("x") };
+        assert_eq!(Content::parse(&quoted).expect("valid").languages(), None);
     }
 
     #[test]

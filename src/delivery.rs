@@ -23,16 +23,18 @@ use bytes::Bytes;
 use futures_util::stream::AbortHandle;
 use jiff::Timestamp;
 use rustls::ServerConnection;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::event_id::EventIds;
 use crate::notification::{Audience, Change, Entry, Notification, Position, UserId};
-use crate::sse::Frame;
+use crate::sse::{Form, Frame};
 use crate::store::{Backlog, Follower, Store};
 
 mod beginning;
 mod body;
 mod engine;
+mod forms;
 mod inquiries;
 mod mailbox;
 mod readers;
@@ -42,8 +44,18 @@ mod subscriber;
 mod tail;
 
 pub use body::BodyStream;
-use mailbox::{Attachment, Command, Committed, Handle, Transport};
+use mailbox::{Attachment, Command, Committed, Handle, Revision, Told, Transport};
 pub use subscriber::Start;
+
+/// Time in steps of [`TICK`], from the engine's start.
+type Tick = u32;
+/// One step of an engine's time.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A duration in ticks.
+fn ticks(duration: Duration) -> Tick {
+    Tick::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(Tick::MAX)
+}
 
 /// Most entries that the tails are filled with at the start, so that clients that come back after a restart find them
 /// there.
@@ -92,6 +104,23 @@ pub struct NewStream {
     pub start: Start,
     /// When it ends at the latest: what gives the right to it is no longer valid then.
     pub expires_at: Option<Timestamp>,
+    /// How she is told.
+    pub form: Form,
+}
+
+/// An open stream, as its engine sees it.
+#[derive(Clone, Debug)]
+pub struct Presence {
+    /// Its name while it lasts.
+    pub id: String,
+    /// Since when it is there.
+    pub connected_at: Timestamp,
+    /// What it is written to: `http1`, `tls` (HTTP/1.1 too), or the `body` of an answer (HTTP/2, long poll).
+    pub transport: &'static str,
+    /// Where it began.
+    pub began: Position,
+    /// Everything for it up to here has been taken by the kernel.
+    pub cursor: Position,
 }
 
 /// A connection on its engine. Its number may be another connection's by the time of an answer; its generation tells.
@@ -111,9 +140,31 @@ struct Shared {
 }
 
 impl Shared {
-    /// A notification as it goes on the wire.
-    fn frame(&self, position: Position, notification: &Notification) -> Frame {
-        Frame::notification(self.ids.of_notification(position, notification.id), notification)
+    /// What an entry says on the wire; nothing for a change of membership.
+    fn told(&self, entry: &Entry) -> Option<Told> {
+        let fresh = || self.ids.fresh(entry.position);
+        let notified = |at, notification: &Notification| {
+            Frame::notification(self.ids.of_notification(at, notification.id), notification)
+        };
+        let (frame, revision) = match &entry.change {
+            Change::Notified(notification) => (notified(entry.position, notification), Revision::None),
+            Change::Edited(notification) => {
+                (Frame::updated(fresh(), notification), Revision::Says(notified(entry.origin, notification)))
+            }
+            Change::Removed { id, reason, .. } => (Frame::removed(fresh(), *id, *reason), Revision::Gone),
+            Change::Marked { marked, .. } => (Frame::state(fresh(), marked), Revision::None),
+            Change::Muted { categories, .. } => (Frame::preferences(fresh(), categories), Revision::None),
+            Change::Erased { .. } => (Frame::erased(fresh()), Revision::None),
+            Change::Joined { .. } | Change::Left { .. } => return None,
+        };
+        let (expires_at, category) = match &entry.change {
+            Change::Notified(notification) | Change::Edited(notification) => {
+                (notification.expires_at, notification.content.category())
+            }
+            _ => (None, None),
+        };
+        let category = category.map(Arc::from);
+        Some(Told { position: entry.position, origin: entry.origin, expires_at, category, frame, revision })
     }
 
     /// Memory of one engine's tail, in bytes.
@@ -198,6 +249,14 @@ impl Delivery {
         self.shared.connections.load(Ordering::Relaxed)
     }
 
+    /// The open streams of a user.
+    pub async fn presence(&self, user: &UserId) -> Vec<Presence> {
+        let (answer, answered) = oneshot::channel();
+        self.engines[engine_of(user, self.engines.len())].tell(Command::Look(user.clone(), answer));
+        // An engine that has ended has none.
+        answered.await.unwrap_or_default()
+    }
+
     /// A time after which a client that is sent away shall come back, in milliseconds; another for each.
     #[must_use]
     pub fn retry_ms(&self) -> u64 {
@@ -217,7 +276,7 @@ impl Delivery {
         }
         // Streams end in steps of the sweep; looking as often costs nothing.
         while self.connections() > 0 {
-            tokio::time::sleep(subscriber::TICK).await;
+            tokio::time::sleep(TICK).await;
         }
     }
 
@@ -259,22 +318,20 @@ struct Dispatch {
 }
 
 impl Follower for Dispatch {
-    fn committed(&self, before: Position, entries: &[Entry]) {
-        let mut committed = Committed {
-            before,
-            head: entries.last().map_or(before, |entry| entry.position),
-            notified: Vec::with_capacity(entries.len()),
-            changes: Vec::new(),
-        };
+    fn committed(&self, before: Position, entries: &[Entry], through: Position) {
+        let mut committed =
+            Committed { before, head: through, told: Vec::with_capacity(entries.len()), interests: Vec::new() };
         let mut concerned = Concerned::none(self.engines.len());
         for entry in entries {
-            match &entry.change {
-                Change::Notified(notification) => {
-                    let frame = self.shared.frame(entry.position, notification);
-                    notification.audiences.iter().for_each(|audience| concerned.by(audience));
-                    committed.notified.push((entry.position, Arc::clone(notification), frame));
+            if let Some(told) = self.shared.told(entry) {
+                let audiences = entry.change.audiences();
+                for audience in &audiences {
+                    concerned.by(audience);
                 }
-                membership => committed.changes.push((entry.position, membership.clone())),
+                committed.told.push((audiences, told));
+            }
+            if let Change::Joined { .. } | Change::Left { .. } | Change::Muted { .. } = entry.change {
+                committed.interests.push((entry.position, entry.change.clone()));
             }
         }
         let committed = Arc::new(committed);
@@ -318,7 +375,8 @@ mod tests {
     use super::*;
     use crate::content::{Content, Fields};
     use crate::notification::NotificationId;
-    use crate::store::sqlite::SqliteStore;
+    use crate::store::sqlite::{self, SqliteStore};
+    use crate::store::{Append, Command};
 
     #[test]
     fn the_engines_that_have_somebody_to_send_to_are_woken() {
@@ -338,23 +396,27 @@ mod tests {
 
     /// Delivery that has little patience, with more to send than any buffer takes.
     async fn impatient(folder: &std::path::Path) -> Delivery {
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder).expect("opened"));
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder, sqlite::Options::default()).expect("opened"));
         let long = Fields { message: "x".repeat(16_000), ..Fields::default() };
         let change = || {
-            Change::Notified(Arc::new(Notification {
+            Command::Publish(Arc::new(Notification {
                 id: NotificationId(Uuid::now_v7()),
                 timestamp: Timestamp::now(),
                 audiences: vec![Audience::Everyone],
                 content: Content::parse(&long).expect("valid"),
+                expires_at: None,
+                replaces: None,
             }))
         };
-        store.append((0..1000).map(|_| change()).collect()).await.expect("stored");
+        let commands = (0..1000).map(|_| change()).collect();
+        store.append(Append { at: Timestamp::now(), commands, once: None }).await.expect("stored");
         let options = Options { stall_max: Duration::from_secs(1), ..Options::default() };
         Delivery::start(options, store).await.expect("started")
     }
 
     fn everything() -> NewStream {
-        NewStream { user: "1".parse().expect("valid"), start: Start::Earliest, expires_at: None }
+        let user = "1".parse().expect("valid");
+        NewStream { user, start: Start::Earliest, expires_at: None, form: Form::default() }
     }
 
     async fn within<T>(future: impl Future<Output = T>) -> T {

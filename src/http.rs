@@ -1,6 +1,6 @@
 //! HTTP: the router, and what every request goes through.
 //!
-//! One file per resource. Shapes of requests and answers live only here; statuses only in [`error`].
+//! One file per resource. What goes over the wire as JSON is in [`shapes`]; statuses of problems only in [`error`].
 //!
 //! **Invariant:** every answer that is not a success is `application/problem+json` with a stable code, but for the
 //! stream, where a temporary condition is never an error: it would close a browser's `EventSource` for good.
@@ -16,7 +16,8 @@ use axum::extract::Request;
 use axum::http::header::{HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use uuid::Uuid;
 
@@ -26,14 +27,26 @@ use crate::inbox::Inbox;
 use crate::publish::Publisher;
 
 pub mod assets;
+mod batch;
+mod draft;
 pub mod error;
 mod health;
 mod identity;
+mod inbox;
+mod language;
 mod notifications;
+mod openapi;
+pub mod operations;
 mod page;
+mod poll;
+mod preferences;
 mod request;
+pub mod shapes;
 pub mod stream;
+mod timeline;
+mod tokens;
 mod topics;
+mod users;
 
 use error::Problem;
 
@@ -52,6 +65,8 @@ pub struct App {
     pub auth: Auth,
     /// How the surface behaves.
     pub options: Options,
+    /// Room for long polls: each keeps a connection from speaking HTTP while it waits.
+    pub polls: Semaphore,
     /// Set when the server is about to end.
     pub draining: AtomicBool,
 }
@@ -79,15 +94,30 @@ impl App {
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/", get(page::page))
-        .route("/notifications", get(stream::stream))
+        .route("/notifications", get(stream::notifications))
         .route("/v1/stream", get(stream::stream))
         .route("/v1/notifications", post(notifications::publish))
-        .route("/v1/notifications/{id}", get(notifications::get))
+        .route("/v1/notifications/batch", post(batch::publish))
+        .route("/v1/notifications/{id}", get(timeline::get).patch(notifications::edit).delete(notifications::recall))
         .route("/v1/users/{user}/notifications", post(notifications::publish_to_user))
         .route("/v1/topics/{topic}/notifications", post(notifications::publish_to_topic))
         .route("/v1/broadcast", post(notifications::broadcast))
         .route("/v1/topics/{topic}/subscribers", get(topics::subscribers))
         .route("/v1/topics/{topic}/subscribers/{user}", put(topics::subscribe).delete(topics::unsubscribe))
+        .route("/v1/tokens", post(tokens::make))
+        .route("/v1/users/{user}", delete(users::erase))
+        .route("/v1/users/{user}/inbox", get(inbox::list_of))
+        .route("/v1/users/{user}/counts", get(inbox::counts_of))
+        .route("/v1/users/{user}/connections", get(timeline::connections))
+        .route("/v1/inbox", get(inbox::list))
+        .route("/v1/inbox/counts", get(inbox::counts))
+        .route("/v1/inbox/read-all", post(inbox::read_all))
+        .route("/v1/inbox/seen", post(inbox::seen))
+        .route("/v1/inbox/bulk", post(inbox::bulk))
+        .route("/v1/inbox/preferences", get(preferences::get).put(preferences::put))
+        .route("/v1/inbox/{id}", get(inbox::get).patch(inbox::mark))
+        .route("/openapi.json", get(openapi::openapi))
+        .route("/docs", get(openapi::docs))
         .route("/assets/{hash}/{file}", get(assets::asset))
         .route("/favicon.ico", get(assets::favicon))
         .route("/healthz", get(health::healthz))

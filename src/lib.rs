@@ -17,6 +17,7 @@ pub mod notification;
 pub mod publish;
 pub mod server;
 pub mod sse;
+pub mod state;
 pub mod store;
 
 pub use config::Config;

@@ -14,6 +14,7 @@ use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::content::Content;
+use crate::state::Marked;
 
 /// Longest user id or topic name, in bytes of UTF-8.
 pub const NAME_BYTES_MAX: usize = 128;
@@ -27,6 +28,8 @@ pub struct Position(pub u64);
 impl Position {
     /// Before every entry: a cursor here has seen nothing.
     pub const START: Position = Position(0);
+    /// Beyond every entry: stores count in 63 bits.
+    pub const END: Position = Position(i64::MAX.unsigned_abs());
 }
 
 /// Why a name is refused.
@@ -63,6 +66,26 @@ pub struct UserId(SmolStr);
 /// A named group of users, with its membership kept by the server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Topic(SmolStr);
+
+/// Under this name a notification takes the place of the one before it that went to the same audiences.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplacementKey(SmolStr);
+
+impl ReplacementKey {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ReplacementKey {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        name(text).map(Self)
+    }
+}
 
 impl UserId {
     /// The name.
@@ -173,7 +196,19 @@ impl Membership {
     }
 }
 
-/// What a reader may see: her own audience, everyone, and the topics while she is a member.
+/// A span of the log during which a user does not want what is about a category: what stands after `since` and, once she
+/// wants it again, before `until`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mute {
+    /// The category.
+    pub category: String,
+    /// Where she muted it.
+    pub since: Position,
+    /// Where she wanted it again, if she has.
+    pub until: Option<Position>,
+}
+
+/// What a reader may see: her own audience, everyone, and the topics while she is a member; not what she has muted.
 ///
 /// Knowing more of the log never takes an entry away from an interest: spans are only added, and a span once ended
 /// stays ended. So it may be read from the store at any time after the reader has been registered.
@@ -183,13 +218,15 @@ pub struct Interest {
     pub user: UserId,
     /// Her spans, in no particular order.
     pub memberships: Vec<Membership>,
+    /// Spans of what she does not want, in no particular order; boxed, since nearly everybody has none.
+    pub mutes: Box<[Mute]>,
 }
 
 impl Interest {
     /// An interest without any topic.
     #[must_use]
     pub fn of(user: UserId) -> Interest {
-        Interest { user, memberships: Vec::new() }
+        Interest { user, memberships: Vec::new(), mutes: Box::default() }
     }
 
     /// Whether an entry for `audience` at `position` is for this reader.
@@ -213,8 +250,40 @@ impl Interest {
         }
     }
 
+    /// Whether she does not want what is about that category and was published at that position.
+    #[must_use]
+    pub fn mutes(&self, category: &str, published: Position) -> bool {
+        let covers = |mute: &Mute| published > mute.since && mute.until.is_none_or(|until| published < until);
+        self.mutes.iter().any(|mute| mute.category == category && covers(mute))
+    }
+
+    /// Notes that from that position on she mutes these categories and no others. Saying it twice changes nothing.
+    pub fn mute(&mut self, categories: &[String], at: Position) {
+        let mut mutes = std::mem::take(&mut self.mutes).into_vec();
+        for mute in &mut mutes {
+            if mute.since < at && mute.until.is_none() && !categories.contains(&mute.category) {
+                mute.until = Some(at);
+            }
+        }
+        for category in categories {
+            let covers = |mute: &Mute| mute.since <= at && mute.until.is_none_or(|until| at < until);
+            if !mutes.iter().any(|mute| mute.category == *category && covers(mute)) {
+                mutes.push(Mute { category: category.clone(), since: at, until: None });
+            }
+        }
+        self.mutes = mutes.into_boxed_slice();
+    }
+
     /// Adds what the store knows of her. What is known already stays.
     pub fn merge(&mut self, stored: Interest) {
+        let mut mutes = std::mem::take(&mut self.mutes).into_vec();
+        for span in stored.mutes {
+            match mutes.iter_mut().find(|known| known.category == span.category && known.since == span.since) {
+                Some(known) => known.until = known.until.or(span.until),
+                None => mutes.push(span),
+            }
+        }
+        self.mutes = mutes.into_boxed_slice();
         for span in stored.memberships {
             match self.memberships.iter_mut().find(|known| known.topic == span.topic && known.since == span.since) {
                 Some(known) => known.until = known.until.or(span.until),
@@ -261,12 +330,36 @@ impl fmt::Display for NotificationId {
 pub struct Notification {
     /// Its id.
     pub id: NotificationId,
-    /// When it was accepted, to the millisecond. For display: order comes from the log.
+    /// When it was published, to the millisecond. For display: order comes from the log.
     pub timestamp: Timestamp,
     /// To whom; never empty, no audience twice.
     pub audiences: Vec<Audience>,
     /// What it says.
     pub content: Content,
+    /// From when on nobody has it any more. Nothing is said when that time comes: everybody was told before.
+    pub expires_at: Option<Timestamp>,
+    /// Whose place it takes.
+    pub replaces: Option<ReplacementKey>,
+}
+
+/// Why nobody has a notification any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemovalReason {
+    /// Its publisher took it back.
+    Recalled,
+    /// Another one took its place.
+    Replaced,
+}
+
+impl RemovalReason {
+    /// The name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Recalled => "recalled",
+            Self::Replaced => "replaced",
+        }
+    }
 }
 
 /// What an entry of the log says.
@@ -274,6 +367,36 @@ pub struct Notification {
 pub enum Change {
     /// A notification was published.
     Notified(Arc<Notification>),
+    /// A notification says something else now; this is how it stands.
+    Edited(Arc<Notification>),
+    /// Nobody has a notification any more.
+    Removed {
+        /// Which.
+        id: NotificationId,
+        /// To whom it had been addressed.
+        audiences: Vec<Audience>,
+        /// Why.
+        reason: RemovalReason,
+    },
+    /// A user has marked what she has.
+    Marked {
+        /// Who.
+        user: UserId,
+        /// What and how.
+        marked: Marked,
+    },
+    /// A user wants nothing more about these categories, and about all others again.
+    Muted {
+        /// Who.
+        user: UserId,
+        /// All that she mutes from here on.
+        categories: Vec<String>,
+    },
+    /// All that a user had, and all that she did, has been erased.
+    Erased {
+        /// The user.
+        user: UserId,
+    },
     /// A user became a member of a topic.
     Joined {
         /// The user.
@@ -290,13 +413,41 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// Whose streams say it; nobody's for a change of membership, which only changes what they say later.
+    #[must_use]
+    pub fn audiences(&self) -> Vec<Audience> {
+        match self {
+            Self::Notified(notification) | Self::Edited(notification) => notification.audiences.clone(),
+            Self::Removed { audiences, .. } => audiences.clone(),
+            Self::Marked { user, .. } | Self::Muted { user, .. } | Self::Erased { user } => {
+                vec![Audience::User(user.clone())]
+            }
+            Self::Joined { .. } | Self::Left { .. } => Vec::new(),
+        }
+    }
+}
+
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Where it stands.
     pub position: Position,
+    /// Where that stands which it is about: a notification's own position, or that of the one which is edited or
+    /// removed. Whoever became a member of a topic after it is not told.
+    pub origin: Position,
     /// What it says.
     pub change: Change,
+}
+
+impl Entry {
+    /// Whether a reader does not want it.
+    #[must_use]
+    pub fn is_muted_by(&self, interest: &Interest) -> bool {
+        let (Change::Notified(notification) | Change::Edited(notification)) = &self.change else { return false };
+        let muted = |category: String| interest.mutes(&category, self.origin);
+        !interest.mutes.is_empty() && notification.content.category().is_some_and(muted)
+    }
 }
 
 #[cfg(test)]
@@ -320,6 +471,22 @@ mod tests {
         assert_eq!("usr:1".parse::<Audience>(), Err(AudienceError::Kind));
         assert_eq!("user:".parse::<Audience>(), Err(AudienceError::Name(NameError::Empty)));
         assert_eq!("Everyone".parse::<Audience>(), Err(AudienceError::Kind));
+    }
+
+    #[test]
+    fn what_is_muted_is_not_wanted_from_there_on_until_it_is_wanted_again() {
+        let mut interest = Interest::of("1".parse().expect("valid"));
+        let both = ["a".to_owned(), "b".to_owned()];
+        for _ in 0..2 {
+            // Twice: after the store's answer, changes are applied again.
+            interest.mute(&both, Position(10));
+            interest.mute(&both[1..], Position(20));
+            interest.mute(&both[..1], Position(30));
+        }
+        let muted = |category| (8..34).filter(|at| interest.mutes(category, Position(*at))).collect::<Vec<_>>();
+        assert_eq!(muted("a"), (11..20).chain(31..34).collect::<Vec<_>>());
+        assert_eq!(muted("b"), (11..30).collect::<Vec<_>>());
+        assert!(muted("c").is_empty());
     }
 
     #[test]

@@ -6,19 +6,46 @@
 //! Deliberately absent: HTTP, and any second path for the demo generator or another inner publisher.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
-use jiff::{Timestamp, Unit};
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::content::Content;
-use crate::notification::{AUDIENCES_MAX, Audience, Change, Notification, NotificationId, Topic, UserId};
-use crate::store::{Store, StoreError};
+use crate::notification::{AUDIENCES_MAX, Audience, Notification, NotificationId, ReplacementKey, Topic, UserId};
+use crate::store::{Append, Appended, Command, Once, Outcome, Store, StoreError};
+
+/// How far ahead a notification may be scheduled, and how long it may be kept from expiring.
+pub const AHEAD_MAX: Duration = Duration::from_hours(366 * 24);
+/// How long it takes at the least and at the most until it is looked again for what is due or has expired.
+const LOOK_MIN: Duration = Duration::from_millis(50);
+const LOOK_MAX: Duration = Duration::from_mins(1);
 
 /// A notification that is checked but not yet published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
     audiences: Vec<Audience>,
     content: Content,
+    replaces: Option<ReplacementKey>,
+    times: Times,
+}
+
+/// When a notification is published and when it expires, if not at once and never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    due: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+}
+
+/// When a notification expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// At that time.
+    At(Timestamp),
+    /// So long after it is published.
+    In(Duration),
 }
 
 /// Why a draft can't be made.
@@ -30,6 +57,46 @@ pub enum DraftError {
     /// It is addressed to too many at once.
     #[error("must name at most {AUDIENCES_MAX} audiences")]
     TooMany,
+    /// It is to be published too late.
+    #[error("must be at most 366 days ahead")]
+    DueTooLate,
+    /// It expires before anybody could get it.
+    #[error("must be later than the time of publishing")]
+    ExpiresTooEarly,
+    /// It expires too late.
+    #[error("must be at most 366 days after the time of publishing")]
+    ExpiresTooLate,
+}
+
+impl Times {
+    /// Times seen from `now`. What is due already is published at once.
+    ///
+    /// # Errors
+    /// When they are in an impossible order, or more than [`AHEAD_MAX`] ahead.
+    pub fn new(now: Timestamp, due: Option<Timestamp>, expiry: Option<Expiry>) -> Result<Times, DraftError> {
+        let due = due.filter(|due| *due > now);
+        if due.is_some_and(|due| due.duration_since(now) > AHEAD_MAX.try_into().unwrap_or_default()) {
+            return Err(DraftError::DueTooLate);
+        }
+        let from = due.unwrap_or(now);
+        let expires_at = match expiry {
+            None => None,
+            Some(Expiry::At(at)) => Some(at),
+            Some(Expiry::In(age)) => Some(from.checked_add(age).map_err(|_| DraftError::ExpiresTooLate)?),
+        };
+        match expires_at {
+            Some(at) if at <= from => Err(DraftError::ExpiresTooEarly),
+            Some(at) if at.duration_since(from) > AHEAD_MAX.try_into().unwrap_or_default() => {
+                Err(DraftError::ExpiresTooLate)
+            }
+            expires_at => Ok(Times { due: due.map(to_millisecond), expires_at: expires_at.map(to_millisecond) }),
+        }
+    }
+}
+
+/// Times are kept and shown to the millisecond, and none lies ahead of what it stands for.
+fn to_millisecond(at: Timestamp) -> Timestamp {
+    at.round(TimestampRound::new().smallest(Unit::Millisecond).mode(RoundMode::Trunc)).unwrap_or(at)
 }
 
 impl Draft {
@@ -42,40 +109,149 @@ impl Draft {
         audiences.retain(|audience| seen.insert(audience.clone()));
         match audiences.len() {
             0 => Err(DraftError::Nobody),
-            1..=AUDIENCES_MAX => Ok(Draft { audiences, content }),
+            1..=AUDIENCES_MAX => Ok(Draft { audiences, content, replaces: None, times: Times::default() }),
             _ => Err(DraftError::TooMany),
         }
     }
+
+    /// How many audiences it has.
+    #[must_use]
+    pub fn audience_count(&self) -> usize {
+        self.audiences.len()
+    }
+
+    /// The same, in place of what went to the same audiences under that key before.
+    #[must_use]
+    pub fn replacing(self, replaces: Option<ReplacementKey>) -> Draft {
+        Draft { replaces, ..self }
+    }
+
+    /// The same, at other times than now and never.
+    #[must_use]
+    pub fn at(self, times: Times) -> Draft {
+        Draft { times, ..self }
+    }
 }
 
-/// Puts notifications and changes of membership into the log.
+/// A request that may come again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What the client calls it.
+    pub key: String,
+    /// A digest of all that matters of it.
+    pub fingerprint: [u8; 32],
+}
+
+/// What has come of publishing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// It is in the log, or kept until it is due; this is the answer.
+    Now(String),
+    /// It had been before, and that was the answer.
+    Before(String),
+    /// Another request had the same key.
+    KeyReused,
+}
+
+/// Puts notifications, and all that changes them, into the log.
 #[derive(Clone)]
 pub struct Publisher {
     store: Arc<dyn Store>,
     clock: fn() -> Timestamp,
+    agenda: Arc<Agenda>,
+}
+
+/// When there is something to be done next: published or removed.
+struct Agenda {
+    /// In milliseconds since 1970.
+    next: AtomicI64,
+    earlier: Notify,
+}
+
+impl Agenda {
+    /// Notes that there is something to be done at that time.
+    fn note(&self, at: Timestamp) {
+        if self.next.fetch_min(at.as_millisecond(), Ordering::AcqRel) > at.as_millisecond() {
+            self.earlier.notify_one();
+        }
+    }
 }
 
 impl Publisher {
     /// A publisher into that store, which stamps by that clock.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: fn() -> Timestamp) -> Publisher {
-        Publisher { store, clock }
+        let agenda = Agenda { next: AtomicI64::new(i64::MIN), earlier: Notify::new() };
+        Publisher { store, clock, agenda: Arc::new(agenda) }
+    }
+
+    /// The time that it stamps with.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        to_millisecond((self.clock)())
     }
 
     /// Publishes a draft: to all its audiences, or to none.
     ///
     /// # Errors
     /// Those of the store; nothing has then been published, unless the store has stopped.
-    pub async fn publish(&self, draft: Draft) -> Result<Arc<Notification>, StoreError> {
-        let now = (self.clock)();
-        let notification = Arc::new(Notification {
+    pub async fn publish(&self, draft: Draft) -> Result<(), StoreError> {
+        self.publish_all(vec![draft], None, |_| String::new()).await.map(|_| ())
+    }
+
+    /// Publishes drafts, all or none. `answer` makes what the client is told, now and whenever the request comes again.
+    ///
+    /// # Errors
+    /// Those of the store; nothing has then been published, unless the store has stopped.
+    pub async fn publish_all(
+        &self,
+        drafts: Vec<Draft>,
+        request: Option<Request>,
+        answer: impl FnOnce(&[Notification]) -> String,
+    ) -> Result<Published, StoreError> {
+        let at = self.now();
+        let dues: Vec<Option<Timestamp>> = drafts.iter().map(|draft| draft.times.due).collect();
+        let first = drafts.iter().flat_map(|draft| [draft.times.due, draft.times.expires_at]).flatten().min();
+        let notification = |Draft { audiences, content, replaces, times }: Draft| Notification {
             id: NotificationId(Uuid::now_v7()),
-            timestamp: now.round(Unit::Millisecond).unwrap_or(now),
-            audiences: draft.audiences,
-            content: draft.content,
+            timestamp: at,
+            audiences,
+            content,
+            expires_at: times.expires_at,
+            replaces,
+        };
+        let notifications: Vec<Notification> = drafts.into_iter().map(notification).collect();
+        let answer = answer(&notifications);
+        let commands = notifications.into_iter().map(Arc::new).zip(&dues).map(|(notification, due)| match due {
+            Some(due) => Command::Schedule { notification, due: *due },
+            None => Command::Publish(notification),
         });
-        self.store.append(vec![Change::Notified(Arc::clone(&notification))]).await?;
-        Ok(notification)
+        let once = request.map(|Request { key, fingerprint }| Once { key, fingerprint, answer: answer.clone() });
+        let appended = self.store.append(Append { at, commands: commands.collect(), once }).await?;
+        if let Some(first) = first {
+            self.agenda.note(first);
+        }
+        Ok(match appended {
+            Appended::Done(_) => Published::Now(answer),
+            Appended::Repeated(answer) => Published::Before(answer),
+            Appended::KeyReused => Published::KeyReused,
+        })
+    }
+
+    /// Lets a notification say something else; says whether there is one of that id.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn edit(&self, id: NotificationId, content: Content) -> Result<bool, StoreError> {
+        Ok(self.one(Command::Edit { id, content }).await? != Outcome::Missing)
+    }
+
+    /// Takes a notification back; says whether there was one of that id.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn recall(&self, id: NotificationId) -> Result<bool, StoreError> {
+        Ok(self.one(Command::Recall { id }).await? != Outcome::Missing)
     }
 
     /// Makes a user a member of a topic; says whether she was none before.
@@ -83,7 +259,7 @@ impl Publisher {
     /// # Errors
     /// Those of the store.
     pub async fn join(&self, user: UserId, topic: Topic) -> Result<bool, StoreError> {
-        self.change(Change::Joined { user, topic }).await
+        Ok(self.one(Command::Join { user, topic }).await? != Outcome::Unchanged)
     }
 
     /// Ends a user's membership of a topic; says whether she was a member.
@@ -91,11 +267,41 @@ impl Publisher {
     /// # Errors
     /// Those of the store.
     pub async fn leave(&self, user: UserId, topic: Topic) -> Result<bool, StoreError> {
-        self.change(Change::Left { user, topic }).await
+        Ok(self.one(Command::Leave { user, topic }).await? != Outcome::Unchanged)
     }
 
-    async fn change(&self, change: Change) -> Result<bool, StoreError> {
-        Ok(self.store.append(vec![change]).await?.iter().any(Option::is_some))
+    /// Forgets a user.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn erase(&self, user: UserId) -> Result<(), StoreError> {
+        self.one(Command::Erase { user }).await.map(|_| ())
+    }
+
+    async fn one(&self, command: Command) -> Result<Outcome, StoreError> {
+        self.store.one(self.now(), command).await
+    }
+
+    /// Publishes what is due and removes what has expired, until it is dropped.
+    pub async fn keep_time(self) {
+        loop {
+            // What is noted from here on is either seen by the store now, or wakes us below.
+            self.agenda.next.store(i64::MAX, Ordering::Release);
+            match self.store.advance(self.now()).await {
+                Ok(next) => {
+                    let next = next.unwrap_or(Timestamp::MAX).as_millisecond();
+                    self.agenda.next.fetch_min(next, Ordering::AcqRel);
+                }
+                Err(error) => tracing::error!(%error, "what is due could not be published; it is tried again"),
+            }
+            let next = Timestamp::from_millisecond(self.agenda.next.load(Ordering::Acquire)).unwrap_or(Timestamp::MAX);
+            let left = next.duration_since(self.now()).try_into().unwrap_or_default();
+            let pause = tokio::time::sleep(LOOK_MAX.min(left).max(LOOK_MIN));
+            tokio::select! {
+                () = pause => {}
+                () = self.agenda.earlier.notified() => {}
+            }
+        }
     }
 }
 
@@ -115,5 +321,23 @@ mod tests {
         assert_eq!(draft(&["user:1", "everyone", "user:1"]), Ok(2));
         let many: Vec<String> = (0..=AUDIENCES_MAX).map(|number| format!("user:{number}")).collect();
         assert_eq!(draft(&many.iter().map(String::as_str).collect::<Vec<_>>()), Err(DraftError::TooMany));
+    }
+
+    #[test]
+    fn times_are_in_order_and_not_too_far_ahead() {
+        let at = |second| Timestamp::from_second(second).expect("in range");
+        let (now, day) = (at(1_000_000), Duration::from_hours(24));
+        let times = |due: Option<i64>, expiry| Times::new(now, due.map(at), expiry);
+        assert_eq!(times(None, None), Ok(Times::default()));
+        assert_eq!(times(Some(999_999), None), Ok(Times::default()), "what is due already is published at once");
+        let due = Some(1_000_060);
+        let later = Times { due: due.map(at), expires_at: Some(at(1_000_090)) };
+        assert_eq!(times(due, Some(Expiry::In(Duration::from_secs(30)))), Ok(later));
+        assert_eq!(times(due, Some(Expiry::At(at(1_000_090)))), Ok(later));
+        assert_eq!(times(due, Some(Expiry::At(at(1_000_060)))), Err(DraftError::ExpiresTooEarly));
+        assert_eq!(times(None, Some(Expiry::At(now))), Err(DraftError::ExpiresTooEarly));
+        assert_eq!(times(None, Some(Expiry::In(367 * day))), Err(DraftError::ExpiresTooLate));
+        assert_eq!(times(None, Some(Expiry::In(Duration::MAX))), Err(DraftError::ExpiresTooLate));
+        assert_eq!(times(Some(1_000_000 + 367 * 86_400), None), Err(DraftError::DueTooLate));
     }
 }

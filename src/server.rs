@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -21,7 +21,7 @@ use crate::listener::tls::{self, TlsError};
 use crate::listener::{Listener, Places};
 use crate::publish::Publisher;
 use crate::store::Store;
-use crate::store::sqlite::{OpenError, SqliteStore};
+use crate::store::sqlite::{self, OpenError, SqliteStore};
 
 /// How often retention looks for what is too old.
 const RETENTION_INTERVAL: Duration = Duration::from_mins(10);
@@ -76,7 +76,8 @@ impl Server {
         let unavailable = |source| StartError::Listen { address: config.listen, source };
         let listener = Listener::bind(config.listen).map_err(unavailable)?;
         let address = listener.local_addr().map_err(unavailable)?;
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data_dir)?);
+        let store = sqlite::Options { inbox_max: config.max_per_user };
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data_dir, store)?);
         let places = Places::of_this_process();
         let options = delivery::Options {
             heartbeat: config.heartbeat,
@@ -86,7 +87,7 @@ impl Server {
         let delivery = Delivery::start(options, Arc::clone(&store)).await.map_err(StartError::Delivery)?;
         let app = Arc::new(App {
             publisher: Publisher::new(Arc::clone(&store), Timestamp::now),
-            inbox: Inbox::new(Arc::clone(&store)),
+            inbox: Inbox::new(Arc::clone(&store), Timestamp::now),
             delivery: Arc::new(delivery),
             auth: Auth::new(server_key, config.token_key.as_ref()),
             options: http::Options {
@@ -94,6 +95,8 @@ impl Server {
                 demo: config.demo.then_some(config.demo_interval),
                 streams_max: config.streams_max.unwrap_or(places.streams),
             },
+            // So that there is always room for publishers.
+            polls: Semaphore::new(places.requests.div_ceil(2)),
             draining: AtomicBool::new(false),
         });
         Ok(Server { listener, address, places, tls, app, store, config })
@@ -126,11 +129,12 @@ impl Server {
         let router = http::router(Arc::clone(&app));
         let serving = tokio::spawn(listener.serve(places, tls, router, Arc::clone(&app.delivery), stopped));
         let retention = tokio::spawn(retain(store, config.retention));
+        let time = tokio::spawn(app.publisher.clone().keep_time());
         let demo = config.demo.then(|| tokio::spawn(demo::run(app.publisher.clone(), config.demo_interval)));
 
         shutdown.await;
 
-        for task in [Some(retention), demo].into_iter().flatten() {
+        for task in [Some(retention), Some(time), demo].into_iter().flatten() {
             task.abort();
             // That it was aborted is no news.
             let _ = task.await;

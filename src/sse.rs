@@ -1,84 +1,210 @@
-//! The wire format of the stream: Server-Sent Events (WHATWG HTML, section 9.2) and the JSON inside them.
+//! The wire format of the stream: Server-Sent Events (WHATWG HTML, section 9.2) and the JSON inside them; and the same
+//! events as JSON lines.
 //!
 //! **Invariant:** encoding is total. Whatever the data, a parser of the standard reads back exactly one event with
 //! that data (line ends become LF); no input creates, renames or ends an event. Names of events are fixed here and none
 //! of them is `error`, `open` or `message`, which browsers dispatch themselves. An event with an id always has data,
 //! since Firefox ignores the id of one without.
 //!
-//! A notification is encoded once, however many receive it: a [`Frame`]. The same frame sent as a replay differs in its
-//! last bytes only, so both forms share one buffer.
+//! What the log says is encoded once, however many receive it: a [`Frame`]. The same frame sent as a replay differs in
+//! its last bytes only, and as a line of JSON in its first and last, so all forms share one buffer.
 //!
 //! Deliberately absent: who receives a frame, and when.
+
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use serde::Serialize;
+use smallvec::{SmallVec, smallvec};
 
-use crate::event_id::EventId;
-use crate::notification::Notification;
+use crate::content::{Content, choose};
+use crate::event_id::{EVENT_ID_LENGTH, EventId};
+use crate::notification::{Notification, NotificationId, RemovalReason};
+use crate::state::{Counts, Marked};
 
-const FRAME_END: &[u8] = b"}\n\n";
-const FRAME_END_OF_REPLAY: &[u8] = b",\"replay\":true}\n\n";
+const ID_FIELD: &str = "id: ";
+const DATA_FIELD: &str = "\ndata: ";
+const FRAME_END: &str = "\n\n";
+/// What a replay says at the end of its object, and what ends it.
+const REPLAY_AND_FRAME_END: &[u8] = b",\"replay\":true}\n\n";
+const REPLAY_AND_LINE_END: &[u8] = b",\"replay\":true}}\n";
 
-/// The comment that keeps proxies from closing a quiet stream.
-pub const COMMENT_BEAT: Bytes = Bytes::from_static(b":\n\n");
+/// How a subscriber is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Wire {
+    /// As Server-Sent Events.
+    #[default]
+    Events,
+    /// As JSON, one event a line: `{"event", "id", "data"}`.
+    Lines,
+}
 
-/// A notification as it goes to every subscriber: `id: …`, `data: {"id", "timestamp", …content}`.
+/// How a subscriber is told, and in which language.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Form {
+    /// How.
+    pub wire: Wire,
+    /// Tags of the languages that she reads, the best first.
+    pub languages: Vec<String>,
+}
+
+/// What the log says as it goes to every subscriber: `id: …`, `data: {…}`, before them `event: …` if it is not a
+/// notification.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame(Bytes);
+pub struct Frame {
+    name: Option<&'static str>,
+    bytes: Bytes,
+    /// The same in other languages, by tag.
+    others: Option<Arc<[(String, Bytes)]>>,
+}
 
 impl Frame {
     /// Encodes a notification.
     #[must_use]
     pub fn notification(id: EventId, notification: &Notification) -> Frame {
-        let json = notification.content.json();
-        // Two names, 36 characters of id and 24 of time; 128 leaves room.
-        let mut frame = BytesMut::with_capacity(json.len() + 160);
-        let mut put = |text: &str| frame.extend_from_slice(text.as_bytes());
-        put("id: ");
-        put(id.as_str());
-        put("\ndata: ");
-        put_notification(notification, &mut put);
-        put("\n\n");
-        Frame(frame.freeze())
+        Frame::of(None, id, notification)
     }
 
-    /// The bytes for a subscriber to whom it is news.
+    /// Encodes a notification that says something else now.
     #[must_use]
-    pub fn live(&self) -> Bytes {
-        self.0.clone()
+    pub fn updated(id: EventId, notification: &Notification) -> Frame {
+        Frame::of(Some("updated"), id, notification)
     }
 
-    /// The bytes for a subscriber who connected later: the object also says `"replay": true`.
+    /// Encodes that nobody has a notification any more.
     #[must_use]
-    pub fn replay(&self) -> [Bytes; 2] {
-        [self.0.slice(..self.0.len() - FRAME_END.len()), Bytes::from_static(FRAME_END_OF_REPLAY)]
+    pub fn removed(id: EventId, notification: NotificationId, reason: RemovalReason) -> Frame {
+        #[derive(Serialize)]
+        struct Removed {
+            id: String,
+            reason: &'static str,
+        }
+        let removed = Removed { id: notification.to_string(), reason: reason.name() };
+        Frame::plain("removed", id, &json(&removed))
     }
 
-    /// Size of the live form, in bytes.
+    /// Encodes what a user has marked.
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "a frame is never empty")]
-    pub fn len(&self) -> usize {
-        self.0.len()
+    pub fn state(id: EventId, marked: &Marked) -> Frame {
+        Frame::plain("state", id, marked.json())
     }
+
+    /// Encodes what a user mutes.
+    #[must_use]
+    pub fn preferences(id: EventId, muted: &[String]) -> Frame {
+        #[derive(Serialize)]
+        struct Preferences<'a> {
+            muted: &'a [String],
+        }
+        Frame::plain("preferences", id, &json(&Preferences { muted }))
+    }
+
+    /// Encodes that nothing is left of what a user had.
+    #[must_use]
+    pub fn erased(id: EventId) -> Frame {
+        let oldest = id.to_string();
+        Frame::plain("reset", id, &json(&Reset { reason: ResetReason::Erased, oldest }))
+    }
+
+    fn of(name: Option<&'static str>, id: EventId, notification: &Notification) -> Frame {
+        let encode = |content: &Content| {
+            let put = |put: &mut dyn FnMut(&str)| put_notification(notification, content, put);
+            frame(name, id, content.json().len() + 160, put)
+        };
+        match notification.content.languages() {
+            None => Frame { name, bytes: encode(&notification.content), others: None },
+            Some((own, others)) => {
+                let others = others.iter().map(|(tag, content)| (tag.clone(), encode(content)));
+                Frame { name, bytes: encode(&own), others: Some(others.collect()) }
+            }
+        }
+    }
+
+    /// A frame whose data is one line of JSON.
+    fn plain(name: &'static str, id: EventId, json: &str) -> Frame {
+        let bytes = frame(Some(name), id, json.len() + 64, |put| put(json));
+        Frame { name: Some(name), bytes, others: None }
+    }
+
+    /// The bytes for a subscriber, in that order; a replay is what is older than her connection.
+    #[must_use]
+    pub fn pieces(&self, form: &Form, replay: bool) -> SmallVec<[Bytes; 3]> {
+        let bytes = self.in_language(&form.languages);
+        let whole = bytes.len();
+        match (form.wire, replay) {
+            (Wire::Events, false) => smallvec![bytes.clone()],
+            (Wire::Events, true) => {
+                let before = bytes.slice(..whole - FRAME_END.len() - 1);
+                smallvec![before, Bytes::from_static(REPLAY_AND_FRAME_END)]
+            }
+            (Wire::Lines, replay) => {
+                let id = self.name.map_or(0, |name| "event: \n".len() + name.len()) + ID_FIELD.len();
+                let id_text = std::str::from_utf8(&bytes[id..id + EVENT_ID_LENGTH]).expect("an event id is ASCII");
+                let begin = line_begin(self.name.unwrap_or("notification"), id_text);
+                let data = id + EVENT_ID_LENGTH + DATA_FIELD.len()..whole - FRAME_END.len();
+                let (data, end): (_, &[u8]) =
+                    if replay { (data.start..data.end - 1, REPLAY_AND_LINE_END) } else { (data, b"}\n") };
+                smallvec![Bytes::from(begin), bytes.slice(data), Bytes::from_static(end)]
+            }
+        }
+    }
+
+    /// The bytes in the first of these languages that there is, by its tag or by the language alone.
+    fn in_language(&self, languages: &[String]) -> &Bytes {
+        self.others.as_ref().and_then(|others| choose(others, languages)).unwrap_or(&self.bytes)
+    }
+
+    /// What it takes to keep, in bytes.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        let others = self.others.iter().flat_map(|others| others.iter()).map(|(tag, bytes)| tag.len() + bytes.len());
+        others.sum::<usize>() + self.bytes.len()
+    }
+}
+
+/// A line of JSON up to its data.
+fn line_begin(event: &str, id: &str) -> String {
+    format!("{{\"event\":\"{event}\",\"id\":\"{id}\",\"data\":")
+}
+
+/// One event whose data is one line, which `put` gives part by part.
+fn frame(name: Option<&'static str>, id: EventId, capacity: usize, put: impl FnOnce(&mut dyn FnMut(&str))) -> Bytes {
+    let mut frame = BytesMut::with_capacity(capacity);
+    let mut add = |text: &str| frame.extend_from_slice(text.as_bytes());
+    if let Some(name) = name {
+        add("event: ");
+        add(name);
+        add("\n");
+    }
+    add(ID_FIELD);
+    add(id.as_str());
+    add(DATA_FIELD);
+    put(&mut add);
+    add(FRAME_END);
+    frame.freeze()
 }
 
 /// The JSON object of a notification: `{"id":"…","timestamp":"…","message":"…", …}`.
 #[must_use]
 pub fn notification_json(notification: &Notification) -> String {
     let mut json = String::with_capacity(notification.content.json().len() + 96);
-    put_notification(notification, &mut |text| json.push_str(text));
+    put_notification(notification, &notification.content, &mut |text| json.push_str(text));
     json
 }
 
-fn put_notification(notification: &Notification, put: &mut impl FnMut(&str)) {
+fn put_notification(notification: &Notification, content: &Content, put: &mut dyn FnMut(&str)) {
     put("{\"id\":\"");
     put(&notification.id.to_string());
     put("\",\"timestamp\":\"");
     put(&time(notification.timestamp));
+    if let Some(expires_at) = notification.expires_at {
+        put("\",\"expires_at\":\"");
+        put(&time(expires_at));
+    }
     put("\",");
     // The content is an object that has at least a message: its fields follow ours.
-    put(&notification.content.json()[1..]);
+    put(&content.json()[1..]);
 }
 
 /// A time as it stands on every surface: RFC 3339, UTC, milliseconds.
@@ -104,8 +230,9 @@ pub struct Hello {
     pub epoch: String,
     /// Whether the cursor was honoured.
     pub resumed: Resumed,
-    /// How many notifications the user has not read.
-    pub unread: usize,
+    /// How many notifications the user has not read, not seen, and has in all.
+    #[serde(flatten)]
+    pub counts: Counts,
     /// The server's clock, RFC 3339.
     pub server_time: String,
     /// Time between two heartbeats, in milliseconds, ±20 %.
@@ -122,6 +249,8 @@ pub enum ResetReason {
     Expired,
     /// The id is ahead of the log: the log has lost its end.
     Ahead,
+    /// All that the user had has been erased.
+    Erased,
 }
 
 /// Data of `event: reset`: the client must take a snapshot.
@@ -135,38 +264,60 @@ pub struct Reset {
 
 /// `event: hello`. Its id is the cursor from which the stream goes on.
 #[must_use]
-pub fn hello(id: EventId, retry_ms: u64, hello: &Hello) -> Bytes {
-    encode(Some("hello"), Some(id), Some(retry_ms), &json(hello))
+pub fn hello(wire: Wire, id: EventId, retry_ms: u64, hello: &Hello) -> Bytes {
+    encode(wire, "hello", id, Some(retry_ms), &json(hello))
 }
 
 /// `event: reset`.
 #[must_use]
-pub fn reset(id: EventId, reset: &Reset) -> Bytes {
-    encode(Some("reset"), Some(id), None, &json(reset))
+pub fn reset(wire: Wire, id: EventId, reset: &Reset) -> Bytes {
+    encode(wire, "reset", id, None, &json(reset))
 }
 
-/// `event: heartbeat`, for subscribers that have everything up to `id`.
+/// What keeps a quiet stream from being closed.
+#[derive(Clone, Debug)]
+pub struct Beats {
+    /// A beat that scripts can hear: `event: heartbeat`, with an id.
+    pub named: Bytes,
+    /// A beat that only proxies see, where there is one.
+    pub quiet: Bytes,
+}
+
+/// Beats for subscribers that have everything up to `id`.
 #[must_use]
-pub fn heartbeat(id: EventId, now: Timestamp) -> Bytes {
+pub fn heartbeat(wire: Wire, id: EventId, now: Timestamp) -> Beats {
     #[derive(Serialize)]
     struct Heartbeat {
         server_time: String,
     }
-    encode(Some("heartbeat"), Some(id), None, &json(&Heartbeat { server_time: time(now) }))
+    let named = encode(wire, "heartbeat", id, None, &json(&Heartbeat { server_time: time(now) }));
+    match wire {
+        Wire::Events => Beats { named, quiet: Bytes::from_static(b":\n\n") },
+        // Readers of lines seldom expect an empty one.
+        Wire::Lines => Beats { quiet: named.clone(), named },
+    }
 }
 
 /// The whole answer to a temporary condition: come back after that time.
 #[must_use]
-pub fn retry(retry_ms: u64) -> Bytes {
-    Bytes::from(format!("retry: {retry_ms}\n\n"))
+pub fn retry(wire: Wire, retry_ms: u64) -> Bytes {
+    Bytes::from(match wire {
+        Wire::Events => format!("retry: {retry_ms}\n\n"),
+        Wire::Lines => format!("{{\"event\":\"retry\",\"retry_ms\":{retry_ms}}}\n"),
+    })
 }
 
 fn json(data: &impl Serialize) -> String {
     serde_json::to_string(data).expect("plain structs encode")
 }
 
-/// One event. Data is split where the standard ends a line: CR LF, LF, or a CR alone.
-fn encode(event: Option<&'static str>, id: Option<EventId>, retry_ms: Option<u64>, data: &str) -> Bytes {
+/// One event. Data is split where the standard ends a line: CR LF, LF, or a CR alone. As a line of JSON it is one line
+/// anyway, since it is JSON.
+fn encode(wire: Wire, event: &'static str, id: EventId, retry_ms: Option<u64>, data: &str) -> Bytes {
+    if wire == Wire::Lines {
+        let retry = retry_ms.map(|retry_ms| format!(",\"retry_ms\":{retry_ms}")).unwrap_or_default();
+        return Bytes::from(format!("{}{data}{retry}}}\n", line_begin(event, id.as_str())));
+    }
     let mut frame = BytesMut::with_capacity(data.len() + 96);
     let mut line = |name: &str, value: &str| {
         frame.extend_from_slice(name.as_bytes());
@@ -174,12 +325,8 @@ fn encode(event: Option<&'static str>, id: Option<EventId>, retry_ms: Option<u64
         frame.extend_from_slice(value.as_bytes());
         frame.extend_from_slice(b"\n");
     };
-    if let Some(event) = event {
-        line("event", event);
-    }
-    if let Some(id) = id {
-        line("id", id.as_str());
-    }
+    line("event", event);
+    line("id", id.as_str());
     if let Some(retry_ms) = retry_ms {
         line("retry", &retry_ms.to_string());
     }
@@ -199,9 +346,9 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::content::{Content, Fields};
+    use crate::content::{Fields, Translation};
     use crate::event_id::{EventIds, Seal};
-    use crate::notification::{Audience, NotificationId, Position};
+    use crate::notification::{Audience, Position};
 
     /// Reads events with a parser that is not ours.
     fn parse(bytes: &[u8]) -> Vec<Sse> {
@@ -220,6 +367,8 @@ mod tests {
             timestamp: Timestamp::from_millisecond(1_764_000_000_123).expect("in range"),
             audiences: vec![Audience::Everyone],
             content: Content::parse(fields).expect("valid"),
+            expires_at: None,
+            replaces: None,
         }
     }
 
@@ -230,7 +379,7 @@ mod tests {
     #[test]
     fn a_notification_is_one_unnamed_event() {
         let frame = Frame::notification(id(), &notification(&Fields { message: "Hola".into(), ..Fields::default() }));
-        let [event] = parse(&frame.live()).try_into().expect("one event");
+        let [event] = parse(&bytes_of(&frame.pieces(&Form::default(), false))).try_into().expect("one event");
         assert_eq!(event.event, None);
         assert_eq!(event.id.as_deref().map(str::len), Some(22));
         assert_eq!(
@@ -246,7 +395,7 @@ mod tests {
         #[test]
         fn any_data_comes_back_as_one_event(data in any::<String>(), lines in "[\r\n\u{2028}a: ]{0,12}") {
             let data = data + &lines;
-            let [event] = parse(&encode(Some("hello"), Some(id()), Some(5), &data)).try_into().expect("one event");
+            let [event] = parse(&encode(Wire::Events, "hello", id(), Some(5), &data)).try_into().expect("one event");
             prop_assert_eq!(event.data.unwrap_or_default(), data.replace("\r\n", "\n").replace('\r', "\n"));
             prop_assert_eq!(event.event.as_deref(), Some("hello"));
             prop_assert_eq!(event.retry, Some(5));
@@ -258,9 +407,19 @@ mod tests {
             let fields = Fields { message, title: Some(title), ..Fields::default() };
             prop_assume!(Content::parse(&fields).is_ok());
             let frame = Frame::notification(id(), &notification(&fields));
-            for (bytes, replay) in [(frame.live().to_vec(), false), (bytes_of(&frame.replay()), true)] {
-                let [event] = parse(&bytes).try_into().expect("one event");
-                let data: serde_json::Value = serde_json::from_str(&event.data.expect("data")).expect("JSON");
+            for (wire, replay) in [Wire::Events, Wire::Lines].into_iter().flat_map(|w| [(w, false), (w, true)]) {
+                let bytes = bytes_of(&frame.pieces(&Form { wire, languages: Vec::new() }, replay));
+                let data: serde_json::Value = if wire == Wire::Events {
+                    let [event] = parse(&bytes).try_into().expect("one event");
+                    serde_json::from_str(&event.data.expect("data")).expect("JSON")
+                } else {
+                    let line = String::from_utf8(bytes).expect("UTF-8");
+                    prop_assert_eq!(line.lines().count(), 1);
+                    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+                    prop_assert_eq!(line["event"].as_str(), Some("notification"));
+                    prop_assert_eq!(line["id"].as_str().map(str::len), Some(EVENT_ID_LENGTH));
+                    line["data"].clone()
+                };
                 prop_assert_eq!(data["message"].as_str(), Some(fields.message.as_str()));
                 prop_assert_eq!(data["title"].as_str(), fields.title.as_deref());
                 prop_assert_eq!(data.get("replay").is_some(), replay);
@@ -273,20 +432,61 @@ mod tests {
         let said = Hello {
             epoch: "00000001".into(),
             resumed: Resumed::Full,
-            unread: 3,
+            counts: Counts { unread: 3, unseen: 2, total: 9 },
             server_time: "2026-01-01T00:00:00.000Z".into(),
             heartbeat_ms: 15_000,
         };
         let gap = Reset { reason: ResetReason::Expired, oldest: id().to_string() };
-        for (bytes, name) in [
-            (hello(id(), 2000, &said), "hello"),
-            (reset(id(), &gap), "reset"),
-            (heartbeat(id(), Timestamp::UNIX_EPOCH), "heartbeat"),
-        ] {
-            let [event] = parse(&bytes).try_into().expect("one event");
-            assert_eq!(event.event.as_deref(), Some(name));
-            assert!(event.id.is_some() && event.data.is_some(), "{name} moves the cursor in every browser");
+        let one = notification(&Fields { message: "Hola".into(), ..Fields::default() });
+        let marked = Marked::from_stored(r#"{"set":{}}"#);
+        for wire in [Wire::Events, Wire::Lines] {
+            let form = Form { wire, languages: Vec::new() };
+            let whole = |frame: Frame| Bytes::from(bytes_of(&frame.pieces(&form, false)));
+            for (bytes, name) in [
+                (hello(wire, id(), 2000, &said), "hello"),
+                (reset(wire, id(), &gap), "reset"),
+                (heartbeat(wire, id(), Timestamp::UNIX_EPOCH).named, "heartbeat"),
+                (whole(Frame::updated(id(), &one)), "updated"),
+                (whole(Frame::removed(id(), one.id, RemovalReason::Recalled)), "removed"),
+                (whole(Frame::state(id(), &marked)), "state"),
+                (whole(Frame::preferences(id(), &["a".into()])), "preferences"),
+                (whole(Frame::erased(id())), "reset"),
+            ] {
+                if wire == Wire::Events {
+                    let [event] = parse(&bytes).try_into().expect("one event");
+                    assert_eq!(event.event.as_deref(), Some(name));
+                    assert!(event.id.is_some() && event.data.is_some(), "{name} moves the cursor in every browser");
+                } else {
+                    let line: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
+                    assert_eq!(line["event"], name);
+                    assert!(line["id"].is_string() && line["data"].is_object(), "{line}");
+                    assert!(bytes.ends_with(b"\n"), "{line}");
+                }
+            }
         }
-        assert!(parse(&COMMENT_BEAT).is_empty());
+        assert!(parse(&heartbeat(Wire::Events, id(), Timestamp::UNIX_EPOCH).quiet).is_empty());
+        assert_eq!(&*retry(Wire::Lines, 5), b"{\"event\":\"retry\",\"retry_ms\":5}\n");
+    }
+
+    #[test]
+    fn a_reader_gets_the_first_of_her_languages_that_there_is() {
+        let text = |message: &str| Translation { title: None, message: Some(message.into()) };
+        let i18n = [("en", text("Hello")), ("pt-BR", text("Oi")), ("pt", text("Olá"))];
+        let i18n = i18n.into_iter().map(|(tag, texts)| (tag.to_owned(), texts)).collect();
+        let fields = Fields { message: "Hola".into(), i18n, ..Fields::default() };
+        let frame = Frame::notification(id(), &notification(&fields));
+        for (languages, message) in [
+            (vec![], "Hola"),
+            (vec!["fr"], "Hola"),
+            (vec!["fr", "en-gb"], "Hello"),
+            (vec!["pt-br", "en"], "Oi"),
+            (vec!["pt-pt"], "Olá"),
+        ] {
+            let form = Form { wire: Wire::Events, languages: languages.iter().map(|tag| (*tag).to_owned()).collect() };
+            let [event] = parse(&bytes_of(&frame.pieces(&form, false))).try_into().expect("one event");
+            let data: serde_json::Value = serde_json::from_str(&event.data.expect("data")).expect("JSON");
+            assert_eq!(data["message"], message, "{languages:?}");
+            assert!(data.get("i18n").is_none());
+        }
     }
 }

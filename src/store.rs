@@ -2,7 +2,7 @@
 //!
 //! **Invariants**
 //! * `Ok` from [`Store::append`] means durable: the entries survive the loss of power.
-//! * Once a position has been shown, to a reader or to the [`Follower`], no lower one appears later.
+//! * Once a position has been shown, to a reader or to the [`Follower`], no lower one appears later, nor the same again.
 //! * Entries become readable first, then the follower is told of them, then the append is answered.
 //! * Everything given to one call of [`Store::append`] becomes durable together or not at all.
 //!
@@ -13,8 +13,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use crate::content::Content;
 use crate::event_id::Seal;
-use crate::notification::{Change, Entry, Interest, Notification, NotificationId, Position, Topic, UserId};
+use crate::notification::{Entry, Interest, Notification, NotificationId, Position, Topic, UserId};
+use crate::state::{Counts, Set, State};
 
 pub mod sqlite;
 #[cfg(test)]
@@ -41,8 +43,130 @@ pub enum StoreError {
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Up to where unread notifications are counted: the cost of opening a stream must not grow with what a user has.
-pub const UNREAD_MAX: usize = 1000;
+/// What is asked of the log, to be done together or not at all.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// When.
+    pub at: Timestamp,
+    /// What, in this order.
+    pub commands: Vec<Command>,
+    /// If it may have been asked before.
+    pub once: Option<Once>,
+}
+
+/// Makes a repeated request one: the first stores the answer that all of them get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Once {
+    /// What the client calls the request.
+    pub key: String,
+    /// A digest of the request: the same key with another request is a mistake.
+    pub fingerprint: [u8; 32],
+    /// What the first one is answered.
+    pub answer: String,
+}
+
+/// One thing that is asked of the log.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Publish, in place of what it replaces.
+    Publish(Arc<Notification>),
+    /// Publish at that time, stamped with the time at which it then happens.
+    Schedule {
+        /// What.
+        notification: Arc<Notification>,
+        /// When.
+        due: Timestamp,
+    },
+    /// Let a notification say something else, whether it is published or not yet due.
+    Edit {
+        /// Which.
+        id: NotificationId,
+        /// What it says from here on.
+        content: Content,
+    },
+    /// Take a notification back, whether it is published or not yet due.
+    Recall {
+        /// Which.
+        id: NotificationId,
+    },
+    /// Note what a user has done with what she has.
+    Mark {
+        /// Who.
+        user: UserId,
+        /// With which.
+        selection: Selection,
+        /// What.
+        set: Set,
+    },
+    /// Mute these categories for a user, and no others.
+    Mute {
+        /// Who.
+        user: UserId,
+        /// The categories, each once.
+        categories: Vec<String>,
+    },
+    /// Forget all that is a user's: her own notifications, marks and memberships.
+    Erase {
+        /// Whose.
+        user: UserId,
+    },
+    /// Make a user a member of a topic.
+    Join {
+        /// The user.
+        user: UserId,
+        /// The topic.
+        topic: Topic,
+    },
+    /// End a user's membership of a topic.
+    Leave {
+        /// The user.
+        user: UserId,
+        /// The topic.
+        topic: Topic,
+    },
+}
+
+/// Which of her notifications a user marks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// These.
+    These(Vec<NotificationId>),
+    /// All up to this one: what arrives meanwhile stays as it is.
+    UpTo(NotificationId),
+    /// All.
+    All,
+}
+
+/// What has come of one command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The log says so from that position on.
+    Logged(Position),
+    /// It is stored, and the log will say so when it is due.
+    Kept,
+    /// It was so already.
+    Unchanged,
+    /// There is no such notification, or not for that user.
+    Missing,
+    /// What a user has now is counted so.
+    Marked {
+        /// The counts.
+        counts: Counts,
+        /// Those of the selection that she does not have.
+        missing: Vec<NotificationId>,
+    },
+}
+
+/// What has come of an [`Append`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// It is durable; what has come of each command, in order.
+    Done(Vec<Outcome>),
+    /// It had been done before: nothing has been done now, and this is the answer of that time.
+    Repeated(String),
+    /// Another request had the same key: nothing has been done.
+    KeyReused,
+}
 
 /// How much of the log a follower is told of first.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +184,8 @@ pub struct Asked {
     pub user: UserId,
     /// A time whose position is wanted.
     pub since: Option<Timestamp>,
+    /// The time, for what expires.
+    pub at: Timestamp,
 }
 
 /// What a reader's stream has to know when it opens.
@@ -67,11 +193,11 @@ pub struct Asked {
 pub struct Opening {
     /// What she may see.
     pub interest: Interest,
-    /// How many notifications she has not read, [`UNREAD_MAX`] at most.
-    pub unread: usize,
+    /// How many notifications she has.
+    pub counts: Counts,
     /// The end of the log at that moment.
     pub head: Position,
-    /// Everything after this position is still there.
+    /// Everything for her after this position is still there.
     pub oldest: Position,
     /// The last position before the time asked for, if one was.
     pub since: Option<Position>,
@@ -80,25 +206,108 @@ pub struct Opening {
 /// Part of a reader's log.
 #[derive(Clone, Debug)]
 pub struct Slice {
-    /// Notifications with their positions, rising.
-    pub notifications: Vec<(Position, Arc<Notification>)>,
+    /// What her streams say, rising. What has been removed or has expired since is not there.
+    pub entries: Vec<Entry>,
     /// Everything for this reader up to here has been given.
     pub through: Position,
+}
+
+/// Which of a user's notifications.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Status {
+    /// Those that are not archived.
+    #[default]
+    All,
+    /// Those neither read nor archived.
+    Unread,
+    /// Those that are read and not archived.
+    Read,
+    /// Those that are archived.
+    Archived,
+}
+
+impl Status {
+    /// The names on the wire, in the order of the variants.
+    pub const NAMES: [&'static str; 4] = ["all", "unread", "read", "archived"];
+
+    /// The status of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Status> {
+        let all = [Self::All, Self::Unread, Self::Read, Self::Archived].into_iter().zip(Self::NAMES);
+        all.into_iter().find_map(|(status, known)| (known == name).then_some(status))
+    }
+
+    /// Whether a notification in that state is one of them.
+    #[must_use]
+    pub fn includes(self, state: &State) -> bool {
+        let (archived, read) = (state.archived_at.is_some(), state.read_at.is_some());
+        match self {
+            Self::All => !archived,
+            Self::Unread => !archived && !read,
+            Self::Read => !archived && read,
+            Self::Archived => archived,
+        }
+    }
+}
+
+/// A question for a page of what a user has.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Who.
+    pub user: UserId,
+    /// In which state.
+    pub status: Status,
+    /// Of which category, if only of one.
+    pub category: Option<String>,
+    /// Published to which topic, if only to one.
+    pub topic: Option<Topic>,
+    /// Older than this position, if it is not the first page.
+    pub before: Option<Position>,
+    /// How many.
+    pub limit: usize,
+    /// The time, for what expires.
+    pub at: Timestamp,
+}
+
+/// A notification that a user has, and what she has done with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Where it stands in the log.
+    pub position: Position,
+    /// What was published.
+    pub notification: Arc<Notification>,
+    /// What she has done with it.
+    pub state: State,
 }
 
 /// A page of what a user has, newest first.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// Notifications with their positions, falling.
-    pub notifications: Vec<(Position, Arc<Notification>)>,
+    /// The notifications, falling.
+    pub items: Vec<Item>,
+    /// Whether there are older ones of that kind.
+    pub more: bool,
+    /// How many she has, whatever was asked for.
+    pub counts: Counts,
     /// The end of the log at the same moment: a stream from here misses nothing and doubles nothing.
     pub head: Position,
 }
 
+/// What is known of a notification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// As it stands.
+    pub notification: Arc<Notification>,
+    /// Where in the log, once it is published.
+    pub position: Option<Position>,
+    /// When it is to be published, if that is still to come.
+    pub due: Option<Timestamp>,
+}
+
 /// Is told of every entry, in order, as soon as it is durable.
 pub trait Follower: Send + Sync {
-    /// The log goes on after `before` with these entries; called from one thread at a time.
-    fn committed(&self, before: Position, entries: &[Entry]);
+    /// The log goes on after `before` with these entries, through `through`; called from one thread at a time.
+    fn committed(&self, before: Position, entries: &[Entry], through: Position);
 }
 
 /// A durable log.
@@ -107,9 +316,16 @@ pub trait Store: Send + Sync {
     /// The identity of the log's positions.
     fn seal(&self) -> Seal;
 
-    /// Appends changes, all or none, and gives the position of each. A change that changes nothing (joining a topic
-    /// again, leaving one that was not joined) has no position.
-    async fn append(&self, changes: Vec<Change>) -> Result<Vec<Option<Position>>, StoreError>;
+    /// Does what is asked, all or none, and says what has come of it.
+    async fn append(&self, append: Append) -> Result<Appended, StoreError>;
+
+    /// The same for one command that is not repeated.
+    async fn one(&self, at: Timestamp, command: Command) -> Result<Outcome, StoreError> {
+        match self.append(Append { at, commands: vec![command], once: None }).await? {
+            Appended::Done(outcomes) => Ok(outcomes.into_iter().next().expect("each command has an outcome")),
+            Appended::Repeated(_) | Appended::KeyReused => unreachable!("it has no key"),
+        }
+    }
 
     /// Tells `follower` first of the last entries, then of every later one.
     async fn follow(&self, follower: Arc<dyn Follower>, backlog: Backlog) -> Result<(), StoreError>;
@@ -117,8 +333,8 @@ pub trait Store: Send + Sync {
     /// What streams have to know, in the order in which they are asked for. All see one moment of the log.
     async fn open(&self, asked: Vec<Asked>) -> Result<Vec<Opening>, StoreError>;
 
-    /// Notifications of that interest after `after` and not beyond `through`, at most `limit`. If some of them have been
-    /// removed, that is the error [`StoreError::Trimmed`].
+    /// What is said to that interest after `after` and not beyond `through`, at most `limit`. If some of it has been
+    /// removed by retention, that is the error [`StoreError::Trimmed`].
     async fn read_after(
         &self,
         interest: &Interest,
@@ -127,14 +343,23 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Result<Slice, StoreError>;
 
-    /// The newest notifications of a user, at most `limit`.
-    async fn page(&self, user: &UserId, limit: usize) -> Result<Page, StoreError>;
+    /// A page of what a user has.
+    async fn page(&self, wanted: Wanted) -> Result<Page, StoreError>;
 
-    /// The notification of that id.
-    async fn find(&self, id: NotificationId) -> Result<Option<Arc<Notification>>, StoreError>;
+    /// A notification as one user has it; nothing if she does not.
+    async fn item(&self, user: &UserId, id: NotificationId, at: Timestamp) -> Result<Option<Item>, StoreError>;
+
+    /// The notification of that id, also one that is not yet due.
+    async fn find(&self, id: NotificationId) -> Result<Option<Found>, StoreError>;
+
+    /// What a user may see.
+    async fn interest(&self, user: &UserId) -> Result<Interest, StoreError>;
 
     /// Members of a topic in the order of their names, after `after`, at most `limit`.
     async fn members(&self, topic: &Topic, after: Option<UserId>, limit: usize) -> Result<Vec<UserId>, StoreError>;
+
+    /// Publishes some of what is due, and removes some of what has expired; says when there is more to do.
+    async fn advance(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 
     /// Removes some of the entries older than that time, and says whether more are left. The newest entry stays, so
     /// that positions never start again.

@@ -155,6 +155,22 @@ function arrive(notification) {
   if (document.hidden) countUnseen();
 }
 
+/** @param {string} id */
+function rowOf(id) {
+  return [...list.children].find((row) => /** @type {HTMLElement} */ (row).dataset.id === id);
+}
+
+/** @param {Notification} notification */
+function update(notification) {
+  rowOf(notification.id)?.replaceWith(rowFor(notification));
+}
+
+/** @param {string[]} ids */
+function remove(ids) {
+  for (const id of ids) rowOf(id)?.remove();
+  settle();
+}
+
 /** The server could not continue after our cursor, so what it has now takes the place of what we show. */
 async function snapshot() {
   const response = await fetch(location.href, { cache: "no-store" });
@@ -237,11 +253,16 @@ showState("connecting");
 
 const url = new URL("/notifications", location.href);
 url.searchParams.set("user_id", data.userId);
+url.searchParams.set("lang", data.lang);
 
 new Stream(url.href, data.cursor, data.heartbeatMs, {
   notification: arrive,
+  updated: update,
+  removed: ({ id }) => remove([id]),
+  // What is archived is not on this page. All else that can be marked does not show here yet.
+  state: ({ ids, set }) => remove(set.archived ? (ids ?? []) : []),
   snapshot,
-  state(state) {
+  connection(state) {
     live = state === "live";
     judgeState();
   },

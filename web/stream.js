@@ -29,9 +29,13 @@ const MISSED_HEARTBEATS = 3;
 /**
  * @typedef {object} StreamHandlers
  * @property {(notification: any) => void} notification One unnamed event, parsed.
+ * @property {(notification: any) => void} updated A notification that says something else now.
+ * @property {(removed: { id: string }) => void} removed Nobody has it any more.
+ * @property {(change: { ids?: string[], up_to?: string, set: { archived?: boolean } }) => void} state
+ *   What the user has marked, here or elsewhere.
  * @property {() => Promise<string>} snapshot
  *   The server cannot continue after our cursor: show what it has now and return the cursor that belongs to it.
- * @property {(state: StreamState) => void} state
+ * @property {(state: StreamState) => void} connection
  * @property {(serverTime: string) => void} time
  */
 
@@ -110,7 +114,7 @@ export class Stream {
   #enter(state) {
     if (state === this.#state) return;
     this.#state = state;
-    this.#on.state(state);
+    this.#on.connection(state);
   }
 
   async #start() {
@@ -156,6 +160,12 @@ export class Stream {
       this.#on.notification(JSON.parse(event.data));
       this.#advance(event);
     });
+    for (const name of /** @type {const} */ (["updated", "removed", "state"])) {
+      source.addEventListener(name, (event) => {
+        this.#on[name](JSON.parse(event.data));
+        this.#advance(event);
+      });
+    }
     source.addEventListener("heartbeat", (event) => {
       this.#on.time(JSON.parse(event.data).server_time);
       this.#advance(event);

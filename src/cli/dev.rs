@@ -4,7 +4,7 @@ use anyhow::{Context as _, anyhow};
 
 use super::Failure;
 use super::serve::{Extras, ready, serve};
-use crate::auth::ServerKey;
+use crate::auth::{ServerKey, TokenKey};
 use crate::config::{Config, Flags};
 
 /// Serve on this machine with demo data
@@ -28,6 +28,7 @@ impl Dev {
         }
         let key_generated = config.server_key.is_none();
         config.server_key.get_or_insert_with(ServerKey::generate);
+        config.token_key.get_or_insert_with(TokenKey::generate);
         serve(config, Extras { temporary, key_generated })
     }
 }

@@ -1,23 +1,26 @@
 //! `pregon health`.
 
+use reqwest::Method;
+use url::Url;
+
 use super::Failure;
-use super::client::{Client, success};
+use super::client::{Connection, DEFAULT_SERVER, server};
+use super::terminal::print;
 
 /// Say whether a server is ready
 #[derive(Debug, clap::Args)]
 pub(super) struct Health {
     /// The server
-    #[arg(value_name = "URL", env = "PREGON_SERVER", default_value = "http://127.0.0.1:8000")]
-    server: String,
+    #[arg(value_name = "URL", env = "PREGON_SERVER", hide_env_values = true)]
+    #[arg(default_value = DEFAULT_SERVER, value_parser = server)]
+    server: Url,
 }
 
 impl Health {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let client = Client::of(self.server);
-        let sent = client.requests()?.client.get(client.url("/readyz")).send().await;
-        let response = success(sent.map_err(|error| client.unreachable(error))?).await?;
-        let text = response.text().await.map_err(|error| Failure::Failed(error.into()))?;
-        anstream::println!("{text}");
+        let connection = Connection::new(self.server, None)?;
+        let answer = connection.ask(connection.request(Method::GET, "/readyz", &[])).await?;
+        print(&answer.to_string())?;
         Ok(())
     }
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use jiff::Timestamp;
 
-use super::subscriber::{Pace, Start, Tick, resume, ticks};
-use super::{Options, Shared};
+use super::subscriber::{Pace, Start, resume};
+use super::{Options, Shared, Tick, ticks};
 use crate::notification::Position;
-use crate::sse::{self, Hello, Reset, Resumed};
+use crate::sse::{self, Hello, Reset, Resumed, Wire};
 use crate::store::Opening;
 
 /// What is needed only until a stream has begun.
@@ -20,6 +20,8 @@ pub(super) struct Beginning {
     pub(super) start: Start,
     /// The head of the HTTP answer.
     pub(super) head: Bytes,
+    /// How it is told.
+    pub(super) wire: Wire,
 }
 
 impl Beginning {
@@ -31,15 +33,15 @@ impl Beginning {
         let hello = Hello {
             epoch: ids.epoch(),
             resumed: if resumption.reset.is_none() { Resumed::Full } else { Resumed::Reset },
-            unread: opening.unread,
+            counts: opening.counts,
             server_time: sse::time(Timestamp::now()),
             heartbeat_ms: u64::try_from(shared.options.heartbeat.as_millis()).unwrap_or(u64::MAX),
         };
         let mut greeting = BytesMut::from(&*self.head);
-        greeting.put(sse::hello(ids.fresh(resumption.cursor), shared.options.retry_ms(), &hello));
+        greeting.put(sse::hello(self.wire, ids.fresh(resumption.cursor), shared.options.retry_ms(), &hello));
         if let Some(reason) = resumption.reset {
             let oldest = ids.fresh(opening.oldest).to_string();
-            greeting.put(sse::reset(ids.fresh(resumption.cursor), &Reset { reason, oldest }));
+            greeting.put(sse::reset(self.wire, ids.fresh(resumption.cursor), &Reset { reason, oldest }));
         }
         (resumption.cursor, greeting.freeze())
     }
@@ -47,7 +49,7 @@ impl Beginning {
     /// The whole answer when the stream can't begin now.
     pub(super) fn postponed(self, options: &Options) -> Bytes {
         let mut answer = BytesMut::from(&*self.head);
-        answer.put(sse::retry(options.retry_ms()));
+        answer.put(sse::retry(self.wire, options.retry_ms()));
         answer.freeze()
     }
 }

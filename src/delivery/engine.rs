@@ -22,15 +22,16 @@ use slab::Slab;
 
 use super::beginning::{Beginning, pace};
 use super::body::Notice;
+use super::forms::Forms;
 use super::inquiries::Inquiries;
-use super::mailbox::{Attachment, Command, Committed, Handle};
+use super::mailbox::{Attachment, Command, Committed, Handle, Revision, Told};
 use super::readers::Readers;
 use super::sink::Sink;
-use super::subscriber::{Input, Output, Reason, Start, Subscriber, TICK, Tick, View, ticks};
-use super::tail::{Batch, Tail, TailEntry};
-use super::{ConnectionId, NewStream, Shared, growth};
-use crate::notification::{Audience, Position};
-use crate::sse;
+use super::subscriber::{Input, Output, Reason, Start, Subscriber, View};
+use super::tail::{Batch, Placed, Tail, TailEntry};
+use super::{ConnectionId, NewStream, Presence, Shared, TICK, Tick, growth, ticks};
+use crate::notification::{Audience, Position, UserId};
+use crate::sse::{self, Wire};
 use crate::store::{Asked, Opening};
 
 const WAKER: Token = Token(usize::MAX);
@@ -49,7 +50,10 @@ struct Connection {
     subscriber: Subscriber,
     reader: u32,
     generation: u32,
+    since: Tick,
     bytes_from_peer: u32,
+    /// How it is told: a place in [`Engine::forms`].
+    form: u16,
     /// It stands in the list of those that have something to write.
     due: bool,
     opening: Option<Box<Beginning>>,
@@ -66,6 +70,7 @@ struct Engine {
     sweep_part: usize,
     tail: Tail,
     readers: Readers,
+    forms: Forms,
     connections: Slab<Connection>,
     generation: u32,
     due: Vec<usize>,
@@ -94,6 +99,7 @@ pub(super) fn start(
         sweep_part: 0,
         tail,
         readers: Readers::default(),
+        forms: Forms::default(),
         connections: Slab::new(),
         generation: 0,
         due: Vec::new(),
@@ -178,7 +184,10 @@ impl Engine {
             Command::Refilled(from, slice) => {
                 if let Some(number) = self.present(from) {
                     match slice {
-                        Ok((frames, through)) => self.drive(number, Input::Refilled { frames: &frames, through }),
+                        Ok((told, through)) => {
+                            let frames: Vec<Placed> = told.into_iter().map(|told| self.placed(&told)).collect();
+                            self.drive(number, Input::Refilled { frames: &frames, through });
+                        }
                         Err(_) => self.close(number, Reason::Unavailable),
                     }
                 }
@@ -192,9 +201,31 @@ impl Engine {
                     self.drive(number, input);
                 }
             }
+            Command::Look(user, answer) => {
+                // Whoever asked may have gone away.
+                let _ = answer.send(self.presence(&user));
+            }
             Command::Drain(within) => self.drain(within),
             Command::Stop => {}
         }
+    }
+
+    /// The streams of a user that have begun.
+    fn presence(&self, user: &UserId) -> Vec<Presence> {
+        let mut present = Vec::new();
+        self.readers.connections_of(user, |number| {
+            let connection = &self.connections[number as usize];
+            let Some(progress) = connection.subscriber.progress() else { return };
+            let age = TICK * self.now.saturating_sub(connection.since);
+            present.push(Presence {
+                id: format!("{}-{number}-{}", self.number, connection.generation),
+                connected_at: Timestamp::now().checked_sub(age).unwrap_or(Timestamp::MIN),
+                transport: connection.sink.transport(),
+                began: progress.began,
+                cursor: progress.cursor,
+            });
+        });
+        present
     }
 
     /// The number of a connection, if it is still there.
@@ -204,7 +235,7 @@ impl Engine {
     }
 
     fn attach(&mut self, attachment: Attachment) {
-        let Attachment { stream: NewStream { user, start, expires_at }, head, transport } = attachment;
+        let Attachment { stream: NewStream { user, start, expires_at, form }, head, transport } = attachment;
         if self.connections.len() == self.connections.capacity() {
             self.connections.reserve_exact(growth(self.connections.len()));
         }
@@ -227,12 +258,14 @@ impl Engine {
             subscriber: Subscriber::registered(self.tail.head(), pace, self.now),
             reader,
             generation: self.generation,
+            since: self.now,
             bytes_from_peer: 0,
             due: false,
-            opening: Some(Box::new(Beginning { start, head })),
+            opening: Some(Box::new(Beginning { start, head, wire: form.wire })),
+            form: self.forms.place_of(form),
         });
         let since = if let Start::Since(since) = start { Some(since) } else { None };
-        self.inquiries.open(id, Asked { user, since });
+        self.inquiries.open(id, Asked { user, since, at: Timestamp::now() });
     }
 
     fn opened(&mut self, number: usize, opening: Option<Opening>) {
@@ -255,15 +288,15 @@ impl Engine {
             // The first batch is the store's backlog: the tail begins where it does.
             self.tail = Tail::new(committed.before, self.shared.tail_bytes());
         }
-        for (position, change) in &committed.changes {
+        for (position, change) in &committed.interests {
             self.readers.change(*position, change);
         }
-        for (position, notification, frame) in &committed.notified {
+        for (audiences, told) in &committed.told {
             let ours = |audience: &&Audience| match audience {
                 Audience::User(user) => super::engine_of(user, self.shared.engines) == self.number,
                 Audience::Topic(_) | Audience::Everyone => true,
             };
-            let audiences: Box<[Audience]> = notification.audiences.iter().filter(ours).cloned().collect();
+            let audiences: Box<[Audience]> = audiences.iter().filter(ours).cloned().collect();
             if audiences.is_empty() {
                 continue;
             }
@@ -280,9 +313,22 @@ impl Engine {
                     self.readers.listening(audience, |number| mark(number as usize, &mut connections[number as usize]));
                 }
             }
-            self.tail.push(TailEntry { position: *position, audiences, frame: frame.clone() });
+            match &told.revision {
+                Revision::None => {}
+                Revision::Says(frame) => self.tail.revise(told.origin, &audiences, Some(frame)),
+                Revision::Gone => self.tail.revise(told.origin, &audiences, None),
+            }
+            let placed = self.placed(told);
+            self.tail.push(TailEntry { audiences, placed });
         }
         self.tail.advance(committed.head);
+    }
+
+    /// A frame with its times in ticks.
+    fn placed(&self, told: &Told) -> Placed {
+        let Told { position, origin, expires_at, category, frame, .. } = told;
+        let expires = expires_at.map_or(Tick::MAX, |at| self.now.saturating_add(ticks_until(at)));
+        Placed { position: *position, origin: *origin, expires, category: category.clone(), frame: frame.clone() }
     }
 
     fn write_due(&mut self) -> std::ops::ControlFlow<()> {
@@ -328,7 +374,8 @@ impl Engine {
     fn drive(&mut self, number: usize, input: Input<'_>) {
         let Some(connection) = self.connections.get_mut(number) else { return };
         let interest = self.readers.interest(connection.reader);
-        let view = View { tail: &self.tail, interest, now: self.now };
+        let form = self.forms.at(connection.form);
+        let view = View { tail: &self.tail, interest, form, now: self.now };
         let mut output = connection.subscriber.on(input, view, &mut self.batch);
         let mut batches = 0;
         loop {
@@ -370,14 +417,16 @@ impl Engine {
 
     /// Looks at a part of the connections for beats, stalls and ends.
     fn sweep(&mut self) {
-        let heartbeat = sse::heartbeat(self.shared.ids.fresh(self.tail.head()), Timestamp::now());
+        let beats = [Wire::Events, Wire::Lines]
+            .map(|wire| sse::heartbeat(wire, self.shared.ids.fresh(self.tail.head()), Timestamp::now()));
         let slots = self.connections.capacity();
         let part = slots.div_ceil(TICKS_PER_SWEEP);
         let from = self.sweep_part * part;
         self.sweep_part = (self.sweep_part + 1) % TICKS_PER_SWEEP;
         for number in from..(from + part).min(slots) {
-            if self.connections.contains(number) {
-                self.drive(number, Input::Tick { heartbeat: &heartbeat });
+            if let Some(connection) = self.connections.get(number) {
+                let lines = self.forms.at(connection.form).wire == Wire::Lines;
+                self.drive(number, Input::Tick { beats: &beats[usize::from(lines)] });
             }
         }
     }

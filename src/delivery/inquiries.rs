@@ -20,8 +20,8 @@ use crate::store::{Asked, Store};
 
 /// Reads under way at once for streams that are behind the tail.
 const READS_AT_ONCE: usize = 16;
-/// Notifications in one read: with the largest messages some 3 MiB.
-const NOTIFICATIONS_PER_READ: usize = 100;
+/// Entries in one read: with the largest messages some 3 MiB.
+const ENTRIES_PER_READ: usize = 100;
 /// Streams for which the store is asked together how they begin, and how often at once. Whoever comes while it is being
 /// asked waits for the next time, so a herd of returning clients becomes few questions.
 const OPENINGS_TOGETHER: usize = 256;
@@ -126,14 +126,12 @@ impl Desk {
     }
 
     async fn read(&self, Read { from, interest, after, through }: Read) {
-        let slice = self.store.read_after(&interest, after, through, NOTIFICATIONS_PER_READ).await;
+        let slice = self.store.read_after(&interest, after, through, ENTRIES_PER_READ).await;
         if let Err(error) = &slice {
             tracing::warn!(%error, "a stream could not be continued; its client is asked to come back");
         }
-        let frames = slice.map(|slice| {
-            let frame = |(at, notification): &(Position, Arc<_>)| (*at, self.shared.frame(*at, notification));
-            (slice.notifications.iter().map(frame).collect(), slice.through)
-        });
-        self.engines[from.engine].tell(Command::Refilled(from, frames));
+        let told = slice
+            .map(|slice| (slice.entries.iter().filter_map(|entry| self.shared.told(entry)).collect(), slice.through));
+        self.engines[from.engine].tell(Command::Refilled(from, told));
     }
 }

@@ -9,12 +9,14 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use mio::Waker;
 use rustls::ServerConnection;
+use tokio::sync::oneshot;
 
 use super::body::{BodySink, Notice};
-use super::{ConnectionId, NewStream};
-use crate::notification::{Change, Notification, Position};
+use super::{ConnectionId, NewStream, Presence};
+use crate::notification::{Audience, Change, Position, UserId};
 use crate::sse::Frame;
 use crate::store::{Opening, StoreError};
 
@@ -48,9 +50,11 @@ pub(super) enum Command {
     /// The store has said what streams must know to begin; nothing if it could not.
     Opened(Vec<(ConnectionId, Option<Opening>)>),
     /// The store has read what the tail no longer has.
-    Refilled(ConnectionId, Result<(Vec<(Position, Frame)>, Position), StoreError>),
+    Refilled(ConnectionId, Result<(Vec<Told>, Position), StoreError>),
     /// Something has happened to a body.
     Body(ConnectionId, Notice),
+    /// Say which streams a user has.
+    Look(UserId, oneshot::Sender<Vec<Presence>>),
     /// Close every connection within that time.
     Drain(Duration),
     /// End.
@@ -63,10 +67,34 @@ pub(super) struct Committed {
     pub(super) before: Position,
     /// It goes to here now.
     pub(super) head: Position,
-    /// Its notifications, with their frames.
-    pub(super) notified: Vec<(Position, Arc<Notification>, Frame)>,
-    /// Its changes of membership.
-    pub(super) changes: Vec<(Position, Change)>,
+    /// What it says, and to whom.
+    pub(super) told: Vec<(Vec<Audience>, Told)>,
+    /// Its changes of what somebody may see or wants.
+    pub(super) interests: Vec<(Position, Change)>,
+}
+
+/// What an entry of the log says on the wire.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) position: Position,
+    pub(super) origin: Position,
+    pub(super) expires_at: Option<Timestamp>,
+    /// What it is about.
+    pub(super) category: Option<Arc<str>>,
+    pub(super) frame: Frame,
+    /// What becomes of the notification that it is about.
+    pub(super) revision: Revision,
+}
+
+/// What becomes of a notification that has been sent.
+#[derive(Clone, Debug)]
+pub(super) enum Revision {
+    /// Nothing.
+    None,
+    /// It says this to whoever has not got it yet.
+    Says(Frame),
+    /// It is gone.
+    Gone,
 }
 
 /// The other end of an engine.

@@ -124,9 +124,18 @@ impl Readers {
         }
     }
 
-    /// Takes in a change of membership.
+    /// Gives the connections of a user.
+    pub(super) fn connections_of(&self, user: &UserId, mut give: impl FnMut(u32)) {
+        if let Some(number) = self.number_of(user) {
+            self.reader(number).connections.iter().for_each(|connection| give(*connection));
+        }
+    }
+
+    /// Takes in a change of what somebody may see or wants.
     pub(super) fn change(&mut self, position: Position, change: &Change) {
-        let (Change::Joined { user, topic } | Change::Left { user, topic }) = change else { return };
+        let (Change::Joined { user, .. } | Change::Left { user, .. } | Change::Muted { user, .. }) = change else {
+            return;
+        };
         let Some(number) = self.number_of(user) else { return };
         let reader = &mut self.all[number as usize];
         apply(&mut reader.interest, position, change);
@@ -135,7 +144,9 @@ impl Readers {
         }
         // Whoever leaves stays in the topic's list: what was published before may still be owed to her. A topic of which
         // the interest has no span is not entered: nobody would take it out again.
-        if reader.interest.memberships.iter().any(|membership| membership.topic == *topic) {
+        if let Change::Joined { topic, .. } | Change::Left { topic, .. } = change
+            && reader.interest.memberships.iter().any(|membership| membership.topic == *topic)
+        {
             enter(&mut self.by_topic, topic, number);
         }
     }
@@ -160,7 +171,8 @@ fn apply(interest: &mut Interest, position: Position, change: &Change) {
     match change {
         Change::Joined { topic, .. } => interest.join(topic, position),
         Change::Left { topic, .. } => interest.leave(topic, position),
-        Change::Notified(_) => {}
+        Change::Muted { categories, .. } => interest.mute(categories, position),
+        _ => {}
     }
 }
 
@@ -203,7 +215,7 @@ mod tests {
             .iter()
             .map(|(since, until)| Membership { topic: topic(), since: Position(*since), until: until.map(Position) })
             .collect();
-        Interest { user: user(), memberships }
+        Interest { memberships, ..Interest::of(user()) }
     }
 
     fn seen(readers: &Readers, number: u32) -> Vec<u64> {

@@ -36,6 +36,15 @@ impl Sink {
             .map(|()| sink)
     }
 
+    /// What it is, for people.
+    pub(super) fn transport(&self) -> &'static str {
+        match self {
+            Sink::Plain(_) => "http1",
+            Sink::Tls(_) => "tls",
+            Sink::Body(_) => "body",
+        }
+    }
+
     fn socket(&mut self) -> Option<&mut Socket> {
         match self {
             Sink::Plain(socket) => Some(socket),

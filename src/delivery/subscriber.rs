@@ -14,20 +14,11 @@
 
 use bytes::Bytes;
 
-use super::tail::{Batch, Budget, Gathered, Tail};
+use super::Tick;
+use super::tail::{Batch, Budget, Gathered, Placed, Tail, Telling};
 use crate::notification::{Interest, Position};
-use crate::sse::{self, Frame, ResetReason};
+use crate::sse::{Beats, Form, ResetReason};
 use crate::store::Opening;
-
-/// Time in steps of [`TICK`], from the engine's start.
-pub(super) type Tick = u32;
-/// One step of an engine's time.
-pub(super) const TICK: std::time::Duration = std::time::Duration::from_millis(100);
-
-/// A duration in ticks.
-pub(super) fn ticks(duration: std::time::Duration) -> Tick {
-    Tick::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(Tick::MAX)
-}
 
 /// What goes into one system call: 512 slices are half of what Linux takes (`IOV_MAX` 1024); 128 KiB is more than the
 /// send buffer of a stream's socket.
@@ -92,9 +83,9 @@ pub(super) enum Input<'a> {
     /// The sink has taken that many bytes of the batch that was to be written.
     Accepted { bytes: usize },
     /// The store's answer to [`Output::Read`].
-    Refilled { frames: &'a [(Position, Frame)], through: Position },
-    /// Time passes; `heartbeat` is a beat for those who have everything.
-    Tick { heartbeat: &'a Bytes },
+    Refilled { frames: &'a [Placed], through: Position },
+    /// Time passes; these are beats for those who have everything.
+    Tick { beats: &'a Beats },
     /// End no later than that.
     EndBy(Tick),
     /// The peer is gone.
@@ -140,6 +131,8 @@ enum Phase {
 /// A connection's progress.
 #[derive(Debug)]
 pub(super) struct Subscriber {
+    /// Where it began.
+    began: Position,
     cursor: Position,
     /// Entries up to here are older than the connection.
     replay_through: Position,
@@ -155,11 +148,19 @@ pub(super) struct Subscriber {
     pace: Pace,
 }
 
+/// How far a subscriber has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Progress {
+    pub(super) began: Position,
+    pub(super) cursor: Position,
+}
+
 /// What a subscriber looks at while it decides.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     pub(super) tail: &'a Tail,
     pub(super) interest: &'a Interest,
+    pub(super) form: &'a Form,
     pub(super) now: Tick,
 }
 
@@ -167,6 +168,7 @@ impl Subscriber {
     /// A connection that has been registered at that head and waits for the store.
     pub(super) fn registered(head: Position, pace: Pace, now: Tick) -> Subscriber {
         Subscriber {
+            began: head,
             cursor: head,
             replay_through: head,
             owed: None,
@@ -184,11 +186,18 @@ impl Subscriber {
         self.replay_through
     }
 
+    /// How far it has got, once it has begun.
+    pub(super) fn progress(&self) -> Option<Progress> {
+        let Subscriber { began, cursor, .. } = *self;
+        (self.phase != Phase::Opening).then_some(Progress { began, cursor })
+    }
+
     /// Takes an input and says what to do. With [`Output::Write`] the batch holds what to write; it is to be given
     /// back unchanged with [`Input::Accepted`].
     pub(super) fn on(&mut self, input: Input<'_>, view: View<'_>, batch: &mut Batch) -> Output {
         match input {
             Input::Opened { cursor, greeting } => {
+                self.began = cursor;
                 self.cursor = cursor;
                 self.owed = Some(Box::new(greeting));
                 self.phase = Phase::Following;
@@ -199,16 +208,17 @@ impl Subscriber {
             Input::Refilled { frames, through } => {
                 self.phase = Phase::Following;
                 batch.clear();
-                for (position, frame) in frames {
-                    batch.push_frame(*position, frame, self.replay_through);
+                let telling = self.telling(view);
+                for placed in frames {
+                    batch.push_frame(placed, telling);
                 }
                 batch.through = through;
-                if !frames.is_empty() {
+                if !batch.slices.is_empty() {
                     return Output::Write;
                 }
                 self.cursor = through;
             }
-            Input::Tick { heartbeat } => return self.tick(heartbeat, view, batch),
+            Input::Tick { beats } => return self.tick(beats, view, batch),
             Input::EndBy(end) => {
                 self.pace.end = self.pace.end.min(end);
                 return Output::Nothing;
@@ -251,7 +261,7 @@ impl Subscriber {
         if let Some(owed) = &self.owed {
             batch.push_bytes(Bytes::clone(owed), self.cursor);
         }
-        match view.tail.gather(view.interest, self.cursor, self.replay_through, BUDGET, batch) {
+        match view.tail.gather(view.interest, self.cursor, self.telling(view), BUDGET, batch) {
             Gathered::Behind if batch.slices.is_empty() => {
                 self.phase = Phase::Reading;
                 Output::Read { after: self.cursor, through: view.tail.head() }
@@ -264,7 +274,11 @@ impl Subscriber {
         }
     }
 
-    fn tick(&mut self, heartbeat: &Bytes, view: View<'_>, batch: &mut Batch) -> Output {
+    fn telling<'a>(&self, view: View<'a>) -> Telling<'a> {
+        Telling { form: view.form, replay_through: self.replay_through, now: view.now }
+    }
+
+    fn tick(&mut self, beats: &Beats, view: View<'_>, batch: &mut Batch) -> Output {
         if self.phase != Phase::Following {
             return Output::Nothing;
         }
@@ -287,9 +301,9 @@ impl Subscriber {
             return Output::Nothing;
         }
         batch.clear();
-        let beat = if self.beat_named { heartbeat.clone() } else { sse::COMMENT_BEAT };
+        let beat = if self.beat_named { &beats.named } else { &beats.quiet };
         self.beat_named = !self.beat_named;
-        batch.push_bytes(beat, self.cursor);
+        batch.push_bytes(beat.clone(), self.cursor);
         Output::Write
     }
 }
@@ -298,7 +312,7 @@ impl Subscriber {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::tail::tests::{entry, frame, interest};
+    use super::super::tail::tests::{entry, form, interest, placed};
     use super::*;
     use crate::notification::Audience;
 
@@ -360,7 +374,7 @@ mod tests {
             if self.closed.is_some() {
                 return;
             }
-            let view = View { tail: &self.tail, interest: &self.interest, now: self.now };
+            let view = View { tail: &self.tail, interest: &self.interest, form: form(), now: self.now };
             let mut output = self.subscriber.on(input, view, &mut self.batch);
             loop {
                 match output {
@@ -401,9 +415,9 @@ mod tests {
                 .iter()
                 .filter(|(at, ours)| *ours && Position(*at) > after && Position(*at) <= through)
                 .take(limit)
-                .map(|(at, _)| (Position(*at), frame(*at)))
+                .map(|(at, _)| placed(*at))
                 .collect();
-            let through = if frames.len() < limit { through } else { frames[limit - 1].0 };
+            let through = if frames.len() < limit { through } else { frames[limit - 1].position };
             self.input(Input::Refilled { frames: &frames, through });
         }
 
@@ -414,7 +428,9 @@ mod tests {
 
         fn tick(&mut self, now: Tick) {
             self.now = now;
-            self.input(Input::Tick { heartbeat: &Bytes::from_static(b"event: heartbeat\n\n") });
+            let beats =
+                Beats { named: Bytes::from_static(b"event: heartbeat\n\n"), quiet: Bytes::from_static(b":\n\n") };
+            self.input(Input::Tick { beats: &beats });
         }
 
         /// Everything that a subscriber with this cursor is owed, as bytes.
@@ -423,7 +439,8 @@ mod tests {
             batch.push_bytes(Bytes::from_static(b"greeting"), Position::START);
             for (position, ours) in &self.log {
                 if *ours && *position > cursor {
-                    batch.push_frame(Position(*position), &frame(*position), self.subscriber.registered_at());
+                    let replay_through = self.subscriber.registered_at();
+                    batch.push_frame(&placed(*position), Telling { form: form(), replay_through, now: 0 });
                 }
             }
             batch.part(0, batch.len()).to_vec()
@@ -526,10 +543,10 @@ mod tests {
         for _ in 0..100 {
             bench.commit(true);
         }
-        bench.room = frame(1).len() + 10;
+        bench.room = placed(1).frame.cost() + 10;
         bench.wake();
         assert!(bench.subscriber.blocked);
-        assert_eq!(bench.subscriber.owed.as_ref().map(|owed| owed.len()), Some(frame(2).len() - 10));
+        assert_eq!(bench.subscriber.owed.as_ref().map(|owed| owed.len()), Some(placed(2).frame.cost() - 10));
         assert_eq!(bench.subscriber.cursor, Position(2));
     }
 
@@ -618,7 +635,7 @@ mod tests {
     fn a_cursor_that_cannot_be_honoured_is_said_so() {
         let opening = Opening {
             interest: interest("1"),
-            unread: 0,
+            counts: crate::state::Counts::default(),
             head: Position(20),
             oldest: Position(10),
             since: Some(Position(12)),

@@ -11,34 +11,63 @@
 //! [`Interest`], not what is sent).
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
+use super::Tick;
 use crate::notification::{Audience, Interest, Position};
-use crate::sse::Frame;
+use crate::sse::{Form, Frame};
 
 /// What an entry costs for each of its audiences beside its frame, in bytes: its name, a queue entry with room to grow,
 /// its share of the maps. 100 to 300 were measured.
 const AUDIENCE_OVERHEAD: usize = 250;
 
-/// A frame with its place in the log and its addressees.
+/// A frame with its place in the log.
+#[derive(Clone, Debug)]
+pub(super) struct Placed {
+    pub(super) position: Position,
+    /// Where that stands which it is about: whoever became a member of a topic later is not told.
+    pub(super) origin: Position,
+    /// From when on it is of no use, in ticks of the engine.
+    pub(super) expires: Tick,
+    /// What it is about: whoever has muted that does not get it.
+    pub(super) category: Option<Arc<str>>,
+    pub(super) frame: Frame,
+}
+
+impl Placed {
+    fn is_muted_by(&self, interest: &Interest) -> bool {
+        self.category.as_ref().is_some_and(|category| interest.mutes(category, self.origin))
+    }
+}
+
+/// The same with its addressees.
 #[derive(Clone, Debug)]
 pub(super) struct TailEntry {
-    pub(super) position: Position,
     pub(super) audiences: Box<[Audience]>,
-    pub(super) frame: Frame,
+    pub(super) placed: Placed,
 }
 
 impl TailEntry {
     /// What it costs to keep, in bytes.
     pub(super) fn cost(&self) -> usize {
-        self.frame.len() + AUDIENCE_OVERHEAD * self.audiences.len()
+        self.placed.frame.cost() + AUDIENCE_OVERHEAD * self.audiences.len()
     }
 }
 
 /// Frames of one audience, in log order.
-type Queue = VecDeque<(Position, Frame)>;
+type Queue = VecDeque<Placed>;
+
+/// How a subscriber is told: what a frame is turned into when it is gathered.
+#[derive(Clone, Copy)]
+pub(super) struct Telling<'a> {
+    pub(super) form: &'a Form,
+    /// What stands up to here is older than the connection.
+    pub(super) replay_through: Position,
+    pub(super) now: Tick,
+}
 
 /// Recent frames of the log, by audience.
 #[derive(Debug)]
@@ -86,18 +115,16 @@ impl Batch {
         self.through = cursor;
     }
 
-    /// Adds a frame. Up to `replay_through` it says that it is a replay.
-    pub(super) fn push_frame(&mut self, position: Position, frame: &Frame, replay_through: Position) {
-        let before = self.len();
-        if position <= replay_through {
-            let parts = frame.replay();
-            self.ends.push((before + parts.iter().map(Bytes::len).sum::<usize>(), position));
-            self.slices.extend(parts);
-        } else {
-            self.ends.push((before + frame.len(), position));
-            self.slices.push(frame.live());
-        }
+    /// Adds a frame, unless it has expired.
+    pub(super) fn push_frame(&mut self, placed: &Placed, telling: Telling<'_>) {
+        let position = placed.position;
         self.through = position;
+        if placed.expires <= telling.now {
+            return;
+        }
+        let pieces = placed.frame.pieces(telling.form, position <= telling.replay_through);
+        self.ends.push((self.len() + pieces.iter().map(Bytes::len).sum::<usize>(), position));
+        self.slices.extend(pieces);
     }
 
     /// The bytes from one place to another; not copied if they stand in one slice, so that all who are owed the rest of
@@ -162,19 +189,36 @@ impl Tail {
 
     /// Takes an entry in. Entries come in log order.
     pub(super) fn push(&mut self, entry: TailEntry) {
-        debug_assert!(entry.position > self.head);
+        debug_assert!(entry.placed.position > self.head);
         for audience in &entry.audiences {
             let queue = match audience {
                 Audience::Everyone => &mut self.everyone,
                 named => self.by_audience.entry(named.clone()).or_default(),
             };
-            queue.push_back((entry.position, entry.frame.clone()));
+            queue.push_back(entry.placed.clone());
         }
         self.bytes += entry.cost();
-        self.head = entry.position;
+        self.head = entry.placed.position;
         self.entries.push_back(entry);
         while self.bytes > self.bytes_max {
             self.evict();
+        }
+    }
+
+    /// Lets what stands at a position say something else, or nothing any more.
+    pub(super) fn revise(&mut self, position: Position, audiences: &[Audience], says: Option<&Frame>) {
+        for audience in audiences {
+            let queue = match audience {
+                Audience::Everyone => Some(&mut self.everyone),
+                named => self.by_audience.get_mut(named),
+            };
+            let place = |queue: &&mut Queue| queue.binary_search_by_key(&position, |placed| placed.position).ok();
+            let Some(queue) = queue else { continue };
+            let Some(placed) = place(&queue).and_then(|place| queue.get_mut(place)) else { continue };
+            match says {
+                Some(frame) => placed.frame = frame.clone(),
+                None => placed.expires = 0,
+            }
         }
     }
 
@@ -196,7 +240,7 @@ impl Tail {
             }
         }
         self.bytes -= entry.cost();
-        self.floor = entry.position;
+        self.floor = entry.placed.position;
     }
 
     /// Adds to `batch` what stands after `cursor` for that interest, in order, each entry once, within the budget.
@@ -204,7 +248,7 @@ impl Tail {
         &self,
         interest: &Interest,
         cursor: Position,
-        replay_through: Position,
+        telling: Telling<'_>,
         budget: Budget,
         batch: &mut Batch,
     ) -> Gathered {
@@ -227,12 +271,15 @@ impl Tail {
             let mut taken = None;
             for run in &mut runs {
                 if run.next() == Some(position) {
-                    taken = Some(&run.queue[run.at].1);
+                    let placed = &run.queue[run.at];
+                    if run.covers(placed.origin) && !placed.is_muted_by(interest) {
+                        taken = Some(placed);
+                    }
                     run.at += 1;
                 }
             }
-            if let Some(frame) = taken {
-                batch.push_frame(position, frame, replay_through);
+            if let Some(placed) = taken {
+                batch.push_frame(placed, telling);
             }
         }
         batch.through = self.head;
@@ -242,21 +289,22 @@ impl Tail {
     /// The parts of the queues that an interest still has to get.
     fn runs<'a>(&'a self, interest: &Interest, cursor: Position) -> SmallVec<[Run<'a>; 4]> {
         let mut runs = SmallVec::new();
-        let mut add = |queue: Option<&'a Queue>, after: Position, until: Option<Position>| {
+        let mut add = |queue: Option<&'a Queue>, since: Position, until: Option<Position>| {
+            let after = cursor.max(since);
             if let Some(queue) = queue
-                && queue.back().is_some_and(|(last, _)| *last > after)
+                && queue.back().is_some_and(|last| last.position > after)
             {
-                runs.push(Run { queue, at: queue.partition_point(|(position, _)| *position <= after), until });
+                let at = queue.partition_point(|placed| placed.position <= after);
+                runs.push(Run { queue, at, since, until });
             }
         };
-        add(Some(&self.everyone), cursor, None);
+        add(Some(&self.everyone), Position::START, None);
         if !self.by_audience.is_empty() {
-            add(self.by_audience.get(&Audience::User(interest.user.clone())), cursor, None);
+            add(self.by_audience.get(&Audience::User(interest.user.clone())), Position::START, None);
         }
-        let passed = |until: Position| until.0 <= cursor.0 + 1;
-        for membership in interest.memberships.iter().filter(|membership| !membership.until.is_some_and(passed)) {
+        for membership in &interest.memberships {
             let queue = self.by_audience.get(&Audience::Topic(membership.topic.clone()));
-            add(queue, cursor.max(membership.since), membership.until);
+            add(queue, membership.since, membership.until);
         }
         runs
     }
@@ -266,13 +314,18 @@ impl Tail {
 struct Run<'a> {
     queue: &'a Queue,
     at: usize,
+    since: Position,
     until: Option<Position>,
 }
 
 impl Run<'_> {
     fn next(&self) -> Option<Position> {
-        let (position, _) = self.queue.get(self.at)?;
-        self.until.is_none_or(|until| *position < until).then_some(*position)
+        self.queue.get(self.at).map(|placed| placed.position)
+    }
+
+    /// Whether what stands there concerns the reader: a notification of her time, or a change to one, however late.
+    fn covers(&self, origin: Position) -> bool {
+        origin > self.since && self.until.is_none_or(|until| origin < until)
     }
 }
 
@@ -286,6 +339,7 @@ pub(super) mod tests {
     use crate::content::{Content, Fields};
     use crate::event_id::{EventIds, Seal};
     use crate::notification::{Notification, NotificationId};
+    use crate::sse::Wire;
 
     pub(in crate::delivery) const WIDE: Budget = Budget { frames: usize::MAX, bytes: usize::MAX };
 
@@ -300,16 +354,25 @@ pub(super) mod tests {
                 timestamp: Timestamp::UNIX_EPOCH,
                 audiences: vec![Audience::Everyone],
                 content: Content::parse(&fields).expect("valid"),
+                expires_at: None,
+                replaces: None,
             },
         )
     }
 
+    pub(in crate::delivery) fn placed(position: u64) -> Placed {
+        let at = Position(position);
+        Placed { position: at, origin: at, expires: Tick::MAX, category: None, frame: frame(position) }
+    }
+
     pub(in crate::delivery) fn entry(position: u64, audiences: &[&str]) -> TailEntry {
-        TailEntry {
-            position: Position(position),
-            audiences: audiences.iter().map(|a| a.parse().expect("valid")).collect(),
-            frame: frame(position),
-        }
+        let audiences = audiences.iter().map(|a| a.parse().expect("valid")).collect();
+        TailEntry { audiences, placed: placed(position) }
+    }
+
+    pub(in crate::delivery) fn form() -> &'static Form {
+        static EVENTS: Form = Form { wire: Wire::Events, languages: Vec::new() };
+        &EVENTS
     }
 
     pub(in crate::delivery) fn interest(user: &str) -> Interest {
@@ -318,7 +381,8 @@ pub(super) mod tests {
 
     fn gathered(tail: &Tail, interest: &Interest, cursor: u64, budget: Budget) -> Result<(Vec<u64>, u64), Gathered> {
         let mut batch = Batch::default();
-        match tail.gather(interest, Position(cursor), Position::START, budget, &mut batch) {
+        let telling = Telling { form: form(), replay_through: Position::START, now: 0 };
+        match tail.gather(interest, Position(cursor), telling, budget, &mut batch) {
             Gathered::Through => Ok((batch.ends.iter().map(|(_, at)| at.0).collect(), batch.through.0)),
             Gathered::Behind => Err(Gathered::Behind),
         }
@@ -360,6 +424,70 @@ pub(super) mod tests {
         tail.push(entry(3, &["user:2", "topic:t"]));
         tail.push(entry(4, &["user:2"]));
         assert_eq!(gathered(&tail, &reader, 0, WIDE), Ok((vec![2, 3], 4)));
+    }
+
+    /// Mutant: told to every member of the moment.
+    #[test]
+    fn a_change_is_told_to_whoever_was_a_member_when_what_it_changes_was_published() {
+        let mut tail = Tail::new(Position(0), 1 << 20);
+        let mut reader = interest("1");
+        let topic = "t".parse().expect("valid");
+        reader.join(&topic, Position(5));
+        reader.leave(&topic, Position(10));
+        for (position, origin) in [(6, 4), (7, 5), (8, 6), (9, 9), (11, 11), (12, 9), (13, 11)] {
+            let mut entry = entry(position, &["topic:t"]);
+            entry.placed.origin = Position(origin);
+            tail.push(entry);
+        }
+        assert_eq!(gathered(&tail, &reader, 0, WIDE), Ok((vec![8, 9, 12], 13)), "also after she has left");
+    }
+
+    /// Mutant: what was taken back goes on being sent to those who come later.
+    #[test]
+    fn what_was_taken_back_or_edited_is_sent_as_it_is_now() {
+        let mut tail = Tail::new(Position(0), 1 << 20);
+        for position in 1..=3 {
+            tail.push(entry(position, &["user:1", "everyone"]));
+        }
+        let audiences = ["user:1", "everyone"].map(|audience| audience.parse().expect("valid"));
+        tail.revise(Position(1), &audiences, None);
+        tail.revise(Position(2), &audiences, Some(&frame(9)));
+        tail.revise(Position(7), &audiences, None);
+        let mut batch = Batch::default();
+        let telling = Telling { form: form(), replay_through: Position::START, now: 0 };
+        tail.gather(&interest("1"), Position(0), telling, WIDE, &mut batch);
+        let wanted: Vec<_> = [9, 3].into_iter().flat_map(|at| frame(at).pieces(form(), false)).collect();
+        assert_eq!(batch.slices, wanted);
+    }
+
+    /// Mutant: sent to whoever has muted it.
+    #[test]
+    fn what_is_muted_is_not_sent() {
+        let mut tail = Tail::new(Position(0), 1 << 20);
+        let mut reader = interest("1");
+        reader.mute(&["facturas".to_owned()], Position(2));
+        for (position, category) in [(1, "facturas"), (3, "facturas"), (4, "otras")] {
+            let mut entry = entry(position, &["user:1"]);
+            entry.placed.category = Some(category.into());
+            tail.push(entry);
+        }
+        tail.push(entry(5, &["user:1"]));
+        assert_eq!(gathered(&tail, &reader, 0, WIDE), Ok((vec![1, 4, 5], 5)), "what came before stays");
+    }
+
+    /// Mutant: sent also when it is too late.
+    #[test]
+    fn what_has_expired_is_not_sent() {
+        let mut tail = Tail::new(Position(0), 1 << 20);
+        for (position, expires) in [(1, 5), (2, 10), (3, 11), (4, Tick::MAX)] {
+            let mut entry = entry(position, &["user:1"]);
+            entry.placed.expires = expires;
+            tail.push(entry);
+        }
+        let mut batch = Batch::default();
+        let telling = Telling { form: form(), replay_through: Position::START, now: 10 };
+        assert_eq!(tail.gather(&interest("1"), Position(0), telling, WIDE, &mut batch), Gathered::Through);
+        assert_eq!(batch.ends.iter().map(|(_, at)| at.0).collect::<Vec<_>>(), [3, 4]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The page's files, compiled in. All are served below one folder named by the hash of them all, so that browsers may
+//! The files of the pages, compiled in. All are served below one folder named by the hash of them all, so that browsers may
 //! keep them for ever and one file may import another by its plain name.
 
 use std::sync::LazyLock;
@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 
 use super::error::Problem;
@@ -17,14 +17,24 @@ struct Asset {
     bytes: &'static [u8],
 }
 
+/// What a gzip file begins with (RFC 1952).
+const GZIP: &[u8] = &[0x1f, 0x8b];
+
 const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 5] = [
+const ASSETS: [Asset; 8] = [
     Asset { name: "bootstrap.min.css", media_type: CSS, bytes: include_bytes!("../../web/vendor/bootstrap.min.css") },
     Asset { name: "page.css", media_type: CSS, bytes: include_bytes!("../../web/page.css") },
     Asset { name: "page.js", media_type: JAVASCRIPT, bytes: include_bytes!("../../web/page.js") },
     Asset { name: "stream.js", media_type: JAVASCRIPT, bytes: include_bytes!("../../web/stream.js") },
+    Asset { name: "docs.css", media_type: CSS, bytes: include_bytes!("../../web/docs.css") },
+    Asset { name: "docs.js", media_type: JAVASCRIPT, bytes: include_bytes!("../../web/docs.js") },
+    Asset {
+        name: "rapidoc-min.js",
+        media_type: JAVASCRIPT,
+        bytes: include_bytes!("../../web/vendor/rapidoc-min.js.gz"),
+    },
     Asset { name: "favicon.svg", media_type: "image/svg+xml", bytes: include_bytes!("../../web/favicon.svg") },
 ];
 
@@ -50,7 +60,12 @@ pub(super) async fn asset(path: Result<Path<(String, String)>, PathRejection>) -
         path.ok().and_then(|Path((hash, name))| ASSETS.iter().find(|asset| asset.name == name && hash == *HASH));
     let asset = asset.ok_or_else(|| Problem::not_found("this file is not part of this version"))?;
     let headers = [(CONTENT_TYPE, asset.media_type), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
-    Ok((headers, asset.bytes).into_response())
+    let mut response = (headers, asset.bytes).into_response();
+    // What is kept compressed is sent so to everybody: every browser takes it, and nobody else asks for it.
+    if asset.bytes.starts_with(GZIP) {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    Ok(response)
 }
 
 /// Browsers ask for it wherever they are.

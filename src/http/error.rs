@@ -7,11 +7,11 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, R
 use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::auth::{Refusal, TokenError};
 use crate::content::FieldProblem;
 use crate::notification::{AudienceError, NameError};
-use crate::publish::DraftError;
 use crate::store::StoreError;
 
 /// Seconds after which a publisher that met a temporary condition may try again.
@@ -34,17 +34,75 @@ struct Details {
 }
 
 /// One wrong place in a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct FieldError {
     /// JSON pointer to it.
+    #[schema(examples("/to"))]
     pub pointer: String,
     /// What is wrong, for programs.
+    #[schema(examples("audience"))]
     pub code: &'static str,
     /// What is wrong, for people.
+    #[schema(examples("must be user:ID, topic:NAME or everyone"))]
     pub detail: String,
     /// What may have been meant.
+    #[schema(value_type = String, examples("did you mean user:1?"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+}
+
+/// An answer that is not a success (RFC 9457), as it is sent.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Problem)]
+pub struct ProblemBody {
+    /// `urn:pregon:problem:` and the code.
+    #[schema(examples("urn:pregon:problem:invalid_request"))]
+    #[serde(rename = "type")]
+    pub urn: String,
+    /// What kind of problem it is, for people.
+    #[schema(examples("Invalid request"))]
+    pub title: &'static str,
+    /// The status of the answer.
+    #[schema(examples(422), minimum = 400, maximum = 599)]
+    pub status: u16,
+    /// What kind of problem it is, for programs: it does not change.
+    #[schema(examples("invalid_request"))]
+    pub code: &'static str,
+    /// What is wrong this time, for people.
+    #[schema(examples("`/to` must be user:ID, topic:NAME or everyone"))]
+    pub detail: String,
+    /// What may help.
+    #[schema(value_type = String)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Every wrong field.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+    /// The path that was asked for.
+    #[schema(examples("/v1/notifications"))]
+    pub instance: String,
+    /// The name of the request, as in `X-Request-Id` and in the log.
+    #[schema(examples("01a20cb5-1195-77f8-8b27-91b1946c4576"))]
+    pub request_id: String,
+}
+
+/// What is wrong with an item of a batch.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ItemProblem {
+    /// The status that a request for it alone would get.
+    #[schema(examples(422))]
+    pub status: u16,
+    /// What kind of problem it is, for programs.
+    #[schema(examples("invalid_request"))]
+    pub code: &'static str,
+    /// What is wrong, for people.
+    #[schema(examples("`/message` must be there"))]
+    pub detail: String,
+    /// Every wrong field.
+    pub errors: Vec<FieldError>,
 }
 
 impl Problem {
@@ -58,7 +116,7 @@ impl Problem {
         self
     }
 
-    fn with_hint(mut self, hint: impl Into<String>) -> Problem {
+    pub(super) fn with_hint(mut self, hint: impl Into<String>) -> Problem {
         self.0.hint = Some(hint.into());
         self
     }
@@ -164,6 +222,51 @@ impl Problem {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail)
     }
 
+    /// The same key came with another request.
+    pub fn key_reused() -> Problem {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "idempotency_key_reused",
+            "Idempotency key reused",
+            "another request with this Idempotency-Key was sent within the last 24 hours",
+        )
+        .with_hint("take a new key for each thing that is published, and the same only for sending it again")
+    }
+
+    /// A batch of nothing, or of too much.
+    pub fn batch_size(items_max: usize) -> Problem {
+        let detail = format!("a batch must have 1 to {items_max} items");
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "batch_size", "Batch size", detail)
+    }
+
+    /// A batch that is addressed to too many.
+    pub fn batch_audiences(audiences_max: usize) -> Problem {
+        let detail = format!("the items of a batch must name at most {audiences_max} audiences together");
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "batch_size", "Batch size", detail)
+    }
+
+    /// This server makes no tokens.
+    pub fn tokens_off() -> Problem {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "tokens_off",
+            "User tokens are off",
+            "this server has no key to sign user tokens with",
+        )
+        .with_hint("start it with --jwt-key")
+    }
+
+    /// A header is wrong.
+    pub fn header(name: &str, detail: impl std::fmt::Display) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "invalid_header", "Invalid header", format!("`{name}` {detail}"))
+    }
+
+    /// What is wrong, as an item of a batch says it.
+    pub fn item(self) -> ItemProblem {
+        let Details { status, code, detail, errors, .. } = *self.0;
+        ItemProblem { status: status.as_u16(), code, detail, errors }
+    }
+
     /// The server is about to end.
     pub fn draining() -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "Draining", "the server is about to end")
@@ -174,31 +277,17 @@ impl Problem {
     ///
     /// `headers` are those that the answer already has, such as `Allow`.
     pub fn render(self, mut headers: HeaderMap, instance: &str, request_id: &str) -> Response {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            r#type: String,
-            title: &'a str,
-            status: u16,
-            code: &'a str,
-            detail: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            hint: Option<&'a str>,
-            #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            errors: &'a [FieldError],
-            instance: &'a str,
-            request_id: &'a str,
-        }
         let Details { status, code, title, detail, hint, errors, header } = *self.0;
-        let body = Body {
-            r#type: format!("urn:pregon:problem:{code}"),
+        let body = ProblemBody {
+            urn: format!("urn:pregon:problem:{code}"),
             title,
             status: status.as_u16(),
             code,
-            detail: &detail,
-            hint: hint.as_deref(),
-            errors: &errors,
-            instance,
-            request_id,
+            detail,
+            hint,
+            errors,
+            instance: instance.to_owned(),
+            request_id: request_id.to_owned(),
         };
         headers.remove(CONTENT_LENGTH);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -240,16 +329,17 @@ impl FieldError {
         FieldError { pointer: pointer.into(), code, detail: detail.into(), hint: None }
     }
 
-    /// A field of the content.
-    pub fn content(error: &crate::content::FieldError) -> FieldError {
-        let code = match error.problem {
+    /// The code of what is wrong with a field of the content.
+    pub fn code_of(problem: FieldProblem) -> &'static str {
+        match problem {
             FieldProblem::Empty => "empty",
             FieldProblem::TooLong { .. } => "too_long",
             FieldProblem::Character => "character",
             FieldProblem::Url => "url",
             FieldProblem::TooDeep => "too_deep",
-        };
-        FieldError::new(format!("/{}", error.field), code, error.problem.to_string())
+            FieldProblem::TooMany { .. } => "too_many",
+            FieldProblem::Language => "language",
+        }
     }
 
     /// An audience.
@@ -265,15 +355,6 @@ impl FieldError {
             field.hint = audience_meant(given);
         }
         field
-    }
-
-    /// The audiences as a whole.
-    pub fn audiences(error: DraftError) -> FieldError {
-        let code = match error {
-            DraftError::Nobody => "empty",
-            DraftError::TooMany => "too_many",
-        };
-        FieldError::new("/to", code, error.to_string())
     }
 }
 

@@ -4,27 +4,39 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
 
 use super::App;
 use super::error::Problem;
+use super::operations::Readiness;
+use super::shapes::Ready;
 
-/// The process lives.
+/// Says that the process lives.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "health",
+    operation_id = "healthz",
+    responses(
+        (status = 200, description = "It does.", body = String, example = json!("ok\n"))
+    )
+)]
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// What `/readyz` says when all is well.
-#[derive(Serialize)]
-pub(super) struct Ready {
-    status: &'static str,
-    streams: usize,
-    /// Options in force that weaken a promise.
-    #[serde(rename = "unsafe")]
-    weakened: Vec<&'static str>,
-}
-
-/// The server takes requests and the store can be written. Fails first when the server is about to end.
+/// Says whether the server takes requests.
+///
+/// It does, and the store has not stopped. Fails first when the server is about to end.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "health",
+    operation_id = "readyz",
+    responses(
+        (status = 200, description = "It does.", body = Ready),
+        Readiness
+    )
+)]
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<Json<Ready>, Problem> {
     if app.is_draining() {
         return Err(Problem::draining());

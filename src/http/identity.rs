@@ -61,6 +61,29 @@ pub(super) fn reader(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<Option
     Ok(named?.map(|user| Reader { user, expires_at: None }))
 }
 
+/// The same where somebody must be named.
+pub(super) fn named_reader(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<Reader, Problem> {
+    match reader(app, headers, uri)? {
+        Some(reader) => Ok(reader),
+        // Whoever may name anybody has only forgotten to.
+        None if headers.contains_key(AUTHORIZATION) || app.options.open_user_id => {
+            Err(Problem::query("user_id", "must say whose notifications are meant"))
+        }
+        None => Err(Problem::unauthorized(&Refusal::Missing, USER_HINT)),
+    }
+}
+
+/// The user whose inbox it is: by her token, or named by the server key, or by anybody where that is allowed.
+pub(super) struct Owner(pub(super) UserId);
+
+impl axum::extract::FromRequestParts<std::sync::Arc<App>> for Owner {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &std::sync::Arc<App>) -> Result<Self, Problem> {
+        named_reader(app, &parts.headers, &parts.uri).map(|reader| Owner(reader.user))
+    }
+}
+
 fn from_header(app: &App, headers: &HeaderMap) -> Option<Result<Principal, Refusal>> {
     headers.get(AUTHORIZATION).map(|header| app.auth.principal(header.as_bytes()))
 }

@@ -2,235 +2,361 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse as _, Response};
-use serde::Serialize;
+use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::Response;
 use serde_json::Value;
 
 use super::App;
-use super::error::{FieldError, Problem};
+use super::draft::{self, content, draft};
+use super::error::Problem;
 use super::identity::Backend;
-use super::request::{self, Named, Object};
-use crate::content::{Content, Fields, Severity};
-use crate::notification::{Audience, NotificationId, Topic, UserId};
-use crate::publish::Draft;
+use super::operations::{self, AsServer, Conflicting, Found, OfType, Once, Stored, WithBody};
+use super::request::{self, Named, Object, encoded, json};
+use super::shapes::{Edit, NotificationShape, Publish, PublishHere, Receipt, Text};
+use crate::notification::{Audience, Notification, NotificationId, Topic, UserId};
+use crate::publish::{Draft, Published, Request};
 use crate::sse;
 
-/// The fields of a publish request.
-const FIELDS: [&str; 8] = ["to", "message", "title", "severity", "category", "url", "icon", "data"];
+/// Longest key of a request that may come again, in characters.
+pub(super) const KEY_LENGTH_MAX: usize = 255;
 
-/// The answer to a publish request.
-#[derive(Serialize)]
-struct Published {
-    id: String,
-    timestamp: String,
-    to: To,
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// What identifies a request to publish.
+pub(super) struct Asked {
+    method: Method,
+    uri: Uri,
+    pub(super) headers: HeaderMap,
 }
 
-/// One audience as it was given: alone, or several as a list.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum To {
-    One(String),
-    Many(Vec<String>),
+impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut axum::http::request::Parts, _: &S) -> Result<Self, Problem> {
+        Ok(Asked { method: parts.method.clone(), uri: parts.uri.clone(), headers: parts.headers.clone() })
+    }
 }
 
+impl Asked {
+    /// The request as it is known if it comes again; nothing if it has no key.
+    pub(super) fn request(&self, body: &[u8]) -> Result<Option<Request>, Problem> {
+        let Some(key) = self.headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+        let printable = |key: &&str| key.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        let key = key.to_str().ok().filter(|key| (1..=KEY_LENGTH_MAX).contains(&key.len())).filter(printable);
+        let wanted = format!("must have 1 to {KEY_LENGTH_MAX} printable ASCII characters");
+        let key = key.ok_or_else(|| Problem::header("Idempotency-Key", wanted))?;
+        let mut digest = Context::new(&SHA256);
+        let mut add = |part: &[u8]| {
+            digest.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+            digest.update(part);
+        };
+        add(self.method.as_str().as_bytes());
+        add(self.uri.path().as_bytes());
+        add(body);
+        for name in [CONTENT_TYPE.as_str()].into_iter().chain(draft::HEADERS) {
+            add(self.headers.get(name).map_or(&[][..], HeaderValue::as_bytes));
+        }
+        let fingerprint = digest.finish().as_ref().try_into().expect("a SHA-256 digest has 32 bytes");
+        Ok(Some(Request { key: key.to_owned(), fingerprint }))
+    }
+}
+
+/// Publishes a notification.
+///
+/// `201` means that it is on the disk.
+#[utoipa::path(
+    post,
+    path = "/v1/notifications",
+    tag = "publish",
+    operation_id = "publish",
+    params(Once),
+    request_body(content = Publish, description = "At most 64 KiB."),
+    responses(
+        (
+            status = 201,
+            description = "It is on the disk.",
+            body = Receipt,
+            headers(
+                ("Location" = String, description = "Where to ask what has become of it."),
+                ("Idempotent-Replayed" = String, description = "`true` if this is the answer to an earlier request with the same key.")
+            )
+        ),
+        AsServer,
+        WithBody,
+        Conflicting,
+        Stored,
+        OfType
+    ),
+    security(("server_key" = []))
+)]
 pub(super) async fn publish(
     _: Backend,
     State(app): State<Arc<App>>,
+    asked: Asked,
+    body: Body,
+) -> Result<Response, Problem> {
+    if !request::is_json(&asked.headers) {
+        return Err(Problem::unsupported_media_type());
+    }
+    let body = request::body(body).await?;
+    respond(&app, &asked, &body, Object::parse(&body)?, None).await
+}
+
+/// Publishes to one user.
+#[utoipa::path(
+    post,
+    path = "/v1/users/{user}/notifications",
+    tag = "publish",
+    operation_id = "publish_to_user",
+    params(
+        ("user" = String, Path, format = "name", description = "The user's id, 1 to 128 bytes.", example = json!("1")),
+        Once
+    ),
+    request_body(
+        description = "JSON, or a text: then the body is the message, and `Title`, `Url`, `Icon`, `Severity`, `Category`, \
+                       `Deliver-At` and `Expires-In` may be headers. At most 64 KiB.",
+        content((PublishHere = "application/json"), (Text = "text/plain", example = json!("Tu pedido ha salido")))
+    ),
+    responses(
+        (
+            status = 201,
+            description = "It is on the disk.",
+            body = Receipt,
+            headers(
+                ("Location" = String, description = "Where to ask what has become of it."),
+                ("Idempotent-Replayed" = String, description = "`true` if this is the answer to an earlier request with the same key.")
+            )
+        ),
+        AsServer,
+        WithBody,
+        Conflicting,
+        Stored
+    ),
+    security(("server_key" = []))
+)]
+pub(super) async fn publish_to_user(
+    _: Backend,
+    State(app): State<Arc<App>>,
+    Named(user): Named<UserId>,
+    asked: Asked,
+    body: Body,
+) -> Result<Response, Problem> {
+    publish_to(&app, Audience::User(user), &asked, body).await
+}
+
+/// Publishes to whoever is a member of a topic.
+#[utoipa::path(
+    post,
+    path = "/v1/topics/{topic}/notifications",
+    tag = "publish",
+    operation_id = "publish_to_topic",
+    params(
+        ("topic" = String, Path, format = "name", description = "The topic's name, 1 to 128 bytes.", example = json!("orders")),
+        Once
+    ),
+    request_body(
+        description = "JSON, or a text: then the body is the message, and `Title`, `Url`, `Icon`, `Severity`, `Category`, \
+                       `Deliver-At` and `Expires-In` may be headers. At most 64 KiB.",
+        content((PublishHere = "application/json"), (Text = "text/plain", example = json!("Tu pedido ha salido")))
+    ),
+    responses(
+        (
+            status = 201,
+            description = "It is on the disk.",
+            body = Receipt,
+            headers(
+                ("Location" = String, description = "Where to ask what has become of it."),
+                ("Idempotent-Replayed" = String, description = "`true` if this is the answer to an earlier request with the same key.")
+            )
+        ),
+        AsServer,
+        WithBody,
+        Conflicting,
+        Stored
+    ),
+    security(("server_key" = []))
+)]
+pub(super) async fn publish_to_topic(
+    _: Backend,
+    State(app): State<Arc<App>>,
+    Named(topic): Named<Topic>,
+    asked: Asked,
+    body: Body,
+) -> Result<Response, Problem> {
+    publish_to(&app, Audience::Topic(topic), &asked, body).await
+}
+
+/// Publishes to everyone, also to users who come later.
+#[utoipa::path(
+    post,
+    path = "/v1/broadcast",
+    tag = "publish",
+    operation_id = "broadcast",
+    params(Once),
+    request_body(
+        description = "JSON, or a text: then the body is the message, and `Title`, `Url`, `Icon`, `Severity`, `Category`, \
+                       `Deliver-At` and `Expires-In` may be headers. At most 64 KiB.",
+        content((PublishHere = "application/json"), (Text = "text/plain", example = json!("Tu pedido ha salido")))
+    ),
+    responses(
+        (
+            status = 201,
+            description = "It is on the disk.",
+            body = Receipt,
+            headers(
+                ("Location" = String, description = "Where to ask what has become of it."),
+                ("Idempotent-Replayed" = String, description = "`true` if this is the answer to an earlier request with the same key.")
+            )
+        ),
+        AsServer,
+        WithBody,
+        Conflicting,
+        Stored
+    ),
+    security(("server_key" = []))
+)]
+pub(super) async fn broadcast(
+    _: Backend,
+    State(app): State<Arc<App>>,
+    asked: Asked,
+    body: Body,
+) -> Result<Response, Problem> {
+    publish_to(&app, Audience::Everyone, &asked, body).await
+}
+
+/// Publishes JSON without `to`, or, if the request does not say that it is JSON, plain text.
+async fn publish_to(app: &App, audience: Audience, asked: &Asked, body: Body) -> Result<Response, Problem> {
+    let body = request::body(body).await?;
+    let object =
+        if request::is_json(&asked.headers) { Object::parse(&body)? } else { draft::text(&asked.headers, &body)? };
+    respond(app, asked, &body, object, Some(vec![audience])).await
+}
+
+async fn respond(
+    app: &App,
+    asked: &Asked,
+    body: &[u8],
+    mut object: Object,
+    to: Option<Vec<Audience>>,
+) -> Result<Response, Problem> {
+    let request = asked.request(body)?;
+    let draft = draft(&mut object, to, app.publisher.now());
+    let draft = object.finish(draft)?;
+    let answer = |published: &[Notification]| encoded(&Receipt::of(&published[0]));
+    let (answer, replayed) = send(app, vec![draft], request, answer).await?;
+    let id = serde_json::from_str::<Value>(&answer).ok().and_then(|answer| Some(answer["id"].as_str()?.to_owned()));
+    let mut response = json(StatusCode::CREATED, answer);
+    let location = format!("/v1/notifications/{}", id.unwrap_or_default());
+    response.headers_mut().insert(LOCATION, HeaderValue::try_from(location).expect("a UUID is ASCII"));
+    mark_replayed(&mut response, replayed);
+    Ok(response)
+}
+
+/// Publishes drafts; gives the answer, and whether it is one of before.
+pub(super) async fn send(
+    app: &App,
+    drafts: Vec<Draft>,
+    request: Option<Request>,
+    answer: impl FnOnce(&[Notification]) -> String,
+) -> Result<(String, bool), Problem> {
+    if app.is_draining() {
+        return Err(Problem::draining());
+    }
+    match app.publisher.publish_all(drafts, request, answer).await? {
+        Published::Now(answer) => Ok((answer, false)),
+        Published::Before(answer) => Ok((answer, true)),
+        Published::KeyReused => Err(Problem::key_reused()),
+    }
+}
+
+pub(super) fn mark_replayed(response: &mut Response, replayed: bool) {
+    if replayed {
+        response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    }
+}
+
+/// Lets a notification say something else.
+///
+/// The fields that are given replace those that were; `null` removes one.
+#[utoipa::path(
+    patch,
+    path = "/v1/notifications/{id}",
+    tag = "publish",
+    operation_id = "edit",
+    params(("id" = String, Path, format = "uuid", description = "The notification's id.")),
+    request_body(content = Edit, description = "At most 64 KiB."),
+    responses(
+        (status = 200, description = "It says so now; open streams have `updated`.", body = NotificationShape),
+        AsServer,
+        WithBody,
+        OfType,
+        Found,
+        Stored
+    ),
+    security(("server_key" = []))
+)]
+pub(super) async fn edit(
+    _: Backend,
+    State(app): State<Arc<App>>,
+    Named(id): Named<NotificationId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     if !request::is_json(&headers) {
         return Err(Problem::unsupported_media_type());
     }
-    let mut object = Object::parse(&request::body(body).await?)?;
-    let audiences = audiences(&mut object);
+    let Value::Object(patch) = request::parse_json(&request::body(body).await?)? else {
+        return Err(Problem::malformed_json("the body must be a JSON object"));
+    };
+    let found = app.inbox.find(id).await?.ok_or_else(no_such_notification)?;
+    let mut fields = request::object_of(found.notification.content.json());
+    for (name, value) in patch {
+        if value.is_null() && draft::CONTENT.contains(&name.as_str()) {
+            fields.shift_remove(&name);
+        } else {
+            fields.insert(name, value);
+        }
+    }
+    let mut object = Object::of(fields);
     let content = content(&mut object);
-    object.refuse_rest(&FIELDS);
-    respond(&app, object.errors, audiences, content).await
+    object.refuse_rest(&draft::CONTENT);
+    let content = object.finish(content)?;
+    if !app.publisher.edit(id, content.clone()).await? {
+        return Err(no_such_notification());
+    }
+    let edited = Notification { content, ..Notification::clone(&found.notification) };
+    Ok(json(StatusCode::OK, sse::notification_json(&edited)))
 }
 
-pub(super) async fn publish_to_user(
-    _: Backend,
-    State(app): State<Arc<App>>,
-    Named(user): Named<UserId>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    publish_to(&app, Audience::User(user), &headers, body).await
-}
-
-pub(super) async fn publish_to_topic(
-    _: Backend,
-    State(app): State<Arc<App>>,
-    Named(topic): Named<Topic>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    publish_to(&app, Audience::Topic(topic), &headers, body).await
-}
-
-pub(super) async fn broadcast(
-    _: Backend,
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    publish_to(&app, Audience::Everyone, &headers, body).await
-}
-
-pub(super) async fn get(
+/// Takes a notification back, from everybody.
+#[utoipa::path(
+    delete,
+    path = "/v1/notifications/{id}",
+    tag = "publish",
+    operation_id = "recall",
+    params(("id" = String, Path, format = "uuid", description = "The notification's id.")),
+    responses(
+        (status = 204, description = "Nobody has it any more; open streams have `removed`."),
+        AsServer,
+        operations::Named,
+        Found,
+        Stored
+    ),
+    security(("server_key" = []))
+)]
+pub(super) async fn recall(
     _: Backend,
     State(app): State<Arc<App>>,
     Named(id): Named<NotificationId>,
-) -> Result<Response, Problem> {
-    let Some(notification) = app.inbox.find(id).await? else {
-        return Err(Problem::not_found("no notification has this id"));
-    };
-    Ok(json(StatusCode::OK, sse::notification_json(&notification)))
+) -> Result<StatusCode, Problem> {
+    if app.publisher.recall(id).await? { Ok(StatusCode::NO_CONTENT) } else { Err(no_such_notification()) }
 }
 
-/// Publishes JSON without `to`, or, if the request does not say that it is JSON, plain text.
-async fn publish_to(app: &App, audience: Audience, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
-    let bytes = request::body(body).await?;
-    let (errors, fields) = if request::is_json(headers) {
-        let mut object = Object::parse(&bytes)?;
-        let content = content(&mut object);
-        object.refuse_rest(&FIELDS[1..]);
-        (object.errors, content)
-    } else {
-        text(headers, &bytes)?
-    };
-    respond(app, errors, vec![audience], fields).await
-}
-
-async fn respond(
-    app: &App,
-    mut errors: Vec<FieldError>,
-    audiences: Vec<Audience>,
-    fields: Fields,
-) -> Result<Response, Problem> {
-    if app.is_draining() {
-        return Err(Problem::draining());
-    }
-    let content = Content::parse(&fields);
-    let refused = |field: &str| errors.iter().any(|known| known.pointer == format!("/{field}"));
-    // A field of a wrong type has been left empty; that it is empty is then no news.
-    let wrong = content.as_ref().err().into_iter().flatten().filter(|error| !refused(error.field)).collect::<Vec<_>>();
-    let wrong: Vec<FieldError> = wrong.into_iter().map(FieldError::content).collect();
-    errors.extend(wrong);
-    let (Ok(content), true) = (content, errors.is_empty()) else { return Err(Problem::invalid(errors)) };
-    let draft = Draft::new(audiences, content).map_err(|error| Problem::invalid(vec![FieldError::audiences(error)]))?;
-    let notification = app.publisher.publish(draft).await?;
-    let to: Vec<String> = notification.audiences.iter().map(Audience::to_string).collect();
-    let published = Published {
-        id: notification.id.to_string(),
-        timestamp: sse::time(notification.timestamp),
-        to: if let [one] = to.as_slice() { To::One(one.clone()) } else { To::Many(to) },
-    };
-    let location = HeaderValue::try_from(format!("/v1/notifications/{}", published.id)).expect("a UUID is ASCII");
-    let mut response = json(StatusCode::CREATED, serde_json::to_string(&published).expect("plain structs encode"));
-    response.headers_mut().insert(LOCATION, location);
-    Ok(response)
-}
-
-fn json(status: StatusCode, body: String) -> Response {
-    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
-}
-
-/// Reads `to`: an audience, or a list of them.
-fn audiences(object: &mut Object) -> Vec<Audience> {
-    let given = match object.take("to") {
-        Some(Value::Array(list)) => list,
-        Some(one @ Value::String(_)) => vec![one],
-        Some(other) => {
-            object.wrong_type("/to".into(), "an audience or an array of them", &other);
-            return Vec::new();
-        }
-        None => {
-            let missing = "must say to whom: user:ID, topic:NAME or everyone";
-            object.errors.push(FieldError::new("/to", "missing", missing));
-            return Vec::new();
-        }
-    };
-    if given.is_empty() {
-        object.errors.push(FieldError::audiences(crate::publish::DraftError::Nobody));
-    }
-    let several = given.len() > 1;
-    let mut audiences = Vec::new();
-    // The body's own limit bounds them; how many different ones there are is the draft's to judge.
-    for (number, audience) in given.iter().enumerate() {
-        let pointer = if several { format!("/to/{number}") } else { "/to".into() };
-        let Value::String(text) = audience else {
-            object.wrong_type(pointer, "a string", audience);
-            continue;
-        };
-        match text.parse() {
-            Ok(audience) => audiences.push(audience),
-            Err(error) => object.errors.push(FieldError::audience(pointer, text, error)),
-        }
-    }
-    audiences
-}
-
-/// Reads what a notification says from a JSON object.
-fn content(object: &mut Object) -> Fields {
-    let message = match object.take("message") {
-        Some(Value::String(message)) => message,
-        Some(other) => {
-            object.wrong_type("/message".into(), "a string", &other);
-            String::new()
-        }
-        None => {
-            object.errors.push(FieldError::new("/message", "missing", "must be there"));
-            String::new()
-        }
-    };
-    let severity = object.string("severity");
-    let severity = severity.and_then(|name| {
-        let severity = severity_named(&name);
-        severity.map_err(|error| object.errors.push(error)).ok()
-    });
-    Fields {
-        message,
-        title: object.string("title"),
-        severity,
-        category: object.string("category"),
-        url: object.string("url"),
-        icon: object.string("icon"),
-        data: object.take("data"),
-    }
-}
-
-/// Reads a notification from a plain text body and the headers `Title`, `Url`, `Severity`, `Category`.
-fn text(headers: &HeaderMap, bytes: &[u8]) -> Result<(Vec<FieldError>, Fields), Problem> {
-    let header = |name: &str| {
-        let value = headers.get(name).map(|value| std::str::from_utf8(value.as_bytes()).map(str::to_owned));
-        value.transpose().map_err(|_| Problem::not_utf8())
-    };
-    let message = std::str::from_utf8(bytes).map_err(|_| Problem::not_utf8())?.to_owned();
-    let mut errors = Vec::new();
-    let severity = header("severity")?.and_then(|name| severity_named(&name).map_err(|e| errors.push(e)).ok());
-    let fields = Fields {
-        message,
-        title: header("title")?,
-        severity,
-        category: header("category")?,
-        url: header("url")?,
-        ..Fields::default()
-    };
-    Ok((errors, fields))
-}
-
-fn severity_named(name: &str) -> Result<Severity, FieldError> {
-    Severity::named(name).ok_or_else(|| {
-        let detail = format!("must be one of {}", Severity::NAMES.join(", "));
-        let mut error = FieldError::new("/severity", "severity", detail);
-        error.hint = super::error::nearest(name, Severity::NAMES).map(|name| format!("did you mean {name}?"));
-        error
-    })
+pub(super) fn no_such_notification() -> Problem {
+    Problem::not_found("no notification has this id")
 }

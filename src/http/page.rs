@@ -7,8 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use axum::extract::State;
 use axum::http::header::{
-    ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
-    HeaderValue, VARY,
+    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY,
 };
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
@@ -17,10 +16,13 @@ use minijinja::{AutoEscape, Environment, Value};
 use serde::Serialize;
 
 use super::error::Problem;
-use super::request::parameter;
-use super::{App, assets, identity};
+use super::shapes::Item;
+use super::{App, assets, identity, inbox, language};
 use crate::notification::Position;
-use crate::sse;
+use crate::store::Wanted;
+
+/// Notifications on the page.
+pub(super) const ITEMS: usize = 50;
 
 /// Nothing runs, and nothing is loaded, that does not come from this server; pictures may be of the web.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: https:; \
@@ -62,18 +64,8 @@ impl Language {
     }
 
     /// The first of the reader's languages that is ours; Spanish if none is.
-    fn accepted(header: &str) -> Language {
-        let mut wanted: Vec<(&str, f32)> = header
-            .split(',')
-            .map(|part| {
-                let (tag, parameters) = part.split_once(';').unwrap_or((part, ""));
-                let quality = parameters.trim().strip_prefix("q=").and_then(|q| q.parse().ok());
-                (tag.trim(), quality.unwrap_or(1.0))
-            })
-            .filter(|(_, quality)| *quality > 0.0)
-            .collect();
-        wanted.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-        wanted.into_iter().find_map(|(tag, _)| Self::tagged(tag)).unwrap_or(Self::Spanish)
+    fn first_of(wanted: &[String]) -> Language {
+        wanted.iter().find_map(|tag| Self::tagged(tag)).unwrap_or(Self::Spanish)
     }
 
     fn strings(self) -> &'static serde_json::Value {
@@ -93,7 +85,7 @@ struct View<'a> {
     strings: &'a serde_json::Value,
     version: &'a str,
     user_id: Option<String>,
-    items: Vec<serde_json::Value>,
+    items: Vec<Item>,
     cursor: String,
     heartbeat_ms: u128,
     /// The interval of the demo generator, if it runs.
@@ -111,16 +103,13 @@ struct Assets {
 
 pub(super) async fn page(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
     let user = identity::reader(&app, &headers, &uri)?.map(|reader| reader.user);
-    let chosen = parameter(&uri, &["lang"]).and_then(|tag| Language::tagged(&tag));
-    let accepted = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let language = chosen.unwrap_or_else(|| Language::accepted(accepted));
+    let wanted = language::wanted(&headers, &uri);
+    let language = Language::first_of(&wanted);
     let (items, head) = match &user {
         Some(user) => {
-            let page = app.inbox.newest(user).await?;
-            let items = page.notifications.iter().map(|(_, notification)| {
-                serde_json::from_str(&sse::notification_json(notification)).expect("a notification is JSON")
-            });
-            (items.collect(), page.head)
+            let wanted_page = Wanted { limit: ITEMS, ..app.inbox.first_page(user.clone()) };
+            let page = app.inbox.page(wanted_page).await?;
+            (page.items.iter().map(|item| inbox::shown(item, &wanted)).collect(), page.head)
         }
         None => (Vec::new(), Position::START),
     };
@@ -164,18 +153,16 @@ mod tests {
 
     #[test]
     fn the_readers_first_language_that_is_ours_is_taken_and_spanish_if_none_is() {
-        for (header, code) in [
-            ("", "es"),
-            ("fr", "es"),
-            ("en", "en"),
-            ("en-GB,en;q=0.9", "en"),
-            ("es-419", "es"),
-            ("fr, en;q=0.5, es;q=0.7", "es"),
-            ("en;q=0.5, es;q=0.4", "en"),
-            ("en;q=0, de", "es"),
-            ("*;q=x,,;", "es"),
+        for (wanted, code) in [
+            (&[][..], "es"),
+            (&["fr"], "es"),
+            (&["en"], "en"),
+            (&["en-gb"], "en"),
+            (&["es-419"], "es"),
+            (&["fr", "en", "es"], "en"),
         ] {
-            assert_eq!(Language::accepted(header).code(), code, "{header}");
+            let wanted: Vec<String> = wanted.iter().map(|tag| (*tag).to_owned()).collect();
+            assert_eq!(Language::first_of(&wanted).code(), code, "{wanted:?}");
         }
     }
 }

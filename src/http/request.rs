@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts, Path};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::error::{FieldError, Problem, nearest};
@@ -22,14 +24,19 @@ pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Reads a body within its limits.
-pub(super) async fn body(body: Body) -> Result<Bytes, Problem> {
-    let read = tokio::time::timeout(BODY_TIME_MAX, to_bytes(body, BODY_BYTES_MAX));
+pub(super) async fn body(given: Body) -> Result<Bytes, Problem> {
+    body_of(given, BODY_BYTES_MAX).await
+}
+
+/// Reads a body of at most that many bytes.
+pub(super) async fn body_of(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    let read = tokio::time::timeout(BODY_TIME_MAX, to_bytes(body, bytes_max));
     match read.await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => {
             let too_large =
                 std::error::Error::source(&error).is_some_and(|source| source.to_string().contains("length limit"));
-            Err(if too_large { Problem::body_too_large(BODY_BYTES_MAX) } else { Problem::body_incomplete() })
+            Err(if too_large { Problem::body_too_large(bytes_max) } else { Problem::body_incomplete() })
         }
         Err(_) => Err(Problem::body_incomplete()),
     }
@@ -45,22 +52,36 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
 /// A JSON object that is being read; notes what is wrong with it.
 pub(super) struct Object {
     fields: Map<String, Value>,
+    /// JSON pointer to it.
+    at: String,
     pub(super) errors: Vec<FieldError>,
 }
 
 impl Object {
+    /// An object of these fields.
+    pub(super) fn of(fields: Map<String, Value>) -> Object {
+        Object { fields, at: String::new(), errors: Vec::new() }
+    }
+
     /// Parses the object.
     pub(super) fn parse(bytes: &[u8]) -> Result<Object, Problem> {
-        match serde_json::from_slice(bytes) {
-            Ok(Value::Object(fields)) => Ok(Object { fields, errors: Vec::new() }),
-            Ok(_) => Err(Problem::malformed_json("the body must be a JSON object")),
-            Err(error) => Err(Problem::malformed_json(error.to_string())),
+        match parse_json(bytes)? {
+            Value::Object(fields) => Ok(Object::of(fields)),
+            _ => Err(Problem::malformed_json("the body must be a JSON object")),
         }
+    }
+
+    /// Reads the object of a request that must be JSON.
+    pub(super) async fn read(headers: &HeaderMap, given: Body) -> Result<Object, Problem> {
+        if !is_json(headers) {
+            return Err(Problem::unsupported_media_type());
+        }
+        Object::parse(&body(given).await?)
     }
 
     /// Takes a field out; `null` counts as absent.
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
-        self.fields.remove(name).filter(|value| !value.is_null())
+        self.fields.shift_remove(name).filter(|value| !value.is_null())
     }
 
     /// Takes out a field that must be a string if it is there.
@@ -68,14 +89,124 @@ impl Object {
         match self.take(name)? {
             Value::String(text) => Some(text),
             other => {
-                self.wrong_type(format!("/{name}"), "a string", &other);
+                self.wrong_type(name, "a string", &other);
                 None
             }
         }
     }
 
+    /// Notes that a field must be there if it is not; says whether it is.
+    pub(super) fn must_have(&mut self, name: &str, detail: &str) -> bool {
+        if self.fields.get(name).is_none_or(Value::is_null) {
+            self.fields.shift_remove(name);
+            self.wrong(name, "missing", detail);
+            return false;
+        }
+        true
+    }
+
+    /// Takes out a string that must be there.
+    pub(super) fn required(&mut self, name: &str) -> String {
+        if self.must_have(name, "must be there") { self.string(name).unwrap_or_default() } else { String::new() }
+    }
+
+    /// Takes out a field that must be true or false if it is there.
+    pub(super) fn boolean(&mut self, name: &str) -> Option<bool> {
+        match self.take(name)? {
+            Value::Bool(value) => Some(value),
+            other => {
+                self.wrong_type(name, "true or false", &other);
+                None
+            }
+        }
+    }
+
+    /// Takes out a field that must be a string of a certain form if it is there.
+    pub(super) fn parsed<T>(
+        &mut self,
+        name: &str,
+        code: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = self.string(name)?;
+        parse(&text).map_err(|detail| self.wrong(name, code, detail)).ok()
+    }
+
+    /// Takes out a field that must be one of a few names if it is there.
+    pub(super) fn one_of<T>(
+        &mut self,
+        name: &str,
+        code: &'static str,
+        names: &[&str],
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = self.string(name)?;
+        let value = parse(&text);
+        if value.is_none() {
+            let mut error = FieldError::new(self.pointer(name), code, format!("must be one of {}", names.join(", ")));
+            error.hint = nearest(&text, names.iter().copied()).map(|name| format!("did you mean {name}?"));
+            self.errors.push(error);
+        }
+        value
+    }
+
+    /// Takes out a field that must be an object if it is there, and reads it.
+    pub(super) fn object<T>(&mut self, name: &str, read: impl FnOnce(&mut Object) -> T) -> Option<T> {
+        match self.take(name)? {
+            Value::Object(fields) => Some(self.within(name, fields, read)),
+            other => {
+                self.wrong_type(name, "an object", &other);
+                None
+            }
+        }
+    }
+
+    /// Takes out a field that must be an array if it is there.
+    pub(super) fn list(&mut self, name: &str) -> Option<Vec<Value>> {
+        match self.take(name)? {
+            Value::Array(items) => Some(items),
+            other => {
+                self.wrong_type(name, "an array", &other);
+                None
+            }
+        }
+    }
+
+    /// Reads an object that stands within this one.
+    pub(super) fn within<T>(
+        &mut self,
+        name: &str,
+        fields: Map<String, Value>,
+        read: impl FnOnce(&mut Object) -> T,
+    ) -> T {
+        let mut inner = Object { fields, at: self.pointer(name), errors: Vec::new() };
+        let value = read(&mut inner);
+        self.errors.append(&mut inner.errors);
+        value
+    }
+
+    /// The fields that are left.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.fields.keys().cloned().collect()
+    }
+
+    /// JSON pointer to a field, or to something within it: `name` may be a path.
+    pub(super) fn pointer(&self, name: &str) -> String {
+        format!("{}/{name}", self.at)
+    }
+
+    /// Notes a wrong value.
+    pub(super) fn wrong(&mut self, name: &str, code: &'static str, detail: impl Into<String>) {
+        self.errors.push(FieldError::new(self.pointer(name), code, detail));
+    }
+
+    /// Notes that the object as a whole is wrong.
+    pub(super) fn wrong_whole(&mut self, code: &'static str, detail: impl Into<String>) {
+        self.errors.push(FieldError::new(self.at.clone(), code, detail));
+    }
+
     /// Notes a value of a wrong type.
-    pub(super) fn wrong_type(&mut self, pointer: String, wanted: &str, found: &Value) {
+    pub(super) fn wrong_type(&mut self, name: &str, wanted: &str, found: &Value) {
         let found = match found {
             Value::Null => "null",
             Value::Bool(_) => "a boolean",
@@ -84,19 +215,43 @@ impl Object {
             Value::Array(_) => "an array",
             Value::Object(_) => "an object",
         };
-        self.errors.push(FieldError::new(pointer, "wrong_type", format!("must be {wanted}, not {found}")));
+        self.wrong(name, "wrong_type", format!("must be {wanted}, not {found}"));
+    }
+
+    /// Whether a field, or something within it, is known to be wrong.
+    pub(super) fn is_wrong(&self, name: &str) -> bool {
+        let pointer = self.pointer(name);
+        self.errors.iter().any(|error| error.pointer == pointer)
     }
 
     /// Notes every field that has not been taken out. `known` are the names that could have been meant.
     pub(super) fn refuse_rest(&mut self, known: &[&str]) {
-        for name in self.fields.keys() {
+        for name in self.names() {
             let shown: String = name.chars().take(64).collect();
-            let pointer = format!("/{}", shown.replace('~', "~0").replace('/', "~1"));
+            let pointer = self.pointer(&escaped(&shown));
             let mut error = FieldError::new(pointer, "unknown_field", "is not a field of this request");
-            error.hint = nearest(name, known.iter().copied()).map(|name| format!("did you mean {name}?"));
+            error.hint = nearest(&name, known.iter().copied()).map(|name| format!("did you mean {name}?"));
             self.errors.push(error);
         }
     }
+
+    /// What has been read, unless something is wrong.
+    pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Problem> {
+        match value {
+            Some(value) if self.errors.is_empty() => Ok(value),
+            _ => Err(Problem::invalid(self.errors)),
+        }
+    }
+}
+
+/// A name as it stands in a JSON pointer (RFC 6901).
+pub(super) fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+/// Parses JSON.
+pub(super) fn parse_json(bytes: &[u8]) -> Result<Value, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| Problem::malformed_json(error.to_string()))
 }
 
 /// One name from the path.
@@ -129,6 +284,21 @@ fn parse<T: FromStr<Err: Display>>(name: &str) -> Result<T, Problem> {
 
 fn not_text() -> Problem {
     Problem::path("%…", "must be percent-encoded UTF-8")
+}
+
+/// The fields of an object that this server has made.
+pub(super) fn object_of(json: &str) -> Map<String, Value> {
+    serde_json::from_str(json).expect("what this server has made is a JSON object")
+}
+
+/// The JSON of an answer.
+pub(super) fn encoded(answer: &impl Serialize) -> String {
+    serde_json::to_string(answer).expect("plain structs encode")
+}
+
+/// A JSON answer.
+pub(super) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+    (status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body.into()).into_response()
 }
 
 /// The first parameter of one of these names that has a value.

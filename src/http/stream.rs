@@ -1,4 +1,4 @@
-//! `/notifications` and `/v1/stream`: where a stream begins.
+//! `/notifications` and `/v1/stream`: where a stream begins, as events, as lines of JSON, or as one answer to a poll.
 //!
 //! The answer carries a [`TakeOver`]; the listener then takes the connection from HTTP and gives it to an engine.
 //!
@@ -8,48 +8,133 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 
-use super::App;
 use super::error::Problem;
 use super::identity::{self, Reader};
+use super::operations::{AsUser, Language, Streaming, Whose};
 use super::request::parameter;
+use super::shapes::Polled;
+use super::{App, language, poll};
 use crate::delivery::{Delivery, NewStream, Start};
 use crate::event_id::EVENT_ID_LENGTH;
-use crate::sse;
+use crate::sse::{self, Form, Wire};
 
 /// Asks the listener to make a stream of the answer.
 #[derive(Clone, Debug)]
 pub struct TakeOver(pub NewStream);
 
+/// Streams what is new, at once, for a browser.
+///
+/// The same as `/v1/stream`, at the address where an `EventSource` of the page looks for it.
+#[utoipa::path(
+    get,
+    path = "/notifications",
+    tag = "stream",
+    operation_id = "notifications",
+    params(Whose, Language, Streaming),
+    responses(
+        (
+            status = 200,
+            description = "A stream that goes on until the token ends or the server sends it away; with `poll=1` one answer. A \
+                           temporary condition (too many streams, the server about to end) is a stream of `retry:` alone.",
+            content(
+                (String = "text/event-stream", example = json!("id: q0bN2nJv7cO1m9kX3fHsVQ\ndata: {\"id\": \"01a20cb5-116e-716b-aa33-fad3da96c4bc\", \"timestamp\": \"2026-11-24T09:00:00.000Z\", \"message\": \"Ha salido\"}\n\n")),
+                (String = "application/x-ndjson", example = json!("{\"event\": \"notification\", \"id\": \"q0bN2nJv7cO1m9kX3fHsVQ\", \"data\": {\"message\": \"Ha salido\"}}\n")),
+                (Polled = "application/json")
+            )
+        ),
+        AsUser
+    ),
+    security(("user_token" = []), ("access_token" = []), ("server_key" = []))
+)]
+pub(super) async fn notifications(
+    app: State<Arc<App>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    stream(app, method, uri, headers).await
+}
+
+/// Streams what is new, at once.
+///
+/// As Server-Sent Events, as JSON lines (`Accept: application/x-ndjson`), or as one answer to a poll. The first event is
+/// `hello`. Every event has an id; a stream that begins after it (`Last-Event-ID`, `?last_event_id=`) misses nothing and
+/// doubles nothing.
+#[utoipa::path(
+    get,
+    path = "/v1/stream",
+    tag = "stream",
+    operation_id = "stream",
+    params(Whose, Language, Streaming),
+    responses(
+        (
+            status = 200,
+            description = "A stream that goes on until the token ends or the server sends it away; with `poll=1` one answer. A \
+                           temporary condition (too many streams, the server about to end) is a stream of `retry:` alone.",
+            content(
+                (String = "text/event-stream", example = json!("id: q0bN2nJv7cO1m9kX3fHsVQ\ndata: {\"id\": \"01a20cb5-116e-716b-aa33-fad3da96c4bc\", \"timestamp\": \"2026-11-24T09:00:00.000Z\", \"message\": \"Ha salido\"}\n\n")),
+                (String = "application/x-ndjson", example = json!("{\"event\": \"notification\", \"id\": \"q0bN2nJv7cO1m9kX3fHsVQ\", \"data\": {\"message\": \"Ha salido\"}}\n")),
+                (Polled = "application/json")
+            )
+        ),
+        AsUser
+    ),
+    security(("user_token" = []), ("access_token" = []), ("server_key" = []))
+)]
 pub(super) async fn stream(
     State(app): State<Arc<App>>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Some(Reader { user, expires_at }) = identity::reader(&app, &headers, &uri)? else {
-        return Err(Problem::query("user_id", "must say whose notifications are wanted"));
-    };
+    let Reader { user, expires_at } = identity::named_reader(&app, &headers, &uri)?;
     let start = start(&app.delivery, &headers, &uri)?;
+    let polled = match parameter(&uri, &["poll"]).as_deref() {
+        None | Some("0" | "false") => false,
+        Some("1" | "true") => true,
+        Some(_) => return Err(Problem::query("poll", "must be 1, true, 0 or false")),
+    };
+    let wire = if polled || wants_lines(&headers) { Wire::Lines } else { Wire::Events };
+    let form = Form { wire, languages: language::wanted(&headers, &uri) };
+    let postponed = app.is_draining() || app.delivery.connections() >= app.options.streams_max;
+    let stream = NewStream { user, start, expires_at, form };
+    if polled {
+        return poll::answer(&app, stream, postponed, &headers, &uri).await;
+    }
     let mut response = ().into_response();
     let answer = response.headers_mut();
-    answer.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    answer.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(match wire {
+            Wire::Events => "text/event-stream",
+            Wire::Lines => "application/x-ndjson",
+        }),
+    );
     answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
     // nginx collects a whole answer before it passes it on, unless told so.
     answer.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     if method == Method::HEAD {
         return Ok(response);
     }
-    if app.is_draining() || app.delivery.connections() >= app.options.streams_max {
-        *response.body_mut() = sse::retry(app.delivery.retry_ms()).into();
+    if postponed {
+        *response.body_mut() = sse::retry(wire, app.delivery.retry_ms()).into();
     } else {
-        response.extensions_mut().insert(TakeOver(NewStream { user, start, expires_at }));
+        response.extensions_mut().insert(TakeOver(stream));
     }
     Ok(response)
+}
+
+/// Whether the client would rather have lines of JSON than events.
+fn wants_lines(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let lines = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
+    let types = accepted.split(',').map(|range| range.split(';').next().unwrap_or_default().trim());
+    types.into_iter().any(|wanted| lines.iter().any(|known| wanted.eq_ignore_ascii_case(known)))
 }
 
 /// Where the client has got to. The header wins: a browser that reconnects sends it, and repeats the URL of old.

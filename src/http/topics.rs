@@ -5,24 +5,37 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
-use serde::Serialize;
 
 use super::App;
 use super::error::Problem;
 use super::identity::Backend;
+use super::operations::{self, AsServer, Stored};
 use super::request::{Named, NamedPair, parameter};
+use super::shapes::Subscribers;
 use crate::inbox::MEMBERS_MAX;
 use crate::notification::{Topic, UserId};
 
-/// A part of a topic's members.
-#[derive(Serialize)]
-pub(super) struct Subscribers {
-    data: Vec<String>,
-    /// Give it back as `?cursor=` to get the next part.
-    next_cursor: Option<String>,
-}
-
-/// From here on the user sees what is published to the topic. Doing it again changes nothing.
+/// Makes a user a member of a topic.
+///
+/// From here on she gets what is published to it. Doing it again changes nothing.
+#[utoipa::path(
+    put,
+    path = "/v1/topics/{topic}/subscribers/{user}",
+    tag = "topics",
+    operation_id = "subscribe",
+    params(
+        ("topic" = String, Path, format = "name", description = "The topic's name, 1 to 128 bytes.", example = json!("orders")),
+        ("user" = String, Path, format = "name", description = "The user's id, 1 to 128 bytes.", example = json!("1"))
+    ),
+    responses(
+        (status = 201, description = "She is a member from here on."),
+        (status = 204, description = "She was one already."),
+        AsServer,
+        operations::Named,
+        Stored
+    ),
+    security(("server_key" = []))
+)]
 pub(super) async fn subscribe(
     _: Backend,
     State(app): State<Arc<App>>,
@@ -32,7 +45,26 @@ pub(super) async fn subscribe(
     Ok(if joined { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
 }
 
-/// From here on she no longer does; what she has stays.
+/// Ends a user's membership of a topic.
+///
+/// From here on she gets nothing that is published to it; what she has stays. Doing it again changes nothing.
+#[utoipa::path(
+    delete,
+    path = "/v1/topics/{topic}/subscribers/{user}",
+    tag = "topics",
+    operation_id = "unsubscribe",
+    params(
+        ("topic" = String, Path, format = "name", description = "The topic's name, 1 to 128 bytes.", example = json!("orders")),
+        ("user" = String, Path, format = "name", description = "The user's id, 1 to 128 bytes.", example = json!("1"))
+    ),
+    responses(
+        (status = 204, description = "She is no member."),
+        AsServer,
+        operations::Named,
+        Stored
+    ),
+    security(("server_key" = []))
+)]
 pub(super) async fn unsubscribe(
     _: Backend,
     State(app): State<Arc<App>>,
@@ -42,6 +74,23 @@ pub(super) async fn unsubscribe(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Lists the members of a topic, by name.
+#[utoipa::path(
+    get,
+    path = "/v1/topics/{topic}/subscribers",
+    tag = "topics",
+    operation_id = "subscribers",
+    params(
+        ("topic" = String, Path, format = "name", description = "The topic's name, 1 to 128 bytes.", example = json!("orders")),
+        ("cursor" = Option<String>, Query, format = "name", description = "`next_cursor` of the part before.")
+    ),
+    responses(
+        (status = 200, description = "At most 1000 of them.", body = Subscribers),
+        AsServer,
+        operations::Named
+    ),
+    security(("server_key" = []))
+)]
 pub(super) async fn subscribers(
     _: Backend,
     State(app): State<Arc<App>>,

@@ -2,39 +2,55 @@
 //!
 //! The writer commits together whatever has queued up while the last commit was under way (group commit), so one fsync
 //! serves many publishers; `synchronous=FULL` in WAL mode makes each commit durable. The file can be read with the
-//! `sqlite3` shell; the tables are in `sqlite.sql`.
+//! `sqlite3` shell; the tables are in `sqlite/schema_2.sql`.
 //!
 //! **Invariant:** only the writing thread writes, and only it gives out positions, in the order of its commits. After a
 //! write whose fate is unknown (an I/O error) it never writes again.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Asked, Backlog, Follower, Opening, Page, Slice, Store, StoreError, UNREAD_MAX};
-use crate::content::Content;
+use super::{Append, Appended, Asked, Backlog, Follower, Found, Item, Opening, Page, Slice, Store, StoreError, Wanted};
 use crate::event_id::Seal;
-use crate::notification::{
-    Audience, Change, Entry, Interest, Membership, Notification, NotificationId, Position, Topic, UserId,
-};
+use crate::notification::{Interest, NotificationId, Position, Topic, UserId};
 
+mod changes;
+mod feed;
+mod retention;
+mod rows;
+mod schema;
 mod writer;
 
-const SCHEMA: &str = include_str!("sqlite.sql");
-const SCHEMA_VERSION: i64 = 1;
+use feed::{Inbox, interest};
+use rows::{Millisecond, notification, parsed, published, time, whole};
+
 /// Appends that wait for the writer before further ones wait for a place.
 const WRITES_QUEUED_MAX: usize = 4096;
+
+/// How the store behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Most notifications that a user has; older ones are removed.
+    pub inbox_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { inbox_max: 1000 }
+    }
+}
 
 /// The embedded store.
 pub struct SqliteStore {
     seal: Seal,
+    options: Options,
     readers: Readers,
     writer: writer::Handle,
     /// Held until the writer has ended; the system lets go of it however the process ends.
@@ -45,12 +61,15 @@ pub struct SqliteStore {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// It was written by a newer program.
-    #[error("{path} has schema version {found}, and this program knows {SCHEMA_VERSION} at most; use a newer pregon")]
+    #[error(
+        "{path} has schema version {found}, and this program knows {} at most; use a newer pregon",
+        schema::VERSION
+    )]
     Newer {
         /// The file.
         path: PathBuf,
         /// Its version.
-        found: i64,
+        found: u32,
     },
     /// Another process has it open.
     #[error("{0} is in use by another process")]
@@ -68,69 +87,30 @@ impl SqliteStore {
     ///
     /// # Errors
     /// When the file can't be opened, is in use, or is of a newer version.
-    pub fn open(folder: &Path) -> Result<SqliteStore, OpenError> {
+    pub fn open(folder: &Path, options: Options) -> Result<SqliteStore, OpenError> {
         std::fs::create_dir_all(folder).map_err(|e| OpenError::Folder(folder.to_owned(), e))?;
-        let lock = lock(&folder.join("pregon.lock"))?;
+        let lock = schema::lock(&folder.join("pregon.lock"))?;
         let path = folder.join("pregon.db");
         let failed = |error| OpenError::Sqlite(path.clone(), error);
-        let connection = Connection::open(&path).map_err(failed)?;
-        let found = prepare(&connection).map_err(failed)?;
-        if found > SCHEMA_VERSION {
+        let mut connection = Connection::open(&path).map_err(failed)?;
+        let found = schema::prepare(&mut connection).map_err(failed)?;
+        if found > schema::VERSION {
             return Err(OpenError::Newer { path, found });
         }
-        let seal = identity(&connection).map_err(failed)?;
+        let seal = schema::identity(&connection).map_err(failed)?;
         let readers = Readers::open(&path).map_err(failed)?;
-        let writer = writer::start(connection, WRITES_QUEUED_MAX).map_err(failed)?;
-        Ok(SqliteStore { seal, readers, writer, _lock: lock })
+        let writer = writer::start(connection, WRITES_QUEUED_MAX, options).map_err(failed)?;
+        Ok(SqliteStore { seal, options, readers, writer, _lock: lock })
     }
 
     async fn ask<T>(
         &self,
-        command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> writer::Command,
+        task: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> writer::Task,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.writer.send(command(answer)).await?;
+        self.writer.send(task(answer)).await?;
         answered.await.map_err(|_| StoreError::Stopped)?
     }
-}
-
-/// Two servers on one file would give out the same positions. The shell `sqlite3` may read beside us.
-fn lock(path: &Path) -> Result<File, OpenError> {
-    let lock = File::create(path).map_err(|e| OpenError::Folder(path.to_owned(), e))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
-        Err(TryLockError::Error(e)) => Err(OpenError::Folder(path.to_owned(), e)),
-    }
-}
-
-/// Makes the tables of a new file; gives the version of an old one.
-fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version != 0 {
-        return Ok(version);
-    }
-    let mut random = [0; 20];
-    aws_lc_rs::rand::fill(&mut random).expect("the operating system has randomness");
-    let [e0, e1, e2, e3, key @ ..] = random;
-    connection.execute_batch("BEGIN IMMEDIATE")?;
-    connection.execute_batch(SCHEMA)?;
-    connection.execute(
-        "INSERT INTO log_identity (epoch, key, trimmed) VALUES (?1, ?2, 0)",
-        params![u32::from_le_bytes([e0, e1, e2, e3]), key],
-    )?;
-    connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-    connection.execute_batch("COMMIT")?;
-    Ok(SCHEMA_VERSION)
-}
-
-fn identity(connection: &Connection) -> rusqlite::Result<Seal> {
-    connection
-        .query_row("SELECT epoch, key FROM log_identity", [], |row| Ok(Seal { epoch: row.get(0)?, key: row.get(1)? }))
 }
 
 /// Reading connections, one for each core: a query that has none waits for one.
@@ -178,26 +158,26 @@ impl Store for SqliteStore {
         self.seal.clone()
     }
 
-    async fn append(&self, changes: Vec<Change>) -> Result<Vec<Option<Position>>, StoreError> {
-        self.ask(|answer| writer::Command::Append { changes, answer }).await
+    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        self.ask(|answer| writer::Task::Append { append, answer }).await
     }
 
     async fn follow(&self, follower: Arc<dyn Follower>, backlog: Backlog) -> Result<(), StoreError> {
-        self.ask(|answer| writer::Command::Follow { follower, backlog, answer }).await
+        self.ask(|answer| writer::Task::Follow { follower, backlog, answer }).await
     }
 
     async fn open(&self, asked: Vec<Asked>) -> Result<Vec<Opening>, StoreError> {
+        let inbox_max = self.options.inbox_max;
         self.readers
             .read(move |connection| {
-                let (head, oldest) = (head(connection)?, oldest(connection)?);
-                let opening = |Asked { user, since }| {
+                let head = head(connection)?;
+                let opening = |Asked { user, since, at }: Asked| {
                     let interest = interest(connection, &user)?;
                     Ok(Opening {
-                        unread: positions(connection, &interest, Position::START, END, UNREAD_MAX, Order::Falling)?
-                            .len(),
+                        counts: Inbox::load(connection, &interest, at, inbox_max)?.counts(),
+                        oldest: oldest(connection, &user)?,
                         interest,
                         head,
-                        oldest,
                         since: since.map(|at| position_before(connection, at)).transpose()?,
                     })
                 };
@@ -216,38 +196,56 @@ impl Store for SqliteStore {
         let interest = interest.clone();
         self.readers
             .read(move |connection| {
-                let oldest = oldest(connection)?;
+                let oldest = oldest(connection, &interest.user)?;
                 if after < oldest {
                     return Ok(Err(StoreError::Trimmed { oldest }));
                 }
-                let positions = positions(connection, &interest, after, through, limit, Order::Rising)?;
+                let positions = positions(connection, &interest, after, through, limit)?;
                 let through = if positions.len() < limit { through } else { *positions.last().unwrap_or(&through) };
-                Ok(Ok(Slice { notifications: notifications(connection, &positions)?, through }))
+                let mut entries = rows::entries_at(connection, &positions)?;
+                entries.retain(|entry| !entry.is_muted_by(&interest));
+                Ok(Ok(Slice { entries, through }))
             })
             .await?
     }
 
-    async fn page(&self, user: &UserId, limit: usize) -> Result<Page, StoreError> {
-        let user = user.clone();
+    async fn page(&self, wanted: Wanted) -> Result<Page, StoreError> {
+        let inbox_max = self.options.inbox_max;
+        self.readers.read(move |connection| page(connection, &wanted, inbox_max)).await
+    }
+
+    async fn item(&self, user: &UserId, id: NotificationId, at: Timestamp) -> Result<Option<Item>, StoreError> {
+        let (user, inbox_max) = (user.clone(), self.options.inbox_max);
         self.readers
             .read(move |connection| {
-                let head = head(connection)?;
-                let interest = interest(connection, &user)?;
-                let positions = positions(connection, &interest, Position::START, head, limit, Order::Falling)?;
-                Ok(Page { notifications: notifications(connection, &positions)?, head })
+                let Some((position, notification)) = published(connection, id)? else { return Ok(None) };
+                let inbox = Inbox::load(connection, &interest(connection, &user)?, at, inbox_max)?;
+                let index = inbox.index_of(position);
+                Ok(index.map(|index| Item { position, notification, state: inbox.items[index].1 }))
             })
             .await
     }
 
-    async fn find(&self, id: NotificationId) -> Result<Option<Arc<Notification>>, StoreError> {
+    async fn find(&self, id: NotificationId) -> Result<Option<Found>, StoreError> {
         self.readers
             .read(move |connection| {
+                if let Some((position, notification)) = published(connection, id)? {
+                    return Ok(Some(Found { notification, position: Some(position), due: None }));
+                }
+                let sql = format!("SELECT {}, due FROM scheduled WHERE id = ?1", rows::NOTIFICATION);
                 connection
-                    .prepare_cached("SELECT at, audiences, id, content FROM log WHERE id = ?1")?
-                    .query_row([id.to_string()], notification)
+                    .prepare_cached(&sql)?
+                    .query_row([id.to_string()], |row| {
+                        Ok(Found { notification: notification(row)?, position: None, due: time(row, 6)? })
+                    })
                     .optional()
             })
             .await
+    }
+
+    async fn interest(&self, user: &UserId) -> Result<Interest, StoreError> {
+        let user = user.clone();
+        self.readers.read(move |connection| interest(connection, &user)).await
     }
 
     async fn members(&self, topic: &Topic, after: Option<UserId>, limit: usize) -> Result<Vec<UserId>, StoreError> {
@@ -267,155 +265,119 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn advance(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.ask(|answer| writer::Task::Advance { now, answer }).await
+    }
+
     async fn trim(&self, older_than: Timestamp) -> Result<bool, StoreError> {
-        self.ask(|answer| writer::Command::Trim { older_than, answer }).await
+        self.ask(|answer| writer::Task::Trim { older_than, answer }).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.ask(|answer| writer::Command::Check { answer }).await
+        self.ask(|answer| writer::Task::Check { answer }).await
     }
 }
-
-/// SQLite's integers have 63 bits for us; at a million entries a second they last 290,000 years.
-impl ToSql for Position {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        i64::try_from(self.0).map(ToSqlOutput::from).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))
-    }
-}
-
-impl FromSql for Position {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let position = value.as_i64()?;
-        u64::try_from(position).map(Position).map_err(|_| FromSqlError::OutOfRange(position))
-    }
-}
-
-/// Beyond every entry.
-const END: Position = Position(i64::MAX.unsigned_abs());
 
 fn head(connection: &Connection) -> rusqlite::Result<Position> {
-    connection.prepare_cached("SELECT coalesce(max(position), 0) FROM log")?.query_row([], |row| row.get(0))
+    // The newest entries may have expired, and their positions have been given out all the same.
+    connection
+        .prepare_cached("SELECT max(given, ifnull((SELECT max(position) FROM log), 0)) FROM log_identity")?
+        .query_row([], |row| row.get(0))
 }
 
-fn oldest(connection: &Connection) -> rusqlite::Result<Position> {
-    connection.prepare_cached("SELECT trimmed FROM log_identity")?.query_row([], |row| row.get(0))
+/// Everything after this position is still there for that user.
+fn oldest(connection: &Connection, user: &UserId) -> rusqlite::Result<Position> {
+    connection
+        .prepare_cached(
+            "SELECT max(trimmed, ifnull((SELECT through FROM user_trimmed WHERE user = ?1), 0)) FROM log_identity",
+        )?
+        .query_row([user.as_str()], |row| row.get(0))
 }
 
 /// The last position whose entry is older than `at`. Times rise with positions but for steps of the clock, so
 /// halving finds it in some twenty look-ups without an index of its own.
 fn position_before(connection: &Connection, at: Timestamp) -> rusqlite::Result<Position> {
     let mut time_of_next = connection.prepare_cached("SELECT position, at FROM log WHERE position > ?1 LIMIT 1")?;
-    let (mut low, mut high) = (oldest(connection)?, head(connection)?);
+    let mut low = connection.query_row("SELECT trimmed FROM log_identity", [], |row| row.get::<_, Position>(0))?;
+    let mut high = head(connection)?;
     while low < high {
         let middle = Position(low.0.midpoint(high.0));
-        let next: Option<(Position, i64)> =
+        let next: Option<(Position, Millisecond)> =
             time_of_next.query_row([middle], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         match next {
-            Some((position, time)) if time < at.as_millisecond() => low = position,
+            Some((position, time)) if time < Millisecond(at) => low = position,
             _ => high = middle,
         }
     }
     Ok(low)
 }
 
-fn interest(connection: &Connection, user: &UserId) -> rusqlite::Result<Interest> {
-    let memberships = connection
-        .prepare_cached("SELECT topic, since, until FROM member WHERE user = ?1")?
-        .query_map([user.as_str()], |row| {
-            Ok(Membership { topic: parsed(row.get_ref(0)?.as_str()?)?, since: row.get(1)?, until: row.get(2)? })
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(Interest { user: user.clone(), memberships })
-}
-
-/// The spans of the log to look through for an interest: an audience, after a position, and not beyond another.
-fn spans(interest: &Interest, after: Position, through: Position) -> Vec<(String, Position, Position)> {
-    let mut spans = vec![
-        (Audience::User(interest.user.clone()).to_string(), after, through),
-        (Audience::Everyone.to_string(), after, through),
-    ];
-    for membership in &interest.memberships {
-        let until = membership.until.map_or(through, |until| Position(until.0 - 1));
-        let (after, through) = (after.max(membership.since), through.min(until));
-        if after < through {
-            spans.push((Audience::Topic(membership.topic.clone()).to_string(), after, through));
-        }
-    }
-    spans
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Order {
-    Rising,
-    Falling,
-}
-
-/// The first `limit` positions of an interest in `(after, through]`, in that order, each once.
+/// The first `limit` positions in `(after, through]` at which something is said to an interest, rising, each once.
 fn positions(
     connection: &Connection,
     interest: &Interest,
     after: Position,
     through: Position,
     limit: usize,
-    order: Order,
 ) -> rusqlite::Result<Vec<Position>> {
-    let sql = match order {
-        Order::Rising => {
-            "SELECT position FROM addressed WHERE audience = ?1 AND position > ?2 AND position <= ?3
-             ORDER BY position LIMIT ?4"
-        }
-        Order::Falling => {
-            "SELECT position FROM addressed WHERE audience = ?1 AND position > ?2 AND position <= ?3
-             ORDER BY position DESC LIMIT ?4"
-        }
-    };
-    let mut statement = connection.prepare_cached(sql)?;
+    let mut notified = connection.prepare_cached(
+        "SELECT position FROM addressed WHERE audience = ?1 AND position > ?2 AND position <= ?3
+         ORDER BY position LIMIT ?4",
+    )?;
+    let mut changed = connection.prepare_cached(
+        "SELECT position FROM changed
+         WHERE audience = ?1 AND position > ?2 AND position <= ?3 AND origin > ?5 AND origin <= ?6
+         ORDER BY position LIMIT ?4",
+    )?;
+    // Each span gives as many as are wanted in all, so the first `limit` of the union are the right ones.
     let mut positions = Vec::new();
-    for (audience, after, through) in spans(interest, after, through) {
-        // Each span gives as many as are wanted in all, so the first `limit` of the union are the right ones.
-        for position in statement.query_map(params![audience, after, through, whole(limit)], |row| row.get(0))? {
+    for feed::Span { audience, after, through } in feed::spans(interest, after, through) {
+        for position in notified.query_map(params![audience, after, through, whole(limit)], |row| row.get(0))? {
+            positions.push(position?);
+        }
+    }
+    // What she got as a member is told of whether or not she has left, and what stands outside of a span never.
+    for feed::Span { audience, after: since, through: last } in feed::spans(interest, Position::START, Position::END) {
+        let parameters = params![audience, after, through, whole(limit), since, last];
+        for position in changed.query_map(parameters, |row| row.get(0))? {
             positions.push(position?);
         }
     }
     positions.sort_unstable();
     positions.dedup();
-    if order == Order::Falling {
-        positions.reverse();
-    }
     positions.truncate(limit);
     Ok(positions)
 }
 
-fn notifications(
-    connection: &Connection,
-    positions: &[Position],
-) -> rusqlite::Result<Vec<(Position, Arc<Notification>)>> {
-    let mut statement = connection.prepare_cached("SELECT at, audiences, id, content FROM log WHERE position = ?1")?;
-    positions.iter().map(|position| Ok((*position, statement.query_row([position], notification)?))).collect()
-}
-
-/// Reads a notification from a row that begins with `at, audiences, id, content`.
-fn notification(row: &rusqlite::Row<'_>) -> rusqlite::Result<Arc<Notification>> {
-    Ok(Arc::new(Notification {
-        timestamp: Timestamp::from_millisecond(row.get(0)?).map_err(corrupt)?,
-        audiences: row.get_ref(1)?.as_str()?.split(' ').map(parsed).collect::<rusqlite::Result<_>>()?,
-        id: NotificationId(row.get_ref(2)?.as_str()?.parse().map_err(corrupt)?),
-        content: Content::from_stored(row.get_ref(3)?.as_str()?),
-    }))
-}
-
-fn parsed<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(text: &str) -> rusqlite::Result<T> {
-    text.parse().map_err(corrupt)
-}
-
-/// What stands in the file can't have been written by us.
-fn corrupt(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
-}
-
-/// SQLite counts in signed 64 bits; no limit of ours comes near.
-fn whole(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
+/// A page of what a user has.
+fn page(connection: &Connection, wanted: &Wanted, inbox_max: usize) -> rusqlite::Result<Page> {
+    let inbox = Inbox::load(connection, &interest(connection, &wanted.user)?, wanted.at, inbox_max)?;
+    let mut page = Page { items: Vec::new(), more: false, counts: inbox.counts(), head: head(connection)? };
+    let sql = format!(
+        "SELECT {} FROM log WHERE position = ?1 AND (?2 IS NULL OR content ->> '$.category' = ?2)",
+        rows::NOTIFICATION
+    );
+    let mut read = connection.prepare_cached(&sql)?;
+    let before = wanted.before.unwrap_or(Position::END);
+    for (position, state) in inbox.items.into_iter().filter(|(position, _)| *position < before) {
+        if !wanted.status.includes(&state) {
+            continue;
+        }
+        if let Some(topic) = &wanted.topic
+            && !feed::of_topic(connection, topic, position)?
+        {
+            continue;
+        }
+        let Some(notification) = read.query_row(params![position, wanted.category], notification).optional()? else {
+            continue;
+        };
+        if page.items.len() == wanted.limit {
+            page.more = true;
+            break;
+        }
+        page.items.push(Item { position, notification, state });
+    }
+    Ok(page)
 }
 
 /// The position after which a backlog begins.
@@ -435,42 +397,44 @@ fn backlog_begins(connection: &Connection, backlog: Backlog) -> rusqlite::Result
     Ok(begins)
 }
 
-/// Reads entries after a position, rising, at most `count`.
-fn entries_after(connection: &Connection, after: Position, count: usize) -> rusqlite::Result<Vec<Entry>> {
-    connection
-        .prepare_cached(
-            "SELECT at, audiences, id, content, position, kind FROM log WHERE position > ?1 ORDER BY position LIMIT ?2",
-        )?
-        .query_map(params![after, whole(count)], |row| {
-            let membership = || {
-                let user = row.get_ref(1)?.as_str()?.strip_prefix("user:").unwrap_or_default();
-                Ok::<_, rusqlite::Error>((parsed(user)?, parsed(row.get_ref(3)?.as_str()?)?))
-            };
-            let change = match row.get_ref(5)?.as_str()? {
-                "joined" => membership().map(|(user, topic)| Change::Joined { user, topic })?,
-                "left" => membership().map(|(user, topic)| Change::Left { user, topic })?,
-                _ => Change::Notified(notification(row)?),
-            };
-            Ok(Entry { position: row.get(4)?, change })
-        })?
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::Content;
+    use crate::notification::{Audience, Notification};
+    use crate::store::{Command, Outcome};
+
+    /// A notification to everyone of that time, with a message of that length.
+    fn notified(millisecond: i64, bytes: usize) -> Command {
+        Command::Publish(Arc::new(Notification {
+            id: NotificationId(uuid::Uuid::now_v7()),
+            timestamp: Timestamp::from_millisecond(millisecond).expect("in range"),
+            audiences: vec![Audience::Everyone],
+            content: Content::from_stored(&format!("{{\"message\":\"{}\"}}", "x".repeat(bytes))),
+            expires_at: None,
+            replaces: None,
+        }))
+    }
 
     #[tokio::test]
     async fn the_embedded_store_passes_the_suite() {
-        super::super::suite::run(|folder| Arc::new(SqliteStore::open(folder).expect("opens"))).await;
+        super::super::suite::run(|folder| Arc::new(SqliteStore::open(folder, Options::default()).expect("opens")))
+            .await;
+    }
+
+    #[test]
+    fn whatever_happens_users_have_what_the_model_says() {
+        use crate::store::suite::sequences;
+        let options = Options { inbox_max: sequences::INBOX_MAX };
+        sequences::run(|folder| Arc::new(SqliteStore::open(folder, options).expect("opens")));
     }
 
     /// Mutant: `synchronous=NORMAL`. Killing the process can't show it: the kernel keeps what was written.
     #[test]
     fn a_commit_is_synced_to_the_disk() {
         let folder = tempfile::tempdir().expect("a folder");
-        let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
-        prepare(&connection).expect("prepared");
+        let mut connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        schema::prepare(&mut connection).expect("prepared");
         let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0));
         assert_eq!(pragma("journal_mode").expect("read"), "wal".to_owned().into());
         assert_eq!(pragma("synchronous").expect("read"), 2.into(), "FULL");
@@ -481,36 +445,30 @@ mod tests {
     #[tokio::test]
     async fn a_store_that_is_locked_for_a_while_refuses_and_goes_on() {
         let folder = tempfile::tempdir().expect("a folder");
-        drop(SqliteStore::open(folder.path()).expect("opens"));
+        drop(SqliteStore::open(folder.path(), Options::default()).expect("opens"));
         let open = || Connection::open(folder.path().join("pregon.db")).expect("opens");
         let (connection, operator) = (open(), open());
         connection.busy_timeout(std::time::Duration::ZERO).expect("set");
-        let writer = writer::start(connection, 10).expect("started");
+        let writer = writer::start(connection, 10, Options::default()).expect("started");
         let join = async || {
             let (answer, answered) = oneshot::channel();
-            let joined = Change::Joined { user: "1".parse().expect("valid"), topic: "t".parse().expect("valid") };
-            writer.send(writer::Command::Append { changes: vec![joined], answer }).await.expect("queued");
+            let join = Command::Join { user: "1".parse().expect("valid"), topic: "t".parse().expect("valid") };
+            let append = Append { at: Timestamp::UNIX_EPOCH, commands: vec![join], once: None };
+            writer.send(writer::Task::Append { append, answer }).await.expect("queued");
             answered.await.expect("answered")
         };
         operator.execute_batch("BEGIN IMMEDIATE").expect("locked");
         assert!(matches!(join().await, Err(StoreError::Unavailable(_))));
         operator.execute_batch("ROLLBACK").expect("unlocked");
-        assert_eq!(join().await.expect("appended"), [Some(Position(1))]);
+        assert_eq!(join().await.expect("appended"), Appended::Done(vec![Outcome::Logged(Position(1))]));
     }
 
     #[tokio::test]
     async fn what_retention_frees_is_given_back_to_the_disk() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = SqliteStore::open(folder.path()).expect("opens");
-        let notified = |millisecond: i64| {
-            Change::Notified(Arc::new(Notification {
-                id: NotificationId(uuid::Uuid::now_v7()),
-                timestamp: Timestamp::from_millisecond(millisecond).expect("in range"),
-                audiences: vec![Audience::Everyone],
-                content: Content::from_stored(&format!("{{\"message\":\"{}\"}}", "x".repeat(4000))),
-            }))
-        };
-        store.append((0..3000).map(notified).collect()).await.expect("appended");
+        let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        let commands = (0..3000).map(|millisecond| notified(millisecond, 4000)).collect();
+        store.append(Append { at: Timestamp::UNIX_EPOCH, commands, once: None }).await.expect("appended");
         let pages = |name| {
             let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
             connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).expect("read")
@@ -524,27 +482,23 @@ mod tests {
     #[test]
     fn a_store_that_is_in_use_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
-        let _first = SqliteStore::open(folder.path()).expect("opens");
-        assert!(matches!(SqliteStore::open(folder.path()), Err(OpenError::InUse(_))));
+        let _first = SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        assert!(matches!(SqliteStore::open(folder.path(), Options::default()), Err(OpenError::InUse(_))));
     }
 
     #[tokio::test]
     async fn a_full_disk_refuses_what_it_cannot_keep_and_takes_more_once_there_is_space() {
         let folder = tempfile::tempdir().expect("a folder");
-        drop(SqliteStore::open(folder.path()).expect("opens"));
+        drop(SqliteStore::open(folder.path(), Options::default()).expect("opens"));
         let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
         // The store sees the same error as from a full disk.
         connection.pragma_update(None, "max_page_count", 64).expect("set");
-        let writer = writer::start(connection, 10).expect("started");
+        let writer = writer::start(connection, 10, Options::default()).expect("started");
         let append = async |millisecond: i64| {
             let (answer, answered) = oneshot::channel();
-            let changes = vec![Change::Notified(Arc::new(Notification {
-                id: NotificationId(uuid::Uuid::now_v7()),
-                timestamp: Timestamp::from_millisecond(millisecond).expect("in range"),
-                audiences: vec![Audience::Everyone],
-                content: Content::from_stored(&format!("{{\"message\":\"{}\"}}", "x".repeat(1000))),
-            }))];
-            writer.send(writer::Command::Append { changes, answer }).await.expect("queued");
+            let commands = vec![notified(millisecond, 1000)];
+            let append = Append { at: Timestamp::UNIX_EPOCH, commands, once: None };
+            writer.send(writer::Task::Append { append, answer }).await.expect("queued");
             answered.await.expect("answered")
         };
         let mut stored = 0;
@@ -558,14 +512,23 @@ mod tests {
         assert!(matches!(append(stored).await, Err(StoreError::Full)), "refused again, not stopped");
         let (answer, answered) = oneshot::channel();
         let older_than = Timestamp::from_millisecond(stored / 2).expect("in range");
-        writer.send(writer::Command::Trim { older_than, answer }).await.expect("queued");
+        writer.send(writer::Task::Trim { older_than, answer }).await.expect("queued");
         assert!(answered.await.expect("answered").is_ok());
         assert!(append(stored).await.is_ok(), "there is space again");
         drop(writer);
-        let store = SqliteStore::open(folder.path()).expect("opens");
-        let page = store.page(&"1".parse().expect("valid"), 1000).await.expect("read");
+        let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        let wanted = Wanted {
+            user: "1".parse().expect("valid"),
+            status: super::super::Status::All,
+            category: None,
+            topic: None,
+            before: None,
+            limit: 1000,
+            at: Timestamp::UNIX_EPOCH,
+        };
+        let page = store.page(wanted).await.expect("read");
         assert_eq!(
-            i64::try_from(page.notifications.len()).expect("few"),
+            i64::try_from(page.items.len()).expect("few"),
             stored - stored / 2 + 1,
             "all that was acknowledged and not trimmed"
         );
@@ -574,10 +537,10 @@ mod tests {
     #[test]
     fn a_store_of_a_newer_version_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
-        drop(SqliteStore::open(folder.path()).expect("opens"));
+        drop(SqliteStore::open(folder.path(), Options::default()).expect("opens"));
         let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
-        connection.pragma_update(None, "user_version", SCHEMA_VERSION + 1).expect("written");
-        let Err(error) = SqliteStore::open(folder.path()) else { panic!("opened") };
-        assert!(matches!(error, OpenError::Newer { found, .. } if found == SCHEMA_VERSION + 1), "{error}");
+        connection.pragma_update(None, "user_version", schema::VERSION + 1).expect("written");
+        let Err(error) = SqliteStore::open(folder.path(), Options::default()) else { panic!("opened") };
+        assert!(matches!(error, OpenError::Newer { found, .. } if found == schema::VERSION + 1), "{error}");
     }
 }

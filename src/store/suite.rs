@@ -6,9 +6,14 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Asked, Backlog, Follower, Opening, Store, StoreError};
+use super::{Asked, Backlog, Command, Follower, Item, Opening, Outcome, Page, Status, Store, StoreError, Wanted};
 use crate::content::{Content, Fields};
 use crate::notification::{Change, Entry, Interest, Notification, NotificationId, Position, Topic, UserId};
+use crate::state::Counts;
+
+mod inbox;
+mod model;
+pub(super) mod sequences;
 
 /// Runs all of the suite. `open` opens the store that lies in a folder, made if it is not there.
 pub(super) async fn run(open: impl Fn(&Path) -> Arc<dyn Store>) {
@@ -25,7 +30,9 @@ pub(super) async fn run(open: impl Fn(&Path) -> Arc<dyn Store>) {
     a_time_is_found_in_the_log(&fresh().0).await;
     retention_removes_what_is_old_and_keeps_the_newest(&fresh().0).await;
     concurrent_appends_have_one_order(&fresh().0).await;
+    inbox::run(&fresh).await;
     what_was_appended_is_there_after_reopening(&open).await;
+    no_position_is_given_out_twice(&open).await;
 }
 
 const NO_BACKLOG: Backlog = Backlog { entries: 0, bytes: 0 };
@@ -45,24 +52,54 @@ fn notification_at(millisecond: i64, audiences: &[&str], message: &str) -> Arc<N
         timestamp: Timestamp::from_millisecond(millisecond).expect("in range"),
         audiences: audiences.iter().map(|audience| audience.parse().expect("valid")).collect(),
         content: Content::parse(&fields).expect("valid"),
+        expires_at: None,
+        replaces: None,
     })
 }
 
-fn notified(audiences: &[&str], message: &str) -> Change {
-    Change::Notified(notification_at(1_000, audiences, message))
+fn notified(audiences: &[&str], message: &str) -> Command {
+    Command::Publish(notification_at(1_000, audiences, message))
 }
 
-async fn append(store: &Arc<dyn Store>, change: Change) -> Option<Position> {
-    store.append(vec![change]).await.expect("appended")[0]
+/// The time at which all is done that says no other.
+const NOW: Timestamp = Timestamp::constant(1, 0);
+
+async fn done(store: &Arc<dyn Store>, command: Command) -> Outcome {
+    store.one(NOW, command).await.expect("done")
+}
+
+async fn append(store: &Arc<dyn Store>, command: Command) -> Option<Position> {
+    match done(store, command).await {
+        Outcome::Logged(position) => Some(position),
+        _ => None,
+    }
 }
 
 async fn publish(store: &Arc<dyn Store>, audience: &str, message: &str) -> Position {
     append(store, notified(&[audience], message)).await.expect("a notification always has a position")
 }
 
+/// That the log says so, wherever.
+const LOGGED: Outcome = Outcome::Logged(Position::START);
+
+/// Whether a notification has not expired at that time.
+fn lasts(notification: &Notification, at: Timestamp) -> bool {
+    notification.expires_at.is_none_or(|expires| expires > at)
+}
+
+/// How many these are.
+fn counted(items: &[Item]) -> Counts {
+    let mut counts = Counts::default();
+    for item in items {
+        counts.add(&item.state);
+    }
+    counts
+}
+
 /// What a stream of that user has to know.
 async fn opened(store: &Arc<dyn Store>, id: &str, since: Option<Timestamp>) -> Opening {
-    let [opening] = store.open(vec![Asked { user: user(id), since }]).await.expect("opened").try_into().expect("one");
+    let [opening] =
+        store.open(vec![Asked { user: user(id), since, at: NOW }]).await.expect("opened").try_into().expect("one");
     opening
 }
 
@@ -71,7 +108,20 @@ async fn messages_after(store: &Arc<dyn Store>, id: &str, after: Position) -> Ve
     let opening = opened(store, id, None).await;
     let slice = store.read_after(&opening.interest, after, opening.head, 1000).await.expect("read");
     assert_eq!(slice.through, opening.head);
-    slice.notifications.iter().map(|(_, n)| message(n)).collect()
+    slice.entries.iter().filter_map(notified_in).map(|n| message(&n)).collect()
+}
+
+/// The notification that an entry publishes.
+fn notified_in(entry: &Entry) -> Option<Arc<Notification>> {
+    if let Change::Notified(notification) = &entry.change { Some(Arc::clone(notification)) } else { None }
+}
+
+fn wanted(id: &str) -> Wanted {
+    Wanted { user: user(id), status: Status::All, category: None, topic: None, before: None, limit: 1000, at: NOW }
+}
+
+async fn page(store: &Arc<dyn Store>, wanted: Wanted) -> Page {
+    store.page(wanted).await.expect("read")
 }
 
 fn message(notification: &Notification) -> String {
@@ -81,22 +131,24 @@ fn message(notification: &Notification) -> String {
 
 async fn positions_rise_and_what_is_appended_is_read(store: &Arc<dyn Store>) {
     let sent = notification_at(1_764_000_000_123, &["user:1"], "uno\n\"dos\"");
-    let first = append(store, Change::Notified(Arc::clone(&sent))).await.expect("a position");
+    let first = append(store, Command::Publish(Arc::clone(&sent))).await.expect("a position");
     let second = publish(store, "user:2", "otra").await;
     assert!(first < second);
     let opening = opened(store, "1", None).await;
-    assert_eq!((opening.head, opening.unread, opening.oldest), (second, 1, Position::START));
+    assert_eq!((opening.head, opening.counts.unread, opening.oldest), (second, 1, Position::START));
     let slice = store.read_after(&opening.interest, Position::START, opening.head, 10).await.expect("read");
-    assert_eq!(slice.notifications, [(first, Arc::clone(&sent))]);
-    let page = store.page(&user("1"), 10).await.expect("read");
-    assert_eq!((page.notifications, page.head), (vec![(first, Arc::clone(&sent))], second));
-    assert_eq!(store.find(sent.id).await.expect("read"), Some(sent));
+    let change = Change::Notified(Arc::clone(&sent));
+    assert_eq!(slice.entries, [Entry { position: first, origin: first, change }]);
+    let page = page(store, wanted("1")).await;
+    assert_eq!((page.items[0].position, &page.items[0].notification, page.head), (first, &sent, second));
+    let found = store.find(sent.id).await.expect("read").expect("there");
+    assert_eq!((found.notification, found.position, found.due), (sent, Some(first), None));
     assert_eq!(store.find(NotificationId(Uuid::nil())).await.expect("read"), None);
-    assert_eq!(opened(store, "nobody", None).await.unread, 0);
-    let asked = ["2", "nobody", "1"].map(|id| Asked { user: user(id), since: None });
+    assert_eq!(opened(store, "nobody", None).await.counts, Counts::default());
+    let asked = ["2", "nobody", "1"].map(|id| Asked { user: user(id), since: None, at: NOW });
     let openings = store.open(asked.to_vec()).await.expect("opened");
     assert_eq!(
-        openings.iter().map(|o| (o.interest.user.as_str(), o.unread)).collect::<Vec<_>>(),
+        openings.iter().map(|o| (o.interest.user.as_str(), o.counts.unread)).collect::<Vec<_>>(),
         [("2", 1), ("nobody", 0), ("1", 1)]
     );
 }
@@ -110,13 +162,14 @@ struct Witness {
 }
 
 impl Follower for Witness {
-    fn committed(&self, before: Position, entries: &[Entry]) {
+    fn committed(&self, before: Position, entries: &[Entry], through: Position) {
         let positions = entries.iter().map(|e| e.position).collect::<Vec<_>>();
         if let (Some((store, runtime)), Some(last)) = (&self.reader, positions.last()) {
             let interest = Interest::of(user("1"));
             let slice = runtime.block_on(store.read_after(&interest, before, *last, 1000)).expect("read");
-            self.readable.lock().expect("not poisoned").push(slice.notifications.len() == entries.len());
+            self.readable.lock().expect("not poisoned").push(slice.entries.len() == entries.len());
         }
+        assert_eq!(positions.last().copied().unwrap_or(before), through);
         self.seen.lock().expect("not poisoned").push((before, positions));
     }
 }
@@ -137,7 +190,7 @@ async fn a_follower_gets_the_backlog_and_then_everything_in_order(store: &Arc<dy
     for _ in 0..5 {
         positions.push(publish(store, "user:1", "antes").await);
     }
-    positions.push(append(store, Change::Joined { user: user("1"), topic: topic("t") }).await.expect("joined"));
+    positions.push(append(store, Command::Join { user: user("1"), topic: topic("t") }).await.expect("joined"));
     let witness = Arc::new(Witness::default());
     store
         .follow(Arc::clone(&witness) as Arc<dyn Follower>, Backlog { entries: 3, bytes: 1000 })
@@ -168,32 +221,28 @@ async fn a_read_is_bounded_by_the_head_and_by_the_limit(store: &Arc<dyn Store>) 
     }
     let interest = Interest::of(user("1"));
     let bounded = store.read_after(&interest, positions[1], positions[6], 100).await.expect("read");
-    assert_eq!(bounded.notifications.iter().map(|(at, _)| *at).collect::<Vec<_>>(), positions[2..=6]);
+    assert_eq!(bounded.entries.iter().map(|entry| entry.position).collect::<Vec<_>>(), positions[2..=6]);
     assert_eq!(bounded.through, positions[6]);
     let limited = store.read_after(&interest, positions[1], positions[9], 3).await.expect("read");
-    assert_eq!(limited.notifications.iter().map(|(at, _)| *at).collect::<Vec<_>>(), positions[2..=4]);
+    assert_eq!(limited.entries.iter().map(|entry| entry.position).collect::<Vec<_>>(), positions[2..=4]);
     assert_eq!(limited.through, positions[4], "what lies behind the limit is still to be read");
-    let page = store.page(&user("1"), 3).await.expect("read");
-    assert_eq!(
-        page.notifications.iter().map(|(at, _)| *at).collect::<Vec<_>>(),
-        [positions[9], positions[8], positions[7]]
-    );
 }
 
 async fn a_notification_for_several_audiences_is_one_entry(store: &Arc<dyn Store>) {
-    append(store, Change::Joined { user: user("1"), topic: topic("t") }).await.expect("joined");
+    append(store, Command::Join { user: user("1"), topic: topic("t") }).await.expect("joined");
     let at = append(store, notified(&["user:1", "topic:t", "everyone"], "una vez")).await.expect("a position");
     let opening = opened(store, "1", None).await;
-    assert_eq!(opening.unread, 1);
+    assert_eq!(opening.counts.unread, 1);
     let slice = store.read_after(&opening.interest, Position::START, opening.head, 10).await.expect("read");
-    assert_eq!(slice.notifications.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [at]);
+    let entries = slice.entries.iter().filter(|entry| notified_in(entry).is_some());
+    assert_eq!(entries.map(|entry| entry.position).collect::<Vec<_>>(), [at]);
     append(store, notified(&["user:2", "everyone"], "también")).await.expect("a position");
-    assert_eq!(opened(store, "2", None).await.unread, 2);
+    assert_eq!(opened(store, "2", None).await.counts.unread, 2);
 }
 
 async fn a_member_reads_what_was_published_while_she_was_one(store: &Arc<dyn Store>) {
-    let joined = || Change::Joined { user: user("1"), topic: topic("obras") };
-    let left = || Change::Left { user: user("1"), topic: topic("obras") };
+    let joined = || Command::Join { user: user("1"), topic: topic("obras") };
+    let left = || Command::Leave { user: user("1"), topic: topic("obras") };
     assert_eq!(append(store, left()).await, None, "not a member: nothing changes");
     publish(store, "topic:obras", "antes").await;
     assert!(append(store, joined()).await.is_some());
@@ -207,9 +256,9 @@ async fn a_member_reads_what_was_published_while_she_was_one(store: &Arc<dyn Sto
     assert!(append(store, joined()).await.is_some());
     publish(store, "topic:obras", "de nuevo").await;
     assert_eq!(messages_after(store, "1", Position::START).await, ["dentro", "de nuevo"]);
-    assert_eq!(opened(store, "1", None).await.unread, 2);
+    assert_eq!(opened(store, "1", None).await.counts.unread, 2);
     for id in ["b", "c", "a"] {
-        append(store, Change::Joined { user: user(id), topic: topic("obras") }).await.expect("joined");
+        append(store, Command::Join { user: user(id), topic: topic("obras") }).await.expect("joined");
     }
     let some = store.members(&topic("obras"), Some(user("1")), 2).await.expect("read");
     assert_eq!(some, [user("a"), user("b")], "in order of names, after the one given, at most two");
@@ -218,7 +267,7 @@ async fn a_member_reads_what_was_published_while_she_was_one(store: &Arc<dyn Sto
 async fn a_time_is_found_in_the_log(store: &Arc<dyn Store>) {
     let mut positions = vec![];
     for second in 1..=50 {
-        let change = Change::Notified(notification_at(second * 1_000, &["user:1"], "x"));
+        let change = Command::Publish(notification_at(second * 1_000, &["user:1"], "x"));
         positions.push(append(store, change).await.expect("a position"));
     }
     for (millisecond, expected) in
@@ -233,7 +282,7 @@ async fn a_time_is_found_in_the_log(store: &Arc<dyn Store>) {
 async fn retention_removes_what_is_old_and_keeps_the_newest(store: &Arc<dyn Store>) {
     let mut positions = vec![];
     for second in 1..=1_200 {
-        let change = Change::Notified(notification_at(second * 1_000, &["user:1", "topic:t"], "x"));
+        let change = Command::Publish(notification_at(second * 1_000, &["user:1", "topic:t"], "x"));
         positions.push(append(store, change).await.expect("a position"));
     }
     let trim = async |millisecond| {
@@ -242,14 +291,14 @@ async fn retention_removes_what_is_old_and_keeps_the_newest(store: &Arc<dyn Stor
     };
     trim(1_000_000).await;
     let opening = opened(store, "1", None).await;
-    assert_eq!((opening.unread, opening.oldest, opening.head), (201, positions[998], positions[1199]));
+    assert_eq!((opening.counts.unread, opening.oldest, opening.head), (201, positions[998], positions[1199]));
     let interest = Interest::of(user("1"));
     let read = async |after| store.read_after(&interest, after, positions[1199], 10).await;
     assert!(matches!(read(positions[997]).await, Err(StoreError::Trimmed { oldest }) if oldest == positions[998]));
-    assert_eq!(read(positions[998]).await.expect("read").notifications[0].0, positions[999]);
+    assert_eq!(read(positions[998]).await.expect("read").entries[0].position, positions[999]);
     trim(9_000_000).await;
     let opening = opened(store, "1", None).await;
-    assert_eq!((opening.unread, opening.oldest), (1, positions[1198]), "the newest stays");
+    assert_eq!((opening.counts.unread, opening.oldest), (1, positions[1198]), "the newest stays");
     assert!(publish(store, "user:1", "y").await > positions[1199]);
 }
 
@@ -283,10 +332,44 @@ async fn what_was_appended_is_there_after_reopening(open: &impl Fn(&Path) -> Arc
     let store = open(folder.path());
     let seal = store.seal();
     let first = publish(&store, "user:1", "primera").await;
-    append(&store, Change::Joined { user: user("1"), topic: topic("t") }).await.expect("joined");
+    append(&store, Command::Join { user: user("1"), topic: topic("t") }).await.expect("joined");
     drop(store);
     let store = open(folder.path());
     assert_eq!((store.seal().epoch, store.seal().key), (seal.epoch, seal.key));
     assert!(publish(&store, "topic:t", "segunda").await > first);
     assert_eq!(messages_after(&store, "1", Position::START).await, ["primera", "segunda"]);
+}
+
+/// Also when the newest entry has expired and a new process finds the log without it.
+async fn no_position_is_given_out_twice(open: &impl Fn(&Path) -> Arc<dyn Store>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path());
+    publish(&store, "user:1", "queda").await;
+    let expires_at = Some(Timestamp::from_second(50).expect("in range"));
+    let brief = Notification { expires_at, ..Notification::clone(&notification_at(1_000, &["user:1"], "breve")) };
+    let newest = append(&store, Command::Publish(Arc::new(brief))).await.expect("a position");
+    let later = Timestamp::from_second(60).expect("in range");
+    while store.advance(later).await.expect("advanced") == Some(later) {}
+    assert_eq!(messages_after(&store, "1", Position::START).await, ["queda"]);
+    assert_eq!(opened(&store, "1", None).await.head, newest, "whoever has read so far is not ahead of the log");
+    drop(store);
+    let store = open(folder.path());
+    let witness = Arc::new(Heads::default());
+    store
+        .follow(Arc::clone(&witness) as Arc<dyn Follower>, Backlog { entries: 10, bytes: 1000 })
+        .await
+        .expect("followed");
+    assert_eq!(witness.0.lock().expect("not poisoned").last(), Some(&newest), "the backlog ends where the log does");
+    assert!(publish(&store, "user:1", "nueva").await > newest);
+    assert_eq!(messages_after(&store, "1", newest).await, ["nueva"]);
+}
+
+/// Notes how far it is told that the log goes.
+#[derive(Default)]
+struct Heads(Mutex<Vec<Position>>);
+
+impl Follower for Heads {
+    fn committed(&self, _before: Position, _entries: &[Entry], through: Position) {
+        self.0.lock().expect("not poisoned").push(through);
+    }
 }

@@ -129,6 +129,11 @@ async fn bodies_types_methods_and_paths_outside_the_contract_are_told_so() {
         (post("/v1/broadcast", "text/plain", b"a\0b".into()).await, 422, "invalid_request"),
         (post("/v1/users/%ff/notifications", "text/plain", b"x".into()).await, 400, "invalid_path"),
         (post("/v1/users/%0a/notifications", "text/plain", b"x".into()).await, 400, "invalid_path"),
+        (
+            server.request(Method::POST, "/v1/broadcast").header("idempotency-key", "a\tb").body("x").send().await,
+            400,
+            "invalid_header",
+        ),
         (server.request(Method::GET, "/v1/notifications/nope").send().await, 400, "invalid_path"),
         (
             server.request(Method::GET, "/v1/notifications/01a20cb5-116e-716b-aa33-fad3da96c4bc").send().await,
@@ -142,6 +147,7 @@ async fn bodies_types_methods_and_paths_outside_the_contract_are_told_so() {
         (server.request(Method::GET, "/notifications").send().await, 400, "invalid_query"),
         (server.request(Method::GET, "/notifications?user_id=a%20b").send().await, 400, "invalid_query"),
         (server.request(Method::GET, "/notifications?user_id=1&since=ayer").send().await, 400, "invalid_query"),
+        (server.request(Method::GET, "/notifications?user_id=1&poll=ja").send().await, 400, "invalid_query"),
         (server.request(Method::GET, "/?user_id=%00").send().await, 400, "invalid_query"),
     ];
     for (number, (response, status, code)) in cases.into_iter().enumerate() {

@@ -1,28 +1,34 @@
-//! The commands, as someone at a shell meets them.
+//! The command line, as someone at a shell meets it; `cli_publish`, `cli_inbox` and `cli_listen` have one command each.
 
 use std::process::{Output, Stdio};
 
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use crate::server::{KEY, TestServer, within};
 
-fn pregon(arguments: &[&str]) -> Command {
+pub(crate) fn pregon(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pregon"));
     command.args(arguments).env_clear().stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 
-fn client(server: &TestServer, arguments: &[&str]) -> Command {
+pub(crate) fn client(server: &TestServer, arguments: &[&str]) -> Command {
     let mut command = pregon(arguments);
     command.env("PREGON_SERVER", &server.url).env("PREGON_SERVER_KEY", KEY);
     command
 }
 
-async fn run(mut command: Command) -> (Option<i32>, String, String) {
+pub(crate) async fn run(mut command: Command) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = within(command.output()).await.unwrap();
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// One line of JSON.
+pub(crate) fn json_of(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,50 +54,50 @@ async fn what_is_published_is_listened_to() {
     server.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_listener_goes_on_over_a_restart() {
-    let server = TestServer::start().await;
-    let (folder, address) = (server.folder.clone(), server.address().to_owned());
-    server.publish("user:1", "a").await;
-    let mut listening = client(&server, &["listen", "1", "--since", "earliest", "--count", "2"]);
-    let mut child = listening.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(child.stdout.take().unwrap()));
-    assert!(within(lines.next_line()).await.unwrap().unwrap().ends_with("  a"));
-    server.stop().await;
-    let server = TestServer::start_in(folder, |config| config.listen = address.parse().unwrap()).await;
-    server.publish("user:1", "b").await;
-    assert!(within(lines.next_line()).await.unwrap().unwrap().ends_with("  b"));
-    assert!(within(child.wait()).await.unwrap().success());
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_listener_waits_while_the_server_is_full() {
-    let server = TestServer::start_with(|config| config.streams_max = Some(1)).await;
-    server.publish("user:1", "a").await;
-    let mut tab = server.tab("2").await;
-    tab.expect("hello").await;
-    let mut listening = client(&server, &["listen", "1", "--since", "earliest", "--count", "1"]);
-    let mut child = listening.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut talk = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(child.stderr.take().unwrap()));
-    assert!(within(talk.next_line()).await.unwrap().unwrap().starts_with("connection lost; going on in"));
-    drop(tab);
-    let output = within(child.wait_with_output()).await.unwrap();
-    assert!(output.status.success());
-    assert!(String::from_utf8(output.stdout).unwrap().ends_with("Z  a\n"), "and nothing else");
-    server.stop().await;
+/// A server that is not pregon, and knows nothing but one answer.
+async fn something_else() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            connection.read_buf(&mut request).await.unwrap();
+        }
+        connection.write_all(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 4\r\n\r\nOops").await.unwrap();
+    });
+    url
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_failure_has_its_exit_code_and_says_what_to_do() {
     let server = TestServer::start_with(|config| config.open_user_id = false).await;
     let nobody = "http://127.0.0.1:9";
+    let another = something_else().await;
     let folder = tempfile::tempdir().unwrap();
     let data_dir = folder.path().to_str().unwrap();
     let mut wrong_key = client(&server, &["publish", "user:1", "x"]);
     wrong_key.env("PREGON_SERVER_KEY", "another-key-entirely");
+    let id = "01a20cb5-1195-77f8-8b27-91b1946c4576";
+    let ask = |arguments: &[&str]| client(&server, arguments);
     let cases = [
         (pregon(&["publish"]), 2, "required arguments"),
+        (ask(&["publish", "user:1", "x", "--severity", "warn"]), 2, "[possible values: info, success, warning, error]"),
+        (ask(&["publish", "user:1", "x", "--data", "{a}"]), 2, "not JSON: key must be a string at line 1 column 2"),
+        (ask(&["publish", "user:1", "x", "--data", "@/there/is/none"]), 2, "can't read /there/is/none"),
+        (ask(&["publish", "user:1", "x", "--action", "id=a,lable=b"]), 2, "lable is not a field of an action"),
+        (ask(&["publish", "user:1", "x", "--i18n", "en"]), 2, "must be a language, = and the text"),
+        (ask(&["publish", "user:1", "x", "--actor-avatar", "/a.png"]), 2, "--actor <NAME>"),
+        (ask(&["publish", "user:1", "x", "--expires-in", "1h", "--expires-at", "x"]), 2, "cannot be used with"),
+        (ask(&["publish", "user:1", "--tilte", "x"]), 2, "a similar argument exists: '--title'"),
+        (ask(&["publish", "user:1", "x", "--idempotency-key", "a\nb"]), 2, "can't be put into a request"),
+        (ask(&["publish", "user:1", "x", "--server", "localhost:8000"]), 2, "must be http:// or https://"),
+        (ask(&["inbox", "list", "1", "--status", "new"]), 2, "[possible values: all, unread, read, archived]"),
+        (ask(&["inbox", "list", "1", "--limit", "0"]), 2, "0 is not in 1.."),
+        (ask(&["inbox", "read", "1"]), 2, "<ID|--all|--up-to <ID>>"),
+        (ask(&["inbox", "read", "1", id, "--all"]), 2, "cannot be used with"),
+        (ask(&["inbox", "archive", "1", "x"]), 2, "must be a UUID"),
+        (ask(&["completions", "tcsh"]), 2, "[possible values: bash, elvish, fish, powershell, zsh]"),
         (pregon(&["serve"]), 3, "export PREGON_SERVER_KEY=pregon_sk_"),
         (pregon(&["serve", "--heartbeat", "soon", "--listen", "x"]), 3, "the configuration has 2 errors"),
         (pregon(&["dev", "--listen", "0.0.0.0:0"]), 3, "on this machine only"),
@@ -101,10 +107,22 @@ async fn each_failure_has_its_exit_code_and_says_what_to_do() {
             "is in use; try --listen",
         ),
         (client(&server, &["publish", "usr:1", "x"]), 4, "did you mean user:1?"),
+        (
+            ask(&["publish", "user:1", "x", "--also-to", "topc:a", "--title", "", "--url", "javascript:x"]),
+            4,
+            "3 fields are wrong\n  /to/1 must be user:ID, topic:NAME or everyone; did you mean topic:a?\n  /title must",
+        ),
         (wrong_key, 4, "the server key is not known here"),
+        (ask(&["inbox", "list", ""]), 4, "`user_id` must say whose notifications are meant"),
+        (ask(&["inbox", "read", "1", "--up-to", id]), 4, "the user has no notification with this id"),
+        (ask(&["show", id]), 4, "no notification has this id"),
+        (ask(&["edit", id, "x"]), 4, "no notification has this id"),
+        (ask(&["health", &format!("{}/pregon", server.url)]), 4, "there is nothing at this path"),
         (pregon(&["listen", "1", "--server", &server.url]), 4, "no credential was given"),
         (pregon(&["listen", "1", "--server", nobody]), 5, "no answer from http://127.0.0.1:9"),
+        (pregon(&["health", &another]), 1, "answers 502 Bad Gateway to /readyz; is it pregon that listens there?"),
         (pregon(&["health", nobody]), 5, "no answer from"),
+        (pregon(&["inbox", "counts", "1", "--server", nobody]), 5, "no answer from"),
     ];
     for (command, code, says) in cases {
         let shown = format!("{command:?}");
@@ -114,4 +132,32 @@ async fn each_failure_has_its_exit_code_and_says_what_to_do() {
         assert_eq!(stdout, "", "{shown}: what went wrong is talk, not data");
     }
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_that_can_not_be_written_is_a_failure() {
+    let server = TestServer::start().await;
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut counting = client(&server, &["inbox", "counts", "1"]);
+    let child = counting.stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let output = within(child.wait_with_output()).await.unwrap();
+    let says = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{says}");
+    assert!(says.starts_with("error: stdout: No space left on device"), "{says}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_shell_gets_its_completions() {
+    for (shell, has) in [
+        ("bash", "complete -F _pregon"),
+        ("zsh", "#compdef pregon"),
+        ("fish", "complete -c pregon"),
+        ("elvish", "edit:completion:arg-completer[pregon]"),
+        ("powershell", "Register-ArgumentCompleter -Native -CommandName 'pregon'"),
+    ] {
+        let (code, script, says) = run(pregon(&["completions", shell])).await;
+        assert_eq!((code, says.as_str()), (Some(0), ""), "{shell}");
+        assert!(script.contains(has) && script.contains("unarchive"), "{shell}");
+    }
 }

@@ -3,10 +3,19 @@
 
 mod api;
 mod bad_input;
+mod bad_routes;
 mod cli;
+mod cli_inbox;
+mod cli_listen;
+mod cli_publish;
+mod examples;
+mod inbox;
 mod kill;
+mod openapi;
+mod publishing;
 mod server;
 mod stream;
 mod tidy;
 mod tls;
 mod token;
+mod transports;

@@ -1,0 +1,123 @@
+//! `/v1/notifications/batch`: many notifications in one commit.
+//!
+//! **Invariant:** an item that is wrong keeps no other from being published, and each is answered in its place.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde_json::Value;
+
+use super::App;
+use super::draft::draft;
+use super::error::Problem;
+use super::identity::Backend;
+use super::notifications::{Asked, mark_replayed, send};
+use super::operations::{AsServer, Conflicting, OfType, Once, Stored, WithBody};
+use super::request::{self, Object, encoded, json};
+use super::shapes::{Batch, BatchResult, BatchResults, Lines, Receipt, Refused};
+use crate::notification::Notification;
+use crate::publish::Draft;
+
+/// Most notifications in one batch.
+pub(super) const BATCH_MAX: usize = 1000;
+/// Largest body of a batch, in bytes.
+pub(super) const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most audiences of all notifications of one batch together: each is a row, and a commit keeps the others waiting.
+pub(super) const BATCH_AUDIENCES_MAX: usize = 10_000;
+
+/// Publishes many notifications.
+///
+/// What is right of them is published in one commit, and what has come of each is said in its place.
+#[utoipa::path(
+    post,
+    path = "/v1/notifications/batch",
+    tag = "publish",
+    operation_id = "publish_batch",
+    params(Once),
+    request_body(
+        description = "1 to 1000 notifications, as an array or one a line. At most 4 MiB.",
+        content((Batch = "application/json"), (Lines = "application/x-ndjson"))
+    ),
+    responses(
+        (
+            status = 200,
+            description = "What has come of each item. What is right of it is published in one commit.",
+            body = BatchResults,
+            headers(("Idempotent-Replayed" = String, description = "`true` if this is the answer to an earlier request with the same key."))
+        ),
+        AsServer,
+        WithBody,
+        OfType,
+        Conflicting,
+        Stored
+    ),
+    security(("server_key" = []))
+)]
+pub(super) async fn publish(
+    _: Backend,
+    State(app): State<Arc<App>>,
+    asked: Asked,
+    body: Body,
+) -> Result<Response, Problem> {
+    let lines = is_lines(&asked.headers);
+    if !lines && !request::is_json(&asked.headers) {
+        return Err(Problem::unsupported_media_type());
+    }
+    let body = request::body_of(body, BATCH_BYTES_MAX).await?;
+    let request = asked.request(&body)?;
+    let items = if lines { items_of_lines(&body)? } else { items_of_array(&body)? };
+    if items.is_empty() || items.len() > BATCH_MAX {
+        return Err(Problem::batch_size(BATCH_MAX));
+    }
+    let now = app.publisher.now();
+    let mut drafts = Vec::new();
+    let read = |item: Result<Value, Problem>| {
+        let mut object = match item? {
+            Value::Object(fields) => Object::of(fields),
+            _ => return Err(Problem::malformed_json("each item must be a JSON object")),
+        };
+        let draft = draft(&mut object, None, now);
+        object.finish(draft)
+    };
+    // What is wrong with each, or nothing if it goes out.
+    let problems: Vec<_> =
+        items.into_iter().map(|item| read(item).map(|draft| drafts.push(draft)).err().map(Problem::item)).collect();
+    if drafts.iter().map(Draft::audience_count).sum::<usize>() > BATCH_AUDIENCES_MAX {
+        return Err(Problem::batch_audiences(BATCH_AUDIENCES_MAX));
+    }
+    let answer = |published: &[Notification]| {
+        let mut published = published.iter();
+        let results = problems.into_iter().filter_map(|problem| match problem {
+            Some(error) => Some(BatchResult::Refused(Refused { error })),
+            None => published.next().map(Receipt::of).map(BatchResult::Published),
+        });
+        encoded(&BatchResults { data: results.collect() })
+    };
+    let (answer, replayed) = send(&app, drafts, request, answer).await?;
+    let mut response = json(StatusCode::OK, answer);
+    mark_replayed(&mut response, replayed);
+    Ok(response)
+}
+
+fn is_lines(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(media_type.as_str(), "application/x-ndjson" | "application/ndjson" | "application/jsonl")
+}
+
+fn items_of_lines(body: &[u8]) -> Result<Vec<Result<Value, Problem>>, Problem> {
+    let text = std::str::from_utf8(body).map_err(|_| Problem::not_utf8())?;
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    Ok(lines.map(|line| request::parse_json(line.as_bytes())).collect())
+}
+
+fn items_of_array(body: &[u8]) -> Result<Vec<Result<Value, Problem>>, Problem> {
+    match request::parse_json(body)? {
+        Value::Array(items) => Ok(items.into_iter().map(Ok).collect()),
+        _ => Err(Problem::malformed_json("the body must be a JSON array")),
+    }
+}

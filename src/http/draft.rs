@@ -1,0 +1,207 @@
+//! Reading what is to be published: a JSON object, or plain text with headers, becomes a draft.
+//!
+//! **Invariant:** plain text and JSON are read by the same code, so a field means the same wherever it stands.
+
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::error::{FieldError, Problem};
+use super::request::{Object, escaped};
+use crate::content::{Action, ActionStyle, Actor, Content, Fields, Severity, Translation};
+use crate::notification::Audience;
+use crate::publish::{Draft, DraftError, Expiry, Times};
+
+/// The fields of what a notification says.
+pub(super) const CONTENT: [&str; 11] =
+    ["message", "title", "severity", "category", "url", "icon", "actor", "actions", "silent", "i18n", "data"];
+/// The other fields of a publish request.
+pub(super) const REST: [&str; 5] = ["to", "replaces", "deliver_at", "expires_at", "expires_in"];
+/// The fields that may come as headers beside plain text.
+pub(super) const HEADERS: [&str; 7] = ["title", "url", "icon", "severity", "category", "deliver-at", "expires-in"];
+
+/// Reads a draft. `to` are the audiences if the path names them; then the request may not.
+pub(super) fn draft(object: &mut Object, to: Option<Vec<Audience>>, now: Timestamp) -> Option<Draft> {
+    let names_audiences = to.is_none();
+    let audiences = to.unwrap_or_else(|| audiences(object));
+    let replaces = object.parsed("replaces", "name", |key| key.parse().map_err(|error| format!("{error}")));
+    let times = times(object, now);
+    let content = content(object);
+    let known: Vec<&str> = REST.into_iter().filter(|name| names_audiences || *name != "to").chain(CONTENT).collect();
+    object.refuse_rest(&known);
+    if audiences.is_empty() {
+        return None;
+    }
+    match Draft::new(audiences, content?) {
+        Ok(draft) => Some(draft.replacing(replaces).at(times?)),
+        Err(error) => {
+            object.wrong("to", draft_code(error), error.to_string());
+            None
+        }
+    }
+}
+
+/// Reads what a notification says.
+pub(super) fn content(object: &mut Object) -> Option<Content> {
+    let fields = Fields {
+        message: object.required("message"),
+        title: object.string("title"),
+        severity: object.one_of("severity", "severity", &Severity::NAMES, Severity::named),
+        category: object.string("category"),
+        url: object.string("url"),
+        icon: object.string("icon"),
+        actor: object.object("actor", actor),
+        actions: actions(object),
+        silent: object.boolean("silent").unwrap_or_default(),
+        i18n: object.object("i18n", translations).unwrap_or_default(),
+        data: object.take("data"),
+    };
+    match Content::parse(&fields) {
+        Ok(content) => Some(content),
+        Err(errors) => {
+            for error in errors {
+                // A field of a wrong type has been left empty; that it is empty is then no news.
+                if !object.is_wrong(&error.field) {
+                    object.wrong(&error.field, FieldError::code_of(error.problem), error.problem.to_string());
+                }
+            }
+            None
+        }
+    }
+}
+
+fn actor(object: &mut Object) -> Actor {
+    let name = object.required("name");
+    let actor = Actor { name, avatar_url: object.string("avatar_url") };
+    object.refuse_rest(&["name", "avatar_url"]);
+    actor
+}
+
+fn actions(object: &mut Object) -> Vec<Action> {
+    let items = object.list("actions").unwrap_or_default();
+    let mut actions = Vec::new();
+    for (number, item) in items.into_iter().enumerate() {
+        let place = format!("actions/{number}");
+        match item {
+            Value::Object(fields) => actions.push(object.within(&place, fields, |object| {
+                let action = Action {
+                    id: object.required("id"),
+                    label: object.required("label"),
+                    url: object.string("url"),
+                    style: object.one_of("style", "style", &ActionStyle::NAMES, ActionStyle::named),
+                };
+                object.refuse_rest(&["id", "label", "url", "style"]);
+                action
+            })),
+            other => object.wrong_type(&place, "an object", &other),
+        }
+    }
+    actions
+}
+
+fn translations(object: &mut Object) -> std::collections::BTreeMap<String, Translation> {
+    let translation = |object: &mut Object| {
+        let translation = Translation { title: object.string("title"), message: object.string("message") };
+        object.refuse_rest(&["title", "message"]);
+        translation
+    };
+    let mut translations = std::collections::BTreeMap::new();
+    for tag in object.names() {
+        let shown: String = tag.chars().take(64).collect();
+        match object.take(&tag) {
+            Some(Value::Object(fields)) => {
+                let texts = object.within(&escaped(&shown), fields, translation);
+                translations.insert(tag, texts);
+            }
+            Some(other) => object.wrong_type(&escaped(&shown), "an object", &other),
+            None => {}
+        }
+    }
+    translations
+}
+
+/// Reads `to`: an audience, or a list of them.
+fn audiences(object: &mut Object) -> Vec<Audience> {
+    object.must_have("to", "must say to whom: user:ID, topic:NAME or everyone");
+    let given = match object.take("to") {
+        Some(Value::Array(list)) => list,
+        Some(one @ Value::String(_)) => vec![one],
+        Some(other) => {
+            object.wrong_type("to", "an audience or an array of them", &other);
+            return Vec::new();
+        }
+        None => return Vec::new(),
+    };
+    if given.is_empty() {
+        object.wrong("to", draft_code(DraftError::Nobody), DraftError::Nobody.to_string());
+    }
+    let several = given.len() > 1;
+    let mut audiences = Vec::new();
+    // The body's own limit bounds them; how many different ones there are is the draft's to judge.
+    for (number, audience) in given.iter().enumerate() {
+        let place = if several { format!("to/{number}") } else { "to".into() };
+        let Value::String(text) = audience else {
+            object.wrong_type(&place, "a string", audience);
+            continue;
+        };
+        match text.parse() {
+            Ok(audience) => audiences.push(audience),
+            Err(error) => {
+                let error = FieldError::audience(object.pointer(&place), text, error);
+                object.errors.push(error);
+            }
+        }
+    }
+    audiences
+}
+
+fn times(object: &mut Object, now: Timestamp) -> Option<Times> {
+    let time = |text: &str| text.parse::<Timestamp>().map_err(|_| "must be a time: RFC 3339 with an offset".to_owned());
+    let due = object.parsed("deliver_at", "time", time);
+    let at = object.parsed("expires_at", "time", time).map(Expiry::At);
+    let after = object.parsed("expires_in", "duration", duration).map(Expiry::In);
+    if at.is_some() && after.is_some() {
+        object.wrong("expires_in", "conflict", "must not be there together with expires_at");
+    }
+    let place = match (&at, &after) {
+        (_, Some(_)) => "expires_in",
+        _ => "expires_at",
+    };
+    match Times::new(now, due, after.or(at)) {
+        Ok(times) => Some(times),
+        Err(error) => {
+            let place = if error == DraftError::DueTooLate { "deliver_at" } else { place };
+            object.wrong(place, draft_code(error), error.to_string());
+            None
+        }
+    }
+}
+
+/// Reads a duration such as `90s`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "must be a duration such as 90s, 1h or 30d".to_owned())
+}
+
+fn draft_code(error: DraftError) -> &'static str {
+    match error {
+        DraftError::Nobody => "empty",
+        DraftError::TooMany => "too_many",
+        DraftError::DueTooLate | DraftError::ExpiresTooLate => "too_late",
+        DraftError::ExpiresTooEarly => "too_early",
+    }
+}
+
+/// Plain text as the object that it means: the body is the message, some fields may be headers.
+pub(super) fn text(headers: &HeaderMap, bytes: &[u8]) -> Result<Object, Problem> {
+    let mut fields = Map::new();
+    let utf8 = |bytes: &[u8]| std::str::from_utf8(bytes).map(Value::from).map_err(|_| Problem::not_utf8());
+    fields.insert("message".into(), utf8(bytes)?);
+    for name in HEADERS {
+        if let Some(value) = headers.get(name) {
+            fields.insert(name.replace('-', "_"), utf8(value.as_bytes())?);
+        }
+    }
+    Ok(Object::of(fields))
+}

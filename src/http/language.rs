@@ -1,0 +1,62 @@
+//! Which languages a reader wants: `?lang=`, then `Accept-Language` (RFC 9110, section 12.5.4).
+
+use axum::http::header::ACCEPT_LANGUAGE;
+use axum::http::{HeaderMap, Uri};
+
+use super::request::parameter;
+use crate::content::LANGUAGE_BYTES_MAX;
+
+/// Most languages of one reader that are looked at.
+const LANGUAGES_MAX: usize = 4;
+
+/// Tags in lower case, the best first.
+pub(super) fn wanted(headers: &HeaderMap, uri: &Uri) -> Vec<String> {
+    let chosen = parameter(uri, &["lang"]);
+    let accepted = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut wanted: Vec<String> = Vec::new();
+    for tag in chosen.iter().map(String::as_str).chain(accepted_in_order(accepted)) {
+        let tag = tag.to_ascii_lowercase();
+        let fits = tag.len() <= LANGUAGE_BYTES_MAX && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if fits && !tag.is_empty() && !wanted.contains(&tag) && wanted.len() < LANGUAGES_MAX {
+            wanted.push(tag);
+        }
+    }
+    wanted
+}
+
+fn accepted_in_order(header: &str) -> impl Iterator<Item = &str> {
+    let mut accepted: Vec<(&str, f32)> = header
+        .split(',')
+        .map(|part| {
+            let (tag, parameters) = part.split_once(';').unwrap_or((part, ""));
+            let quality = parameters.trim().strip_prefix("q=").and_then(|q| q.parse().ok());
+            (tag.trim(), quality.unwrap_or(1.0))
+        })
+        .filter(|(_, quality)| *quality > 0.0)
+        .collect();
+    accepted.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    accepted.into_iter().map(|(tag, _)| tag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chosen_language_comes_first_then_those_of_the_browser() {
+        for (query, header, languages) in [
+            ("", "", &[][..]),
+            ("", "en-GB,en;q=0.9", &["en-gb", "en"]),
+            ("?lang=es", "en-GB,en;q=0.9", &["es", "en-gb", "en"]),
+            ("", "fr, en;q=0.5, es;q=0.7", &["fr", "es", "en"]),
+            ("", "en;q=0, de", &["de"]),
+            ("", "*;q=x,,;", &[]),
+            ("", "a,b,c,d,e,f", &["a", "b", "c", "d"]),
+            ("?lang=a%20b", "", &[]),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT_LANGUAGE, header.parse().expect("a header"))]);
+            let uri = format!("/{query}").parse().expect("a URI");
+            assert_eq!(wanted(&headers, &uri), languages, "{query} {header}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The stream as a long poll, for clients that can read only whole answers.
+//!
+//! A poll is a short stream of JSON lines: it waits for the first event, takes what comes with it, and gives it together
+//! with the cursor for the next poll. So it obeys the same rules, and nothing is lost or doubled between two polls.
+
+use std::time::Duration;
+
+use axum::http::header::{CACHE_CONTROL, HeaderValue};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::Response;
+use futures_util::stream::AbortHandle;
+use futures_util::{FutureExt as _, StreamExt as _};
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+use super::App;
+use super::draft::duration;
+use super::error::Problem;
+use super::request::{encoded, json, parameter};
+use super::shapes;
+use crate::delivery::{BodyStream, NewStream};
+
+/// How long a poll waits if it does not say, and at most: proxies cut off at 30 to 60 s.
+const WAIT_DEFAULT: Duration = Duration::from_secs(25);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(55);
+/// Most events in one answer.
+pub(super) const EVENTS_MAX: usize = 100;
+
+pub(super) async fn answer(
+    app: &App,
+    stream: NewStream,
+    postponed: bool,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<Response, Problem> {
+    let wait = match parameter(uri, &["wait"]) {
+        None => WAIT_DEFAULT,
+        Some(text) => duration(&text).map_err(|detail| Problem::query("wait", detail))?.min(WAIT_MAX),
+    };
+    let given = headers.get("last-event-id").and_then(|id| id.to_str().ok().map(str::to_owned));
+    let mut polled = Polled {
+        cursor: given.or_else(|| parameter(uri, &["last_event_id", "lastEventId", "lastEventID"])),
+        events: Vec::new(),
+        partial: Vec::new(),
+    };
+    let room = app.polls.try_acquire();
+    let postponed = postponed || room.is_err();
+    if !postponed {
+        // Nothing is sent by HTTP meanwhile, so there is nothing to abort.
+        let (abort, _) = AbortHandle::new_pair();
+        polled.wait(app.delivery.attach_body(stream, abort), Instant::now() + wait).await;
+    }
+    let retry_ms = postponed.then(|| app.delivery.retry_ms());
+    let answer = shapes::Polled { data: polled.events, cursor: polled.cursor, retry_ms };
+    let mut response = json(StatusCode::OK, encoded(&answer));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// What a poll has got so far.
+struct Polled {
+    cursor: Option<String>,
+    events: Vec<Value>,
+    /// The beginning of a line.
+    partial: Vec<u8>,
+}
+
+impl Polled {
+    /// Takes events until there is one and no more come at once, or the time is over, or the stream.
+    async fn wait(&mut self, mut parts: BodyStream, until: Instant) {
+        loop {
+            let next = if self.events.is_empty() {
+                // Without a cursor the next poll would begin anew, and miss what came in between.
+                let until = if self.cursor.is_some() { until } else { Instant::now() + WAIT_MAX };
+                timeout_at(until, parts.next()).await.ok().flatten()
+            } else {
+                parts.next().now_or_never().flatten()
+            };
+            let Some(part) = next else { return };
+            self.partial.extend_from_slice(&part);
+            while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.partial.drain(..=end).collect();
+                self.take(&line);
+                if self.events.len() == EVENTS_MAX {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, line: &[u8]) {
+        let Ok(event) = serde_json::from_slice::<Value>(line) else { return };
+        if let Some(id) = event["id"].as_str() {
+            self.cursor = Some(id.to_owned());
+        }
+        if event["event"] != "hello" && event["event"] != "heartbeat" && event["event"] != "retry" {
+            self.events.push(event);
+        }
+    }
+}

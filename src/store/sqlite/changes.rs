@@ -1,0 +1,430 @@
+//! What each command does to the tables, inside the transaction of its commit.
+//!
+//! **Invariant:** whatever changes what somebody has also puts an entry into the log, at the next position, in the same
+//! transaction. A command that changes nothing puts none.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::feed::{self, Inbox};
+use super::rows::{self, Millisecond, notification, published};
+use crate::content::Content;
+use crate::notification::{
+    Audience, Change, Entry, Mute, Notification, NotificationId, Position, RemovalReason, ReplacementKey, Topic, UserId,
+};
+use crate::state::{Marked, Set, State, Which};
+use crate::store::{Command, Outcome, Selection};
+
+/// A transaction under way.
+pub(super) struct Changes<'a> {
+    pub(super) connection: &'a Connection,
+    /// The last position given out.
+    pub(super) head: Position,
+    /// What the log says in addition.
+    pub(super) entries: Vec<Entry>,
+    /// Most notifications that a user has.
+    pub(super) inbox_max: usize,
+}
+
+impl Changes<'_> {
+    pub(super) fn apply(&mut self, command: Command, at: Timestamp) -> rusqlite::Result<Outcome> {
+        match command {
+            Command::Publish(notification) => self.publish(notification),
+            Command::Schedule { notification, due } => self.schedule(&notification, due),
+            Command::Edit { id, content } => self.edit(id, content, at),
+            Command::Recall { id } => self.recall(id, at),
+            Command::Mark { user, selection, set } => self.mark(user, &selection, set, at),
+            Command::Mute { user, categories } => self.mute(user, categories, at),
+            Command::Erase { user } => self.erase(user, at),
+            Command::Join { user, topic } => self.join(user, topic, at),
+            Command::Leave { user, topic } => self.leave(user, topic, at),
+        }
+    }
+
+    /// Puts an entry into the log, other than a notification.
+    fn log(
+        &mut self,
+        kind: &str,
+        at: Timestamp,
+        origin: Option<Position>,
+        content: &str,
+        change: Change,
+    ) -> rusqlite::Result<Outcome> {
+        let position = Position(self.head.0 + 1);
+        let audiences: Vec<String> = match &change {
+            Change::Joined { user, .. } | Change::Left { user, .. } => vec![Audience::User(user.clone()).to_string()],
+            change => change.audiences().iter().map(Audience::to_string).collect(),
+        };
+        self.connection
+            .prepare_cached(
+                "INSERT INTO log (position, kind, at, audiences, content, origin) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![position, kind, Millisecond(at), audiences.join(" "), content, origin])?;
+        let mut changed =
+            self.connection.prepare_cached("INSERT INTO changed (audience, position, origin) VALUES (?1, ?2, ?3)")?;
+        for audience in audiences {
+            changed.execute(params![audience, position, origin.unwrap_or(position)])?;
+        }
+        self.head = position;
+        self.entries.push(Entry { position, origin: origin.unwrap_or(position), change });
+        Ok(Outcome::Logged(position))
+    }
+
+    fn publish(&mut self, notification: Arc<Notification>) -> rusqlite::Result<Outcome> {
+        let audiences: Vec<String> = notification.audiences.iter().map(Audience::to_string).collect();
+        let joined = audiences.join(" ");
+        if let Some(key) = &notification.replaces {
+            // There may be several since a user was erased from the audiences of one.
+            let former: Vec<NotificationId> = self
+                .connection
+                .prepare_cached("SELECT id FROM log WHERE replaces = ?1 AND audiences = ?2")?
+                .query_map([key.as_str(), &joined], |row| rows::parsed(row.get_ref(0)?.as_str()?))?
+                .collect::<rusqlite::Result<_>>()?;
+            for id in former {
+                if let Some((position, former)) = published(self.connection, id)? {
+                    self.remove(position, &former, RemovalReason::Replaced, notification.timestamp)?;
+                }
+            }
+        }
+        let position = Position(self.head.0 + 1);
+        let expires = notification.expires_at.map(Millisecond);
+        self.connection
+            .prepare_cached(
+                "INSERT INTO log (position, kind, at, audiences, id, content, expires, replaces)
+                 VALUES (?1, 'notified', ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                position,
+                Millisecond(notification.timestamp),
+                joined,
+                notification.id.to_string(),
+                notification.content.json(),
+                expires,
+                notification.replaces.as_ref().map(ReplacementKey::as_str),
+            ])?;
+        let mut address = self
+            .connection
+            .prepare_cached("INSERT INTO addressed (audience, position, expires) VALUES (?1, ?2, ?3)")?;
+        for audience in audiences {
+            address.execute(params![audience, position, expires])?;
+        }
+        self.head = position;
+        self.entries.push(Entry { position, origin: position, change: Change::Notified(notification) });
+        Ok(Outcome::Logged(position))
+    }
+
+    fn schedule(&self, notification: &Notification, due: Timestamp) -> rusqlite::Result<Outcome> {
+        let audiences: Vec<String> = notification.audiences.iter().map(Audience::to_string).collect();
+        self.connection
+            .prepare_cached(
+                "INSERT INTO scheduled (id, due, at, audiences, content, expires, replaces)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                notification.id.to_string(),
+                Millisecond(due),
+                Millisecond(notification.timestamp),
+                audiences.join(" "),
+                notification.content.json(),
+                notification.expires_at.map(Millisecond),
+                notification.replaces.as_ref().map(ReplacementKey::as_str),
+            ])?;
+        Ok(Outcome::Kept)
+    }
+
+    /// Publishes what is due at that time, at most `limit`; says how many it were.
+    pub(super) fn publish_due(&mut self, now: Timestamp, limit: usize) -> rusqlite::Result<usize> {
+        let sql = format!("SELECT {} FROM scheduled WHERE due <= ?1 ORDER BY due, id LIMIT ?2", rows::NOTIFICATION);
+        let due: Vec<Arc<Notification>> = self
+            .connection
+            .prepare_cached(&sql)?
+            .query_map(params![Millisecond(now), rows::whole(limit)], notification)?
+            .collect::<rusqlite::Result<_>>()?;
+        for notification in &due {
+            self.unschedule(notification.id)?;
+            // After a long downtime it may be of no use any more.
+            if notification.expires_at.is_none_or(|at| at > now) {
+                self.publish(Arc::new(Notification { timestamp: now, ..Notification::clone(notification) }))?;
+            }
+        }
+        Ok(due.len())
+    }
+
+    fn unschedule(&self, id: NotificationId) -> rusqlite::Result<bool> {
+        let gone = self.connection.prepare_cached("DELETE FROM scheduled WHERE id = ?1")?.execute([id.to_string()])?;
+        Ok(gone > 0)
+    }
+
+    fn edit(&mut self, id: NotificationId, content: Content, at: Timestamp) -> rusqlite::Result<Outcome> {
+        let Some((origin, former)) = published(self.connection, id)? else {
+            let edited = self
+                .connection
+                .prepare_cached("UPDATE scheduled SET content = ?2 WHERE id = ?1")?
+                .execute(params![id.to_string(), content.json()])?;
+            return Ok(if edited > 0 { Outcome::Kept } else { Outcome::Missing });
+        };
+        if former.content == content {
+            return Ok(Outcome::Unchanged);
+        }
+        self.connection
+            .prepare_cached("UPDATE log SET content = ?2 WHERE position = ?1")?
+            .execute(params![origin, content.json()])?;
+        let edited = Arc::new(Notification { content, ..Notification::clone(&former) });
+        self.log("edited", at, Some(origin), &id.to_string(), Change::Edited(edited))
+    }
+
+    fn recall(&mut self, id: NotificationId, at: Timestamp) -> rusqlite::Result<Outcome> {
+        if self.unschedule(id)? {
+            return Ok(Outcome::Kept);
+        }
+        match published(self.connection, id)? {
+            Some((position, notification)) => self.remove(position, &notification, RemovalReason::Recalled, at),
+            None => Ok(Outcome::Missing),
+        }
+    }
+
+    /// Takes a notification away from everybody: nothing of what it said stays.
+    fn remove(
+        &mut self,
+        position: Position,
+        notification: &Notification,
+        reason: RemovalReason,
+        at: Timestamp,
+    ) -> rusqlite::Result<Outcome> {
+        forget(self.connection, position, notification.audiences.iter())?;
+        let Notification { id, audiences, .. } = notification;
+        let change = Change::Removed { id: *id, audiences: audiences.clone(), reason };
+        self.log("removed", at, Some(position), &format!("{} {id}", reason.name()), change)
+    }
+
+    fn mark(&mut self, user: UserId, selection: &Selection, set: Set, at: Timestamp) -> rusqlite::Result<Outcome> {
+        let interest = feed::interest(self.connection, &user)?;
+        let mut inbox = Inbox::load(self.connection, &interest, at, self.inbox_max)?;
+        let mut missing = Vec::new();
+        let mut index_of = |id: NotificationId| -> rusqlite::Result<Option<usize>> {
+            let index = published(self.connection, id)?.and_then(|(position, _)| inbox.index_of(position));
+            if index.is_none() {
+                missing.push(id);
+            }
+            Ok(index)
+        };
+        let (which, chosen): (Which, Vec<usize>) = match selection {
+            Selection::These(ids) => {
+                let found = ids.iter().filter_map(|id| Some((id.to_string(), index_of(*id).transpose()?)));
+                let found: Vec<_> = found.map(|(id, index)| Ok((id, index?))).collect::<rusqlite::Result<_>>()?;
+                let (ids, chosen) = found.into_iter().unzip();
+                (Which { ids: Some(ids), up_to: None }, chosen)
+            }
+            Selection::UpTo(id) => match index_of(*id)? {
+                Some(index) => (Which { ids: None, up_to: Some(id.to_string()) }, (index..inbox.items.len()).collect()),
+                None => return Ok(Outcome::Missing),
+            },
+            Selection::All => (Which::default(), (0..inbox.items.len()).collect()),
+        };
+        let mut changed = Vec::new();
+        for index in chosen {
+            let (position, state) = &mut inbox.items[index];
+            let after = state.set(set, at);
+            if after != *state {
+                *state = after;
+                changed.push((*position, after));
+            }
+        }
+        let counts = inbox.counts();
+        if changed.is_empty() {
+            return Ok(Outcome::Marked { counts, missing });
+        }
+        let through = changed.iter().map(|(position, _)| *position).max().unwrap_or_default();
+        let lowest = inbox.items.last().map(|(position, _)| *position).unwrap_or_default();
+        match (selection, set) {
+            (Selection::UpTo(_) | Selection::All, Set { read: Some(true), archived: None, .. }) => {
+                self.mark_through(&user, &["seen", "read"], through, lowest, at)?;
+            }
+            (Selection::UpTo(_) | Selection::All, Set { seen: Some(true), read: None, archived: None }) => {
+                self.mark_through(&user, &["seen"], through, lowest, at)?;
+            }
+            _ => self.mark_each(&user, &changed)?,
+        }
+        let marked = Marked::new(&which, set, at, counts);
+        let content = marked.json().to_owned();
+        self.log("marked", at, None, &content, Change::Marked { user, marked })?;
+        Ok(Outcome::Marked { counts, missing })
+    }
+
+    /// Marks all through a position in one row, and in what has rows of its own. Of the watermarks below all that she
+    /// has, the last is kept: what comes back into her inbox, since something newer was taken back, stays marked.
+    fn mark_through(
+        &self,
+        user: &UserId,
+        kinds: &[&str],
+        through: Position,
+        lowest: Position,
+        at: Timestamp,
+    ) -> rusqlite::Result<()> {
+        for kind in kinds {
+            let parameters = params![user.as_str(), kind, through, Millisecond(at)];
+            self.connection
+                .prepare_cached(
+                    "INSERT INTO watermark (user, kind, through, at) SELECT ?1, ?2, ?3, ?4
+                     WHERE NOT EXISTS (SELECT 1 FROM watermark WHERE user = ?1 AND kind = ?2 AND through >= ?3)",
+                )?
+                .execute(parameters)?;
+            self.connection
+                .prepare_cached(
+                    "DELETE FROM watermark WHERE user = ?1 AND kind = ?2 AND through < ?3
+                     AND through < (SELECT max(through) FROM watermark WHERE user = ?1 AND kind = ?2)",
+                )?
+                .execute(params![user.as_str(), kind, lowest])?;
+            self.connection
+                .prepare_cached(&format!(
+                    "UPDATE mark SET {kind} = ?3 WHERE user = ?1 AND position <= ?2 AND {kind} IS NULL"
+                ))?
+                .execute(params![user.as_str(), through, Millisecond(at)])?;
+        }
+        Ok(())
+    }
+
+    fn mark_each(&self, user: &UserId, changed: &[(Position, State)]) -> rusqlite::Result<()> {
+        let mut mark = self.connection.prepare_cached(
+            "INSERT INTO mark (user, position, seen, read, archived) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO UPDATE SET seen = excluded.seen, read = excluded.read, archived = excluded.archived",
+        )?;
+        for (position, state) in changed {
+            let [seen, read, archived] =
+                [state.seen_at, state.read_at, state.archived_at].map(|at| at.map(Millisecond));
+            mark.execute(params![user.as_str(), position, seen, read, archived])?;
+        }
+        Ok(())
+    }
+
+    fn mute(&mut self, user: UserId, categories: Vec<String>, at: Timestamp) -> rusqlite::Result<Outcome> {
+        let position = Position(self.head.0 + 1);
+        let mut interest = feed::interest(self.connection, &user)?;
+        let before = interest.mutes.clone();
+        interest.mute(&categories, position);
+        if interest.mutes == before {
+            return Ok(Outcome::Unchanged);
+        }
+        for Mute { category, since, until } in &interest.mutes {
+            self.connection
+                .prepare_cached(
+                    "INSERT INTO mute (user, category, since, until) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT DO UPDATE SET until = excluded.until",
+                )?
+                .execute(params![user.as_str(), category, since, until])?;
+        }
+        let content = serde_json::to_string(&categories).expect("strings encode");
+        self.log("muted", at, None, &content, Change::Muted { user, categories })
+    }
+
+    /// Forgets a user. What was addressed to others too stays theirs.
+    fn erase(&mut self, user: UserId, at: Timestamp) -> rusqlite::Result<Outcome> {
+        let hers = Audience::User(user.clone()).to_string();
+        let joined: Vec<Topic> = feed::interest(self.connection, &user)?
+            .memberships
+            .into_iter()
+            .filter_map(|membership| membership.until.is_none().then_some(membership.topic))
+            .collect();
+        for topic in joined {
+            // So that her open streams get nothing of it either.
+            self.leave(user.clone(), topic, at)?;
+        }
+        self.mute(user.clone(), Vec::new(), at)?;
+        let mut known = false;
+        for sql in
+            ["SELECT position FROM addressed WHERE audience = ?1", "SELECT position FROM changed WHERE audience = ?1"]
+        {
+            let positions: Vec<Position> =
+                self.connection.prepare_cached(sql)?.query_map([&hers], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            for position in positions {
+                known = true;
+                forget_for(self.connection, position, &hers)?;
+            }
+        }
+        for sql in [
+            "DELETE FROM member WHERE user = ?1",
+            "DELETE FROM mark WHERE user = ?1",
+            "DELETE FROM watermark WHERE user = ?1",
+            "DELETE FROM mute WHERE user = ?1",
+            "DELETE FROM scheduled WHERE audiences = 'user:' || ?1",
+            "UPDATE scheduled
+             SET audiences = trim(replace(' ' || audiences || ' ', ' user:' || ?1 || ' ', ' '))
+             WHERE instr(' ' || audiences || ' ', ' user:' || ?1 || ' ')",
+        ] {
+            known |= self.connection.prepare_cached(sql)?.execute([user.as_str()])? > 0;
+        }
+        if !known {
+            return Ok(Outcome::Unchanged);
+        }
+        self.log("erased", at, None, "", Change::Erased { user })
+    }
+
+    fn join(&mut self, user: UserId, topic: Topic, at: Timestamp) -> rusqlite::Result<Outcome> {
+        let joined = self
+            .connection
+            .prepare_cached("INSERT INTO member (user, topic, since) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
+            .execute(params![user.as_str(), topic.as_str(), Position(self.head.0 + 1)])?;
+        if joined == 0 {
+            return Ok(Outcome::Unchanged);
+        }
+        let content = topic.to_string();
+        self.log("joined", at, None, &content, Change::Joined { user, topic })
+    }
+
+    fn leave(&mut self, user: UserId, topic: Topic, at: Timestamp) -> rusqlite::Result<Outcome> {
+        let left = self
+            .connection
+            .prepare_cached("UPDATE member SET until = ?3 WHERE user = ?1 AND topic = ?2 AND until IS NULL")?
+            .execute(params![user.as_str(), topic.as_str(), Position(self.head.0 + 1)])?;
+        if left == 0 {
+            return Ok(Outcome::Unchanged);
+        }
+        let content = topic.to_string();
+        self.log("left", at, None, &content, Change::Left { user, topic })
+    }
+}
+
+/// Deletes an entry, and what is known of it by these audiences.
+pub(super) fn forget<'a>(
+    connection: &Connection,
+    position: Position,
+    audiences: impl Iterator<Item = &'a Audience>,
+) -> rusqlite::Result<()> {
+    for audience in audiences {
+        take_from(connection, position, &audience.to_string())?;
+    }
+    connection.prepare_cached("DELETE FROM mark WHERE position = ?1")?.execute([position])?;
+    connection.prepare_cached("DELETE FROM log WHERE position = ?1")?.execute([position])?;
+    Ok(())
+}
+
+/// Deletes an entry for one audience; the others still have it.
+pub(super) fn forget_for(connection: &Connection, position: Position, audience: &str) -> rusqlite::Result<()> {
+    take_from(connection, position, audience)?;
+    let audiences: Option<String> = connection
+        .prepare_cached("SELECT audiences FROM log WHERE position = ?1")?
+        .query_row([position], |row| row.get(0))
+        .optional()?;
+    let Some(audiences) = audiences else { return Ok(()) };
+    let others: Vec<&str> = audiences.split(' ').filter(|other| *other != audience).collect();
+    if others.is_empty() {
+        return forget(connection, position, std::iter::empty());
+    }
+    connection
+        .prepare_cached("UPDATE log SET audiences = ?2 WHERE position = ?1")?
+        .execute(params![position, others.join(" ")])?;
+    Ok(())
+}
+
+/// Takes an entry out of what an audience has.
+fn take_from(connection: &Connection, position: Position, audience: &str) -> rusqlite::Result<()> {
+    for sql in [
+        "DELETE FROM addressed WHERE audience = ?1 AND position = ?2",
+        "DELETE FROM changed WHERE audience = ?1 AND position = ?2",
+    ] {
+        connection.prepare_cached(sql)?.execute(params![audience, position])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! What is removed, and how the file shrinks: what is too old, what has expired, what a user has too much of.
+//!
+//! **Invariant:** what is removed before its reader may have seen it moves the position after which she has everything
+//! (`trimmed`, `user_trimmed`), in the same transaction; a cursor before that is told so. What has expired is owed to
+//! nobody. No position is given out again, whatever is removed.
+//!
+//! Each function does a part of the work, so that appends wait no longer than for a few commits, and says whether more
+//! is left.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::changes::{forget, forget_for};
+use super::rows::{self, Millisecond, whole};
+use crate::notification::{Audience, Position, UserId};
+
+/// Entries, addresses and pages removed in one turn.
+const TRIMMED_PER_TURN: usize = 500;
+const ADDRESSES_TRIMMED_PER_TURN: usize = 5000;
+const PAGES_FREED_PER_TURN: usize = 1024;
+/// Pages that stay free for what comes: 1 MiB.
+const PAGES_KEPT_FREE: i64 = 256;
+
+/// Removes the oldest entries up to the first that is young enough, but never the one at `head`.
+pub(super) fn trim(connection: &Connection, head: Position, older_than: Timestamp) -> rusqlite::Result<bool> {
+    let sql = "SELECT position, audiences, at FROM log WHERE position < ?1 ORDER BY position LIMIT ?2";
+    let old = entries(connection, sql, params![head, whole(TRIMMED_PER_TURN)], |row| {
+        Ok(row.get::<_, Millisecond>(2)? < Millisecond(older_than))
+    })?;
+    let Some((last, _)) = old.last() else { return Ok(false) };
+    for (position, audiences) in &old {
+        forget(connection, *position, audiences.iter())?;
+    }
+    for sql in [
+        "DELETE FROM member WHERE until <= ?1",
+        "DELETE FROM mute WHERE until <= ?1",
+        "DELETE FROM user_trimmed WHERE through <= ?1",
+        "UPDATE log_identity SET trimmed = max(trimmed, ?1)",
+    ] {
+        connection.prepare_cached(sql)?.execute([last])?;
+    }
+    Ok(true)
+}
+
+/// Removes what has expired.
+pub(super) fn expire(connection: &Connection, now: Timestamp) -> rusqlite::Result<bool> {
+    let sql = "SELECT position, audiences FROM log WHERE expires <= ?1 LIMIT ?2";
+    let expired = entries(connection, sql, params![Millisecond(now), whole(TRIMMED_PER_TURN)], |_| Ok(true))?;
+    for (position, audiences) in &expired {
+        forget(connection, *position, audiences.iter())?;
+    }
+    if let Some(last) = expired.iter().map(|(position, _)| position).max() {
+        connection.prepare_cached("UPDATE log_identity SET given = max(given, ?1)")?.execute([last])?;
+    }
+    Ok(!expired.is_empty())
+}
+
+/// Removes a user's own oldest entries if she has more of a kind than that.
+pub(super) fn trim_user(connection: &Connection, user: &UserId, inbox_max: usize) -> rusqlite::Result<bool> {
+    let hers = Audience::User(user.clone()).to_string();
+    let mut removed = Vec::new();
+    for (newest, older) in [
+        (
+            "SELECT position FROM addressed WHERE audience = ?1 ORDER BY position DESC LIMIT 1 OFFSET ?2",
+            "SELECT position FROM addressed WHERE audience = ?1 AND position <= ?2 ORDER BY position LIMIT ?3",
+        ),
+        (
+            "SELECT position FROM changed WHERE audience = ?1 ORDER BY position DESC LIMIT 1 OFFSET ?2",
+            "SELECT position FROM changed WHERE audience = ?1 AND position <= ?2 ORDER BY position LIMIT ?3",
+        ),
+    ] {
+        let first: Option<Position> = connection
+            .prepare_cached(newest)?
+            .query_row(params![hers, whole(inbox_max)], |row| row.get(0))
+            .optional()?;
+        if let Some(first) = first {
+            let mut older = connection.prepare_cached(older)?;
+            for position in older.query_map(params![hers, first, whole(TRIMMED_PER_TURN)], |row| row.get(0))? {
+                removed.push(position?);
+            }
+        }
+    }
+    let Some(last) = removed.iter().max().copied() else { return Ok(false) };
+    for position in &removed {
+        forget_for(connection, *position, &hers)?;
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO user_trimmed (user, through) VALUES (?1, ?2)
+             ON CONFLICT DO UPDATE SET through = max(through, excluded.through)",
+        )?
+        .execute(params![user.as_str(), last])?;
+    Ok(removed.len() >= TRIMMED_PER_TURN)
+}
+
+/// Forgets which requests have been answered before that time.
+pub(super) fn forget_requests(connection: &Connection, before: Timestamp) -> rusqlite::Result<bool> {
+    let forgotten = connection
+        .prepare_cached("DELETE FROM once WHERE key IN (SELECT key FROM once WHERE at < ?1 LIMIT ?2)")?
+        .execute(params![Millisecond(before), whole(TRIMMED_PER_TURN)])?;
+    Ok(forgotten > 0)
+}
+
+/// Gives some free pages back to the disk; not inside a transaction.
+pub(super) fn give_back(connection: &Connection) -> rusqlite::Result<bool> {
+    let free: i64 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+    let too_many = (free - PAGES_KEPT_FREE).clamp(0, whole(PAGES_FREED_PER_TURN));
+    if too_many == 0 {
+        return Ok(false);
+    }
+    // The pragma frees a page at each step.
+    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({too_many})"))?;
+    let mut steps = statement.query([])?;
+    while steps.next()?.is_some() {}
+    Ok(free - PAGES_KEPT_FREE > too_many)
+}
+
+/// Positions and audiences of entries, up to the first that is not wanted, or until they have too many addresses for one
+/// turn.
+fn entries(
+    connection: &Connection,
+    sql: &str,
+    parameters: impl rusqlite::Params,
+    wanted: impl Fn(&Row<'_>) -> rusqlite::Result<bool>,
+) -> rusqlite::Result<Vec<(Position, Vec<Audience>)>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(parameters)?;
+    let (mut found, mut addresses) = (Vec::new(), 0);
+    while addresses <= ADDRESSES_TRIMMED_PER_TURN
+        && let Some(row) = rows.next()?
+        && wanted(row)?
+    {
+        let audiences = rows::audiences(row.get_ref(1)?.as_str()?)?;
+        addresses += audiences.len();
+        found.push((row.get(0)?, audiences));
+    }
+    Ok(found)
+}

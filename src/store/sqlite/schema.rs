@@ -1,0 +1,62 @@
+//! The file: its tables, its versions, its identity, and that only one server uses it.
+//!
+//! **Invariant:** a file of an older version becomes one of the newest in one transaction, or stays as it was.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use rusqlite::{Connection, params};
+
+use super::OpenError;
+use crate::event_id::Seal;
+
+/// What makes a file of each version from one of the version before; the first from nothing.
+const VERSIONS: [&str; VERSION as usize] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+/// The newest version.
+pub(super) const VERSION: u32 = 2;
+
+/// Two servers on one file would give out the same positions. The shell `sqlite3` may read beside us.
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
+    let lock = File::create(path).map_err(|e| OpenError::Folder(path.to_owned(), e))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
+        Err(TryLockError::Error(e)) => Err(OpenError::Folder(path.to_owned(), e)),
+    }
+}
+
+/// Makes a file one of the newest version, unless it is newer; gives its version.
+pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<u32> {
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found >= VERSION {
+        return Ok(found);
+    }
+    let transaction = connection.transaction()?;
+    for (version, made) in (1..).zip(VERSIONS) {
+        if version > found {
+            transaction.execute_batch(made)?;
+        }
+    }
+    if found == 0 {
+        let mut random = [0; 20];
+        aws_lc_rs::rand::fill(&mut random).expect("the operating system has randomness");
+        let [e0, e1, e2, e3, key @ ..] = random;
+        transaction.execute(
+            "INSERT INTO log_identity (epoch, key, trimmed) VALUES (?1, ?2, 0)",
+            params![u32::from_le_bytes([e0, e1, e2, e3]), key],
+        )?;
+    }
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()?;
+    Ok(VERSION)
+}
+
+/// What makes this file's positions its own.
+pub(super) fn identity(connection: &Connection) -> rusqlite::Result<Seal> {
+    connection
+        .query_row("SELECT epoch, key FROM log_identity", [], |row| Ok(Seal { epoch: row.get(0)?, key: row.get(1)? }))
+}

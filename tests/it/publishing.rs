@@ -1,0 +1,229 @@
+//! Publishing beyond the plain case: once, many at once, later, for a while, in place of another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::server::{TestServer, within};
+
+async fn body(response: Response) -> Value {
+    response.json().await.unwrap()
+}
+
+async fn publish_with_key(server: &TestServer, key: &str, message: &str) -> Response {
+    let request = server.request(Method::POST, "/v1/users/1/notifications").header("idempotency-key", key);
+    request.json(&json!({"message": message})).send().await.unwrap()
+}
+
+async fn total(server: &TestServer, user: &str) -> Value {
+    let counts = server.request(Method::GET, &format!("/v1/users/{user}/counts")).send().await.unwrap();
+    body(counts).await["total"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_a_key_is_done_once_also_after_a_restart() {
+    let folder = Arc::new(TempDir::new().unwrap());
+    let server = TestServer::start_in(Arc::clone(&folder), |_| {}).await;
+    let first = publish_with_key(&server, "k-1", "una").await;
+    assert_eq!(first.status(), 201);
+    assert!(first.headers().get("idempotent-replayed").is_none());
+    let first = body(first).await;
+    let at_once = (0..20).map(|_| publish_with_key(&server, "k-2", "dos"));
+    let at_once = futures_util::future::join_all(at_once).await;
+    let mut ids = Vec::new();
+    for response in at_once {
+        assert_eq!(response.status(), 201);
+        ids.push(body(response).await["id"].clone());
+    }
+    assert!(ids.iter().all(|id| *id == ids[0]), "all of them are told of the same one");
+    assert_eq!(total(&server, "1").await, 2);
+    server.stop().await;
+    let server = TestServer::start_in(folder, |_| {}).await;
+    let again = publish_with_key(&server, "k-1", "una").await;
+    assert_eq!((again.status().as_u16(), &again.headers()["idempotent-replayed"]), (201, &"true".parse().unwrap()));
+    assert!(again.headers()["location"].to_str().unwrap().ends_with(first["id"].as_str().unwrap()));
+    assert_eq!(body(again).await, first);
+    let other = publish_with_key(&server, "k-1", "otra").await;
+    assert_eq!(other.status(), 409);
+    assert_eq!(body(other).await["code"], "idempotency_key_reused");
+    let long = "x".repeat(256);
+    let refused = publish_with_key(&server, &long, "x").await;
+    assert_eq!(refused.status(), 400);
+    assert_eq!(body(refused).await["code"], "invalid_header");
+    assert_eq!(total(&server, "1").await, 2);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_says_of_each_item_what_has_come_of_it() {
+    let server = TestServer::start().await;
+    let items = json!([
+        {"to": "user:1", "message": "a"},
+        {"to": "user:1"},
+        7,
+        {"to": ["user:1", "user:2"], "message": "b"},
+    ]);
+    let send = |key: &'static str| {
+        let request = server.request(Method::POST, "/v1/notifications/batch").header("idempotency-key", key);
+        request.json(&items).send()
+    };
+    let response = send("lote").await.unwrap();
+    assert_eq!(response.status(), 200);
+    let told = body(response).await;
+    let data = told["data"].as_array().unwrap();
+    assert_eq!(data.len(), 4);
+    assert_eq!((&data[0]["to"], &data[3]["to"]), (&json!("user:1"), &json!(["user:1", "user:2"])));
+    assert_eq!(data[1]["error"]["errors"][0]["pointer"], "/message");
+    assert_eq!((&data[1]["error"]["status"], &data[2]["error"]["code"]), (&json!(422), &json!("malformed_json")));
+    assert_eq!(body(send("lote").await.unwrap()).await, told, "again: the same answer");
+    assert_eq!((total(&server, "1").await, total(&server, "2").await), (json!(2), json!(1)));
+    let lines = "{\"to\":\"user:2\",\"message\":\"c\"}\n\n{\n{\"to\":\"user:2\",\"message\":\"d\"}\n";
+    let request = server.request(Method::POST, "/v1/notifications/batch");
+    let response = request.header("content-type", "application/x-ndjson").body(lines).send().await.unwrap();
+    let told = body(response).await;
+    assert!(told["data"][0]["id"].is_string() && told["data"][2]["id"].is_string(), "{told}");
+    assert_eq!(told["data"][1]["error"]["code"], "malformed_json");
+    assert_eq!(total(&server, "2").await, 3);
+    for wrong in [json!([]), json!(vec![json!({"to": "user:1", "message": "x"}); 1001])] {
+        let response = server.request(Method::POST, "/v1/notifications/batch").json(&wrong).send().await.unwrap();
+        assert_eq!(response.status(), 422);
+        assert_eq!(body(response).await["code"], "batch_size");
+    }
+    server.stop().await;
+}
+
+/// Publishes with further fields; gives the answer.
+async fn publish(server: &TestServer, fields: Value) -> Value {
+    let response = server.request(Method::POST, "/v1/users/1/notifications").json(&fields).send().await.unwrap();
+    assert_eq!(response.status(), 201);
+    body(response).await
+}
+
+fn in_milliseconds(milliseconds: u64) -> String {
+    Timestamp::now().checked_add(Duration::from_millis(milliseconds)).unwrap().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_scheduled_comes_by_itself_also_after_a_restart() {
+    let folder = Arc::new(TempDir::new().unwrap());
+    let server = TestServer::start_in(Arc::clone(&folder), |_| {}).await;
+    let mut tab = server.tab("1").await;
+    tab.expect("hello").await;
+    let soon = publish(&server, json!({"message": "pronto", "deliver_at": in_milliseconds(300)})).await;
+    let path = format!("/v1/notifications/{}", soon["id"].as_str().unwrap());
+    let waiting = body(server.request(Method::GET, &path).send().await.unwrap()).await;
+    assert_eq!(waiting["status"], "scheduled");
+    assert!(waiting["deliver_at"].is_string() && waiting.get("reader").is_none(), "{waiting}");
+    assert_eq!(total(&server, "1").await, 0, "nobody has it yet");
+    let received = tab.expect("message").await;
+    assert_eq!((&received["id"], &received["message"]), (&soon["id"], &json!("pronto")));
+    let late = publish(&server, json!({"message": "tarde", "deliver_at": in_milliseconds(1500)})).await;
+    let recalled = publish(&server, json!({"message": "nunca", "deliver_at": in_milliseconds(1500)})).await;
+    let path = format!("/v1/notifications/{}", recalled["id"].as_str().unwrap());
+    assert_eq!(server.request(Method::DELETE, &path).send().await.unwrap().status(), 204);
+    let cursor = tab.cursor.clone().unwrap();
+    server.stop().await;
+    // Whether its time comes before the server is back or after, it comes, and once.
+    let server = TestServer::start_in(folder, |_| {}).await;
+    let mut tab = server.tab_after("1", &cursor).await;
+    tab.expect("hello").await;
+    assert_eq!(tab.expect("message").await["id"], late["id"]);
+    server.publish("user:1", "fin").await;
+    assert_eq!(tab.message().await, "fin", "nothing comes twice, and what was recalled not at all");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_expired_is_gone_from_the_inbox_and_from_every_replay() {
+    let server = TestServer::start().await;
+    let published = publish(&server, json!({"message": "efímera", "expires_in": "400ms"})).await;
+    publish(&server, json!({"message": "duradera"})).await;
+    let path = format!("/v1/notifications/{}", published["id"].as_str().unwrap());
+    let found = body(server.request(Method::GET, &path).send().await.unwrap()).await;
+    assert!(found["expires_at"].is_string(), "{found}");
+    let gone = async {
+        while total(&server, "1").await != json!(1) {
+            tokio::task::yield_now().await;
+        }
+        // Its row goes a little later.
+        while server.request(Method::GET, &path).send().await.unwrap().status() != 404 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(gone).await;
+    let mut tab = server.tab_at("/notifications?user_id=1&since=earliest", None).await;
+    assert_eq!(tab.expect("hello").await["total"], 1);
+    assert_eq!(tab.message().await, "duradera");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_is_edited_recalled_and_replaced_on_every_tab() {
+    let server = TestServer::start().await;
+    let mut tab = server.tab("1").await;
+    tab.expect("hello").await;
+    let first = publish(&server, json!({"message": "50 %", "title": "Copia", "replaces": "copia"})).await;
+    let path = format!("/v1/notifications/{}", first["id"].as_str().unwrap());
+    let change = |fields: Value| server.request(Method::PATCH, &path).json(&fields).send();
+    let edited = change(json!({"message": "60 %", "title": null, "severity": "success"})).await.unwrap();
+    assert_eq!(edited.status(), 200);
+    let edited = body(edited).await;
+    assert_eq!(tab.message().await, "50 %");
+    let updated = tab.expect("updated").await;
+    assert_eq!(updated, edited);
+    assert_eq!((&updated["message"], &updated["severity"]), (&json!("60 %"), &json!("success")));
+    assert!(updated.get("title").is_none());
+    let refused = change(json!({"to": "user:2", "message": ""})).await.unwrap();
+    assert_eq!(refused.status(), 422);
+    let refused = body(refused).await;
+    let codes: Vec<_> = refused["errors"].as_array().unwrap().iter().map(|e| (&e["pointer"], &e["code"])).collect();
+    assert_eq!(codes, [(&json!("/message"), &json!("empty")), (&json!("/to"), &json!("unknown_field"))]);
+    let second = publish(&server, json!({"message": "70 %", "replaces": "copia"})).await;
+    assert_eq!(tab.expect("removed").await, json!({"id": first["id"], "reason": "replaced"}));
+    assert_eq!(tab.message().await, "70 %");
+    let path = format!("/v1/notifications/{}", second["id"].as_str().unwrap());
+    assert_eq!(server.request(Method::DELETE, &path).send().await.unwrap().status(), 204);
+    assert_eq!(tab.expect("removed").await, json!({"id": second["id"], "reason": "recalled"}));
+    assert_eq!(server.request(Method::DELETE, &path).send().await.unwrap().status(), 404);
+    assert_eq!(total(&server, "1").await, 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_somebody_did_not_get_it_has_an_answer() {
+    let server = TestServer::start().await;
+    let mut tab = server.tab("1").await;
+    tab.expect("hello").await;
+    let id = server.publish("topic:obras", "antes").await;
+    let joined = server.request(Method::PUT, "/v1/topics/obras/subscribers/1").send().await.unwrap();
+    assert_eq!(joined.status(), 201);
+    let story = async |id: &str, user: &str| {
+        let path = format!("/v1/notifications/{id}?user_id={user}");
+        body(server.request(Method::GET, &path).send().await.unwrap()).await["reader"].clone()
+    };
+    let missed = story(&id, "1").await;
+    assert_eq!((&missed["addressed"], &missed["in_inbox"]), (&json!(false), &json!(false)));
+    assert!(missed["detail"].as_str().unwrap().contains("not addressed"), "{missed}");
+    assert_eq!(missed["connections"][0]["delivered"], "no");
+    let id = server.publish("topic:obras", "después").await;
+    assert_eq!(tab.message().await, "después");
+    let got = story(&id, "1").await;
+    assert_eq!((&got["in_inbox"], &got["connections"][0]["delivered"]), (&json!(true), &json!("yes")));
+    assert!(got["read_at"].is_null() && got["connections"][0]["connected_at"].is_string(), "{got}");
+    let mut later = server.tab("1").await;
+    later.expect("hello").await;
+    let connections = story(&id, "1").await["connections"].clone();
+    let mut delivered: Vec<_> = connections.as_array().unwrap().iter().map(|c| c["delivered"].clone()).collect();
+    delivered.sort_by_key(Value::to_string);
+    assert_eq!(delivered, ["before", "yes"]);
+    let presence = |user: &str| server.request(Method::GET, &format!("/v1/users/{user}/connections")).send();
+    let present = body(presence("1").await.unwrap()).await;
+    assert_eq!((&present["online"], present["data"].as_array().unwrap().len()), (&json!(true), 2));
+    assert_eq!(present["data"][0]["behind"], 0);
+    assert_eq!(body(presence("2").await.unwrap()).await, json!({"online": false, "data": []}));
+    server.stop().await;
+}

@@ -1,0 +1,77 @@
+//! The same stream in other clothes: lines of JSON, and a long poll.
+
+use futures_util::StreamExt as _;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::server::{TestServer, within};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_of_json_say_what_events_say_and_resume_alike() {
+    let server = TestServer::start().await;
+    server.publish("user:1", "antes").await;
+    let request = server.anonymous(Method::GET, "/v1/stream?user_id=1&since=earliest");
+    let response = request.header("accept", "application/x-ndjson").send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/x-ndjson");
+    let mut parts = response.bytes_stream();
+    let mut held = Vec::new();
+    let mut line = async || -> Value {
+        loop {
+            if let Some(end) = held.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = held.drain(..=end).collect();
+                return serde_json::from_slice(&line).unwrap();
+            }
+            held.extend_from_slice(&within(parts.next()).await.unwrap().unwrap());
+        }
+    };
+    let hello = line().await;
+    assert_eq!((&hello["event"], &hello["data"]["unread"]), (&json!("hello"), &json!(1)));
+    assert!(hello["retry_ms"].is_number());
+    let replayed = line().await;
+    assert_eq!((&replayed["event"], &replayed["data"]["replay"]), (&json!("notification"), &json!(true)));
+    let id = server.publish("user:1", "ahora").await;
+    let news = line().await;
+    assert_eq!((&news["data"]["id"], &news["data"]["message"]), (&json!(id), &json!("ahora")));
+    assert!(news["data"].get("replay").is_none());
+    server.request(Method::DELETE, &format!("/v1/notifications/{id}")).send().await.unwrap();
+    assert_eq!(line().await["event"], "removed");
+    let mut tab = server.tab_after("1", replayed["id"].as_str().unwrap()).await;
+    tab.expect("hello").await;
+    assert_eq!(tab.expect("removed").await["id"], json!(id), "an event stream goes on from a line's id");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn polls_one_after_the_other_lose_and_double_nothing() {
+    let server = TestServer::start().await;
+    let poll = async |cursor: &str, wait: &str| -> Value {
+        let path = format!("/v1/stream?user_id=1&poll=1&wait={wait}&last_event_id={cursor}");
+        within(server.anonymous(Method::GET, &path).send()).await.unwrap().json().await.unwrap()
+    };
+    let first = poll("", "10ms").await;
+    assert_eq!(first["data"], json!([]));
+    let mut cursor = first["cursor"].as_str().unwrap().to_owned();
+    let waiting = poll(&cursor, "20s");
+    let (polled, ()) = tokio::join!(waiting, async {
+        server.publish("user:1", "0").await;
+    });
+    assert_eq!(polled["data"][0]["data"]["message"], "0", "it answers as soon as there is something");
+    cursor = polled["cursor"].as_str().unwrap().to_owned();
+    for number in 1..=250 {
+        server.publish("user:1", &number.to_string()).await;
+    }
+    let mut got = Vec::new();
+    while got.len() < 250 {
+        let polled = poll(&cursor, "20s").await;
+        let events = polled["data"].as_array().unwrap();
+        assert!(!events.is_empty() && events.len() <= 100);
+        got.extend(events.iter().map(|event| event["data"]["message"].as_str().unwrap().to_owned()));
+        cursor = polled["cursor"].as_str().unwrap().to_owned();
+    }
+    let wanted: Vec<String> = (1..=250).map(|number: u32| number.to_string()).collect();
+    assert_eq!(got, wanted);
+    assert_eq!(poll(&cursor, "10ms").await["data"], json!([]));
+    let unknown = poll("garbage", "10ms").await;
+    assert_eq!(unknown["data"][0]["event"], "reset");
+    server.stop().await;
+}
