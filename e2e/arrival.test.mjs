@@ -53,9 +53,13 @@ test("what is edited, taken back or archived elsewhere changes on the open page"
     await server.publish("ana", "Se archivará"),
   ];
   const page = await openLive(await newContext(t), server.page("ana"));
-  await server.request("PATCH", `/v1/notifications/${edited}`, { message: "Sale a las 10" });
-  await server.request("DELETE", `/v1/notifications/${recalled}`);
-  await server.request("PATCH", `/v1/inbox/${archived}?user_id=ana`, { archived: true });
+  for (const [method, path, body, status] of [
+    ["PATCH", `/v1/notifications/${edited}`, { message: "Sale a las 10" }, 200],
+    ["DELETE", `/v1/notifications/${recalled}`, undefined, 204],
+    ["PATCH", `/v1/inbox/${archived}?user_id=ana`, { archived: true }, 200],
+  ]) {
+    assert.equal((await server.request(method, path, body)).status, status, path);
+  }
   await until("only the edited one is left", async () => (await shownMessages(page)).join() === "Sale a las 10");
   assert.deepEqual(await server.ids("ana"), [edited]);
   await assertNeverReloaded(page);

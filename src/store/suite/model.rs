@@ -56,8 +56,7 @@ impl Model {
     fn put(&mut self, new: Arc<Notification>, due: Option<Timestamp>) -> Outcome {
         self.head.0 += 1;
         let same = |old: &Notification| old.replaces == new.replaces && old.audiences == new.audiences;
-        let replaced = |one: &Found| new.replaces.is_some() && one.due.or(due).is_none() && same(&one.notification);
-        self.all.retain(|one| !replaced(one));
+        self.all.retain(|one| new.replaces.is_none() || one.due.or(due).is_some() || !same(&one.notification));
         self.all.push(Found { notification: new, position: due.is_none().then_some(self.head), due });
         due.map_or(LOGGED, |_| Outcome::Kept)
     }
