@@ -145,6 +145,10 @@ impl Inbox {
                 positions.push(position);
             }
         }
+        if positions.is_empty() {
+            // As for most who connect for the first time: there is nothing to be marked.
+            return Ok(Inbox { items: Vec::new() });
+        }
         let states = States::load(connection, &interest.user, positions.last().copied().unwrap_or(Position::END))?;
         Ok(Inbox { items: positions.into_iter().map(|position| (position, states.of(position))).collect() })
     }
