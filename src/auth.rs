@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::notification::{NameError, UserId};
 
+pub mod tickets;
+
 /// Fewest characters of a server key.
 pub const SERVER_KEY_LENGTH_MIN: usize = 16;
 /// Fewest bytes of a key that signs user tokens: as many as SHA-256 gives (RFC 7518, section 3.2).
@@ -115,6 +117,9 @@ pub enum Refusal {
     /// A token, and this server has no key to check it with.
     #[error("user tokens are not accepted here: the server was started without --jwt-key")]
     TokensOff,
+    /// A ticket that opens nothing.
+    #[error("the ticket is not known here: it has been used, is older than a minute, or was given before a restart")]
+    Ticket,
     /// A token that did not pass.
     #[error("the token {0}")]
     Token(#[from] TokenError),

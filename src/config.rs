@@ -18,14 +18,16 @@ use crate::auth::{SERVER_KEY_LENGTH_MIN, ServerKey, TOKEN_KEY_BYTES_MIN, TokenKe
 
 const DEFAULTS: &str = include_str!("../config.default.toml");
 /// Keys that have no default.
-const WITHOUT_DEFAULT: [&str; 7] =
-    ["server_key", "server_key_file", "jwt_key", "jwt_key_file", "tls_cert", "tls_key", "streams_max"];
+const WITHOUT_DEFAULT: [&str; 8] =
+    ["admin_listen", "server_key", "server_key_file", "jwt_key", "jwt_key_file", "tls_cert", "tls_key", "streams_max"];
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Where it tells, without a credential, how it is; nowhere if there is none.
+    pub admin_listen: Option<SocketAddr>,
     /// Folder of the embedded store.
     pub data_dir: PathBuf,
     /// The key of the application's back end.
@@ -100,6 +102,9 @@ pub struct Flags {
     /// Where to listen [default: 127.0.0.1:8000]
     #[arg(long, value_name = "ADDRESS", env = "PREGON_LISTEN")]
     listen: Option<String>,
+    /// Where to serve /metrics, /healthz and /readyz without a credential
+    #[arg(long, value_name = "ADDRESS", env = "PREGON_ADMIN_LISTEN")]
+    admin_listen: Option<String>,
     /// Folder of the embedded store
     #[arg(long, value_name = "FOLDER", env = "PREGON_DATA_DIR")]
     data_dir: Option<String>,
@@ -161,6 +166,7 @@ impl Flags {
     fn given(&self) -> impl Iterator<Item = (&'static str, &String)> {
         let all = [
             ("listen", &self.listen),
+            ("admin_listen", &self.admin_listen),
             ("data_dir", &self.data_dir),
             ("server_key", &self.server_key),
             ("server_key_file", &self.server_key_file),
@@ -345,9 +351,10 @@ impl Layers {
             let streams_max = self.read("streams_max", count);
             let max_per_user = self.read("max_per_user", count);
             // Each is read even if one before it is wrong, so that all errors are said at once.
-            let listen = self.read("listen", |text| {
-                text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:8000".into())
-            });
+            let address =
+                |text: &str| text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:8000".into());
+            let listen = self.read("listen", address);
+            let admin_listen = self.read("admin_listen", address);
             let data_dir = self.read("data_dir", |text| Ok(PathBuf::from(text)));
             let (open_user_id, demo) = (self.boolean("open_user_id"), self.boolean("demo"));
             let demo_interval = self.duration("demo_interval", Duration::from_millis(100));
@@ -362,6 +369,7 @@ impl Layers {
             let log_format = self.read("log_format", |text| text.parse().map_err(str::to_owned));
             Some(Config {
                 listen: listen?,
+                admin_listen,
                 data_dir: data_dir?,
                 server_key,
                 token_key,

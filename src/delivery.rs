@@ -17,7 +17,7 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream::AbortHandle;
@@ -27,12 +27,14 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::event_id::EventIds;
+use crate::metrics;
 use crate::notification::{Audience, Change, Entry, Notification, Position, UserId};
 use crate::sse::{Form, Frame};
 use crate::store::{Backlog, Follower, Store};
 
 mod beginning;
 mod body;
+mod counts;
 mod engine;
 mod forms;
 mod inquiries;
@@ -57,6 +59,12 @@ fn ticks(duration: Duration) -> Tick {
     Tick::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(Tick::MAX)
 }
 
+/// From now until a time, in ticks; rounded down, since what has expired gives no right to anything.
+fn ticks_until(time: Timestamp) -> Tick {
+    let left = time.duration_since(Timestamp::now());
+    left.try_into().map_or(0, ticks)
+}
+
 /// Most entries that the tails are filled with at the start, so that clients that come back after a restart find them
 /// there.
 const BACKLOG_ENTRIES: usize = 10_000;
@@ -74,6 +82,8 @@ pub struct Options {
     pub retry_ms: RangeInclusive<u64>,
     /// Memory of all tails together, in bytes.
     pub tail_bytes: usize,
+    /// Where it is counted what becomes of them.
+    pub metrics: metrics::Streams,
 }
 
 impl Default for Options {
@@ -83,7 +93,8 @@ impl Default for Options {
             stall_max: Duration::from_secs(30),
             age_max: Duration::from_hours(1),
             retry_ms: 1000..=3000,
-            tail_bytes: 32 * 1024 * 1024,
+            tail_bytes: 24 * 1024 * 1024,
+            metrics: metrics::Streams::default(),
         }
     }
 }
@@ -140,6 +151,18 @@ struct Shared {
 }
 
 impl Shared {
+    /// A stream more.
+    fn come(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        self.options.metrics.open.inc();
+    }
+
+    /// A stream less.
+    fn gone(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        self.options.metrics.open.dec();
+    }
+
     /// What an entry says on the wire; nothing for a change of membership.
     fn told(&self, entry: &Entry) -> Option<Told> {
         let fresh = || self.ids.fresh(entry.position);
@@ -238,7 +261,7 @@ impl Delivery {
     }
 
     fn take(&self, stream: NewStream, head: Bytes, transport: Transport) {
-        self.shared.connections.fetch_add(1, Ordering::Relaxed);
+        self.shared.come();
         let engine = engine_of(&stream.user, self.engines.len());
         self.engines[engine].tell(Command::Attach(Box::new(Attachment { stream, head, transport })));
     }
@@ -319,8 +342,13 @@ struct Dispatch {
 
 impl Follower for Dispatch {
     fn committed(&self, before: Position, entries: &[Entry], through: Position) {
-        let mut committed =
-            Committed { before, head: through, told: Vec::with_capacity(entries.len()), interests: Vec::new() };
+        let mut committed = Committed {
+            before,
+            head: through,
+            at: Instant::now(),
+            told: Vec::with_capacity(entries.len()),
+            interests: Vec::new(),
+        };
         let mut concerned = Concerned::none(self.engines.len());
         for entry in entries {
             if let Some(told) = self.shared.told(entry) {

@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::http::header::{HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
-use axum::middleware::{Next, from_fn};
+use axum::extract::{Request, State};
+use axum::http::header::{HOST, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post, put};
 use tokio::sync::Semaphore;
@@ -22,8 +22,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use uuid::Uuid;
 
 use crate::auth::Auth;
+use crate::auth::tickets::Tickets;
 use crate::delivery::Delivery;
 use crate::inbox::Inbox;
+use crate::metrics::Metrics;
 use crate::publish::Publisher;
 
 pub mod assets;
@@ -34,6 +36,7 @@ mod health;
 mod identity;
 mod inbox;
 mod language;
+mod metrics;
 mod notifications;
 mod openapi;
 pub mod operations;
@@ -41,6 +44,7 @@ mod page;
 mod poll;
 mod preferences;
 mod request;
+mod session;
 pub mod shapes;
 pub mod stream;
 mod timeline;
@@ -63,6 +67,10 @@ pub struct App {
     pub delivery: Arc<Delivery>,
     /// The credentials.
     pub auth: Auth,
+    /// What opens one stream each.
+    pub tickets: Tickets,
+    /// What is counted.
+    pub metrics: Metrics,
     /// How the surface behaves.
     pub options: Options,
     /// Room for long polls: each keeps a connection from speaking HTTP while it waits.
@@ -92,10 +100,12 @@ impl App {
 
 /// The router of the public listener.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/", get(page::page))
         .route("/notifications", get(stream::notifications))
         .route("/v1/stream", get(stream::stream))
+        .route("/v1/stream/tickets", post(session::ticket))
+        .route("/v1/session", post(session::begin).delete(session::end))
         .route("/v1/notifications", post(notifications::publish))
         .route("/v1/notifications/batch", post(batch::publish))
         .route("/v1/notifications/{id}", get(timeline::get).patch(notifications::edit).delete(notifications::recall))
@@ -122,15 +132,37 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/favicon.ico", get(assets::favicon))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::metrics));
+    whole(routes, app)
+}
+
+/// The router of the listener for the inside of a network, where nobody needs a credential to see how the server is.
+pub fn admin_router(app: Arc<App>) -> Router {
+    let routes = Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::without_credential));
+    whole(routes, app)
+}
+
+/// Adds what every request goes through.
+fn whole(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
+    routes
         .fallback(|| async { Problem::not_found("there is nothing at this path") })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| Problem::internal().into_response()))
-        .layer(from_fn(finish))
+        .layer(from_fn_with_state(Arc::clone(&app), finish))
         .with_state(app)
 }
 
-/// Names the request, writes a problem's body, and adds the headers that every answer has.
-async fn finish(request: Request, next: Next) -> Response {
+/// Names the request, counts it, writes a problem's body, and adds the headers that every answer has.
+async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let counted = metrics::Counted::begin(&request);
+    // HTTP/2 says in the address itself which host is asked for.
+    let host = request.uri().authority().and_then(|authority| HeaderValue::try_from(authority.as_str()).ok());
+    if let Some(host) = host {
+        request.headers_mut().insert(HOST, host);
+    }
     let id = request
         .headers()
         .get(REQUEST_ID)
@@ -142,6 +174,7 @@ async fn finish(request: Request, next: Next) -> Response {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         response = problem.render(std::mem::take(response.headers_mut()), &instance, &id);
     }
+    counted.end(&app.metrics.requests, response.status());
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, HeaderValue::try_from(id).expect("a request id is printable ASCII"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

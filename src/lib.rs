@@ -13,6 +13,7 @@ pub mod event_id;
 pub mod http;
 pub mod inbox;
 pub mod listener;
+pub mod metrics;
 pub mod notification;
 pub mod publish;
 pub mod server;

@@ -414,6 +414,21 @@ pub enum Change {
 }
 
 impl Change {
+    /// In a word.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Notified(_) => "notified",
+            Self::Edited(_) => "edited",
+            Self::Removed { .. } => "removed",
+            Self::Marked { .. } => "marked",
+            Self::Muted { .. } => "muted",
+            Self::Erased { .. } => "erased",
+            Self::Joined { .. } => "joined",
+            Self::Left { .. } => "left",
+        }
+    }
+
     /// Whose streams say it; nobody's for a change of membership, which only changes what they say later.
     #[must_use]
     pub fn audiences(&self) -> Vec<Audience> {

@@ -19,6 +19,8 @@ use crate::store::{Append, Appended, Command, Once, Outcome, Store, StoreError};
 
 /// How far ahead a notification may be scheduled, and how long it may be kept from expiring.
 pub const AHEAD_MAX: Duration = Duration::from_hours(366 * 24);
+/// Most topics that a user is made a member of at once.
+pub const TOPICS_MAX: usize = 100;
 /// How long it takes at the least and at the most until it is looked again for what is due or has expired.
 const LOOK_MIN: Duration = Duration::from_millis(50);
 const LOOK_MAX: Duration = Duration::from_mins(1);
@@ -100,13 +102,14 @@ fn to_millisecond(at: Timestamp) -> Timestamp {
 }
 
 impl Draft {
-    /// A draft for these audiences; one named twice counts once.
+    /// A draft for these audiences; one named twice counts once. They are a set: kept in one order, so that the same
+    /// ones are the same however they were named.
     ///
     /// # Errors
     /// When there is none, or more than [`AUDIENCES_MAX`].
     pub fn new(mut audiences: Vec<Audience>, content: Content) -> Result<Draft, DraftError> {
-        let mut seen = std::collections::HashSet::with_capacity(audiences.len());
-        audiences.retain(|audience| seen.insert(audience.clone()));
+        audiences.sort_unstable();
+        audiences.dedup();
         match audiences.len() {
             0 => Err(DraftError::Nobody),
             1..=AUDIENCES_MAX => Ok(Draft { audiences, content, replaces: None, times: Times::default() }),
@@ -151,6 +154,16 @@ pub enum Published {
     Before(String),
     /// Another request had the same key.
     KeyReused,
+}
+
+impl Published {
+    fn of(appended: Appended, answer: String) -> Published {
+        match appended {
+            Appended::Done(_) => Published::Now(answer),
+            Appended::Repeated(answer) => Published::Before(answer),
+            Appended::KeyReused => Published::KeyReused,
+        }
+    }
 }
 
 /// Puts notifications, and all that changes them, into the log.
@@ -199,6 +212,15 @@ impl Publisher {
         self.publish_all(vec![draft], None, |_| String::new()).await.map(|_| ())
     }
 
+    /// What came of a request when it came before, if it did.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn answered(&self, request: &Request) -> Result<Option<Published>, StoreError> {
+        let answered = self.store.answered(&request.key, self.now()).await?;
+        Ok(answered.map(|answered| Published::of(answered.again(&request.fingerprint), String::new())))
+    }
+
     /// Publishes drafts, all or none. `answer` makes what the client is told, now and whenever the request comes again.
     ///
     /// # Errors
@@ -231,11 +253,7 @@ impl Publisher {
         if let Some(first) = first {
             self.agenda.note(first);
         }
-        Ok(match appended {
-            Appended::Done(_) => Published::Now(answer),
-            Appended::Repeated(answer) => Published::Before(answer),
-            Appended::KeyReused => Published::KeyReused,
-        })
+        Ok(Published::of(appended, answer))
     }
 
     /// Lets a notification say something else; says whether there is one of that id.
@@ -254,12 +272,17 @@ impl Publisher {
         Ok(self.one(Command::Recall { id }).await? != Outcome::Missing)
     }
 
-    /// Makes a user a member of a topic; says whether she was none before.
+    /// Makes a user a member of topics, of all or of none; says whether there was one of which she was none before.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn join(&self, user: UserId, topic: Topic) -> Result<bool, StoreError> {
-        Ok(self.one(Command::Join { user, topic }).await? != Outcome::Unchanged)
+    pub async fn join(&self, user: &UserId, topics: Vec<Topic>) -> Result<bool, StoreError> {
+        let join = |topic| Command::Join { user: user.clone(), topic };
+        let commands = topics.into_iter().map(join).collect();
+        match self.store.append(Append { at: self.now(), commands, once: None }).await? {
+            Appended::Done(outcomes) => Ok(outcomes.iter().any(|outcome| *outcome != Outcome::Unchanged)),
+            Appended::Repeated(_) | Appended::KeyReused => unreachable!("it has no key"),
+        }
     }
 
     /// Ends a user's membership of a topic; says whether she was a member.
@@ -315,10 +338,13 @@ mod tests {
         let content = Content::parse(&Fields { message: "Hola".into(), ..Fields::default() }).expect("valid");
         let draft = |names: &[&str]| {
             let audiences = names.iter().map(|name| name.parse().expect("valid")).collect();
-            Draft::new(audiences, content.clone()).map(|draft| draft.audiences.len())
+            let draft = Draft::new(audiences, content.clone())?;
+            Ok(draft.audiences.iter().map(Audience::to_string).collect::<Vec<_>>())
         };
         assert_eq!(draft(&[]), Err(DraftError::Nobody));
-        assert_eq!(draft(&["user:1", "everyone", "user:1"]), Ok(2));
+        let both = Ok(vec!["user:1".to_owned(), "everyone".to_owned()]);
+        assert_eq!(draft(&["user:1", "everyone", "user:1"]), both);
+        assert_eq!(draft(&["everyone", "user:1"]), both, "whichever is named first");
         let many: Vec<String> = (0..=AUDIENCES_MAX).map(|number| format!("user:{number}")).collect();
         assert_eq!(draft(&many.iter().map(String::as_str).collect::<Vec<_>>()), Err(DraftError::TooMany));
     }

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use crate::auth::tickets::Tickets;
 use crate::auth::{Auth, ServerKey};
 use crate::config::Config;
 use crate::delivery::{self, Delivery};
@@ -19,6 +20,7 @@ use crate::http::{self, App};
 use crate::inbox::Inbox;
 use crate::listener::tls::{self, TlsError};
 use crate::listener::{Listener, Places};
+use crate::metrics::Metrics;
 use crate::publish::Publisher;
 use crate::store::Store;
 use crate::store::sqlite::{self, OpenError, SqliteStore};
@@ -28,6 +30,9 @@ const RETENTION_INTERVAL: Duration = Duration::from_mins(10);
 
 /// What a peer that is slow to take its last bytes is given when the server ends.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Connections at once on the listener that tells how the server is.
+const ADMIN_REQUESTS_AT_ONCE: usize = 64;
 
 /// Why a server can't start.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +63,7 @@ pub enum StartError {
 pub struct Server {
     listener: Listener,
     address: SocketAddr,
+    admin: Option<(Listener, SocketAddr)>,
     places: Places,
     tls: Option<TlsAcceptor>,
     app: Arc<App>,
@@ -73,15 +79,16 @@ impl Server {
     pub async fn bind(config: Config) -> Result<Server, StartError> {
         let server_key: &ServerKey = config.server_key.as_ref().ok_or(StartError::NoServerKey)?;
         let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
-        let unavailable = |source| StartError::Listen { address: config.listen, source };
-        let listener = Listener::bind(config.listen).map_err(unavailable)?;
-        let address = listener.local_addr().map_err(unavailable)?;
-        let store = sqlite::Options { inbox_max: config.max_per_user };
+        let (listener, address) = listen(config.listen)?;
+        let admin = config.admin_listen.map(listen).transpose()?;
+        let metrics = Metrics::default();
+        let store = sqlite::Options { inbox_max: config.max_per_user, metrics: metrics.log.clone() };
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data_dir, store)?);
         let places = Places::of_this_process();
         let options = delivery::Options {
             heartbeat: config.heartbeat,
             age_max: config.stream_age_max,
+            metrics: metrics.streams.clone(),
             ..delivery::Options::default()
         };
         let delivery = Delivery::start(options, Arc::clone(&store)).await.map_err(StartError::Delivery)?;
@@ -90,6 +97,8 @@ impl Server {
             inbox: Inbox::new(Arc::clone(&store), Timestamp::now),
             delivery: Arc::new(delivery),
             auth: Auth::new(server_key, config.token_key.as_ref()),
+            tickets: Tickets::default(),
+            metrics,
             options: http::Options {
                 open_user_id: config.open_user_id,
                 demo: config.demo.then_some(config.demo_interval),
@@ -99,13 +108,19 @@ impl Server {
             polls: Semaphore::new(places.requests.div_ceil(2)),
             draining: AtomicBool::new(false),
         });
-        Ok(Server { listener, address, places, tls, app, store, config })
+        Ok(Server { listener, address, admin, places, tls, app, store, config })
     }
 
     /// The address that it listens on.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address on which it tells how it is, if it does.
+    #[must_use]
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|(_, address)| *address)
     }
 
     /// Where its pages are.
@@ -124,9 +139,14 @@ impl Server {
     /// Serves until `shutdown` completes; then refuses publishes, closes the streams spread over the drain time, and
     /// returns when the last answer is out. Whoever takes longer than [`GRACE`] beyond that is cut off.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Server { listener, places, tls, app, store, config, .. } = self;
+        let Server { listener, admin, places, tls, app, store, config, .. } = self;
         let (stop, stopped) = watch::channel(false);
         let router = http::router(Arc::clone(&app));
+        let admin = admin.map(|(listener, _)| {
+            let places = Places { requests: ADMIN_REQUESTS_AT_ONCE, streams: 0 };
+            let router = http::admin_router(Arc::clone(&app));
+            tokio::spawn(listener.serve(places, None, router, Arc::clone(&app.delivery), stopped.clone()))
+        });
         let serving = tokio::spawn(listener.serve(places, tls, router, Arc::clone(&app.delivery), stopped));
         let retention = tokio::spawn(retain(store, config.retention));
         let time = tokio::spawn(app.publisher.clone().keep_time());
@@ -145,13 +165,23 @@ impl Server {
             tracing::warn!(streams = app.delivery.connections(), "some streams took too long and are cut off");
         }
         stop.send_replace(true);
-        match timeout(GRACE, serving).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => tracing::error!("the listener had ended with a panic"),
-            Err(_) => tracing::warn!("some answers took too long and are cut off"),
+        for serving in [Some(serving), admin].into_iter().flatten() {
+            match timeout(GRACE, serving).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => tracing::error!("a listener had ended with a panic"),
+                Err(_) => tracing::warn!("some answers took too long and are cut off"),
+            }
         }
         app.delivery.stop().await;
     }
+}
+
+/// A listener, and the address that it has.
+fn listen(address: SocketAddr) -> Result<(Listener, SocketAddr), StartError> {
+    let unavailable = |source| StartError::Listen { address, source };
+    let listener = Listener::bind(address).map_err(unavailable)?;
+    let bound = listener.local_addr().map_err(unavailable)?;
+    Ok((listener, bound))
 }
 
 /// Removes what is older than `age`, now and then.

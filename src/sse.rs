@@ -223,6 +223,17 @@ pub enum Resumed {
     Reset,
 }
 
+impl Resumed {
+    /// As it stands on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Reset => "reset",
+        }
+    }
+}
+
 /// Data of the first event of every stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Hello {

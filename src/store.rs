@@ -65,6 +65,23 @@ pub struct Once {
     pub answer: String,
 }
 
+/// How a request was answered when it was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// A digest of the request.
+    pub fingerprint: [u8; 32],
+    /// The answer.
+    pub answer: String,
+}
+
+impl Answered {
+    /// What comes of a request with the same key and that fingerprint.
+    #[must_use]
+    pub fn again(self, fingerprint: &[u8; 32]) -> Appended {
+        if self.fingerprint == *fingerprint { Appended::Repeated(self.answer) } else { Appended::KeyReused }
+    }
+}
+
 /// One thing that is asked of the log.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -326,6 +343,10 @@ pub trait Store: Send + Sync {
             Appended::Repeated(_) | Appended::KeyReused => unreachable!("it has no key"),
         }
     }
+
+    /// How a request of that key has been answered, if it is still remembered at that time. Only [`Store::append`] tells
+    /// for sure that nobody else is answering it.
+    async fn answered(&self, key: &str, at: Timestamp) -> Result<Option<Answered>, StoreError>;
 
     /// Tells `follower` first of the last entries, then of every later one.
     async fn follow(&self, follower: Arc<dyn Follower>, backlog: Backlog) -> Result<(), StoreError>;

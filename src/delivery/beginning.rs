@@ -25,14 +25,20 @@ pub(super) struct Beginning {
 }
 
 impl Beginning {
-    /// Where the stream goes on, and its first bytes: the answer's head, `hello`, and `reset` if the client's cursor
+    /// Where the stream goes on, whether that is where its client said, and its first bytes: the answer's head, `hello`, and `reset` if the client's cursor
     /// can't be honoured.
-    pub(super) fn greeting(self, shared: &Shared, registered: Position, opening: &Opening) -> (Position, Bytes) {
+    pub(super) fn greeting(
+        self,
+        shared: &Shared,
+        registered: Position,
+        opening: &Opening,
+    ) -> (Position, Resumed, Bytes) {
         let resumption = resume(self.start, registered, opening);
         let ids = &shared.ids;
+        let resumed = if resumption.reset.is_none() { Resumed::Full } else { Resumed::Reset };
         let hello = Hello {
             epoch: ids.epoch(),
-            resumed: if resumption.reset.is_none() { Resumed::Full } else { Resumed::Reset },
+            resumed,
             counts: opening.counts,
             server_time: sse::time(Timestamp::now()),
             heartbeat_ms: u64::try_from(shared.options.heartbeat.as_millis()).unwrap_or(u64::MAX),
@@ -43,7 +49,7 @@ impl Beginning {
             let oldest = ids.fresh(opening.oldest).to_string();
             greeting.put(sse::reset(self.wire, ids.fresh(resumption.cursor), &Reset { reason, oldest }));
         }
-        (resumption.cursor, greeting.freeze())
+        (resumption.cursor, resumed, greeting.freeze())
     }
 
     /// The whole answer when the stream can't begin now.

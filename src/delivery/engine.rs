@@ -12,7 +12,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
@@ -22,14 +21,15 @@ use slab::Slab;
 
 use super::beginning::{Beginning, pace};
 use super::body::Notice;
+use super::counts::Counts;
 use super::forms::Forms;
 use super::inquiries::Inquiries;
-use super::mailbox::{Attachment, Command, Committed, Handle, Revision, Told};
+use super::mailbox::{Attachment, Command, Committed, Handle, Revision};
 use super::readers::Readers;
 use super::sink::Sink;
 use super::subscriber::{Input, Output, Reason, Start, Subscriber, View};
 use super::tail::{Batch, Placed, Tail, TailEntry};
-use super::{ConnectionId, NewStream, Presence, Shared, TICK, Tick, growth, ticks};
+use super::{ConnectionId, NewStream, Presence, Shared, TICK, Tick, growth, ticks, ticks_until};
 use crate::notification::{Audience, Position, UserId};
 use crate::sse::{self, Wire};
 use crate::store::{Asked, Opening};
@@ -76,6 +76,7 @@ struct Engine {
     due: Vec<usize>,
     batch: Batch,
     drained_by: Option<Tick>,
+    counts: Counts,
 }
 
 /// Starts an engine.
@@ -88,6 +89,7 @@ pub(super) fn start(
     let waker = Waker::new(poll.registry(), WAKER)?;
     let (sender, commands) = channel();
     let tail = Tail::new(Position::START, shared.tail_bytes());
+    let counts = Counts::new(shared.options.metrics.clone(), TICKS_PER_SWEEP);
     let mut engine = Engine {
         number,
         shared,
@@ -105,6 +107,7 @@ pub(super) fn start(
         due: Vec::new(),
         batch: Batch::default(),
         drained_by: None,
+        counts,
     };
     let thread = std::thread::Builder::new().name(format!("engine-{number}")).spawn(move || {
         let _whole = WholeOrNothing;
@@ -154,6 +157,7 @@ impl Engine {
             if self.write_due().is_break() {
                 return;
             }
+            self.counts.turned(self.due.is_empty());
             if ticked {
                 self.sweep();
             }
@@ -185,7 +189,7 @@ impl Engine {
                 if let Some(number) = self.present(from) {
                     match slice {
                         Ok((told, through)) => {
-                            let frames: Vec<Placed> = told.into_iter().map(|told| self.placed(&told)).collect();
+                            let frames: Vec<Placed> = told.into_iter().map(|told| told.placed(self.now)).collect();
                             self.drive(number, Input::Refilled { frames: &frames, through });
                         }
                         Err(_) => self.close(number, Reason::Unavailable),
@@ -244,7 +248,7 @@ impl Engine {
         self.generation = self.generation.wrapping_add(1);
         let id = ConnectionId { engine: self.number, number, generation: self.generation };
         let Some(sink) = Sink::new(transport, id, self.poll.registry()) else {
-            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+            self.shared.gone();
             return;
         };
         let reader = self.readers.register(&user, place(number));
@@ -278,7 +282,8 @@ impl Engine {
             return self.close(number, Reason::Unavailable);
         };
         let registered = connection.subscriber.registered_at();
-        let (cursor, greeting) = beginning.greeting(&self.shared, registered, &opening);
+        let (cursor, resumed, greeting) = beginning.greeting(&self.shared, registered, &opening);
+        self.counts.opened(resumed);
         self.readers.opened(connection.reader, opening.interest);
         self.drive(number, Input::Opened { cursor, greeting });
     }
@@ -290,6 +295,9 @@ impl Engine {
         }
         for (position, change) in &committed.interests {
             self.readers.change(*position, change);
+        }
+        if !committed.told.is_empty() {
+            self.counts.committed(committed.at);
         }
         for (audiences, told) in &committed.told {
             let ours = |audience: &&Audience| match audience {
@@ -318,17 +326,10 @@ impl Engine {
                 Revision::Says(frame) => self.tail.revise(told.origin, &audiences, Some(frame)),
                 Revision::Gone => self.tail.revise(told.origin, &audiences, None),
             }
-            let placed = self.placed(told);
+            let placed = told.placed(self.now);
             self.tail.push(TailEntry { audiences, placed });
         }
         self.tail.advance(committed.head);
-    }
-
-    /// A frame with its times in ticks.
-    fn placed(&self, told: &Told) -> Placed {
-        let Told { position, origin, expires_at, category, frame, .. } = told;
-        let expires = expires_at.map_or(Tick::MAX, |at| self.now.saturating_add(ticks_until(at)));
-        Placed { position: *position, origin: *origin, expires, category: category.clone(), frame: frame.clone() }
     }
 
     fn write_due(&mut self) -> std::ops::ControlFlow<()> {
@@ -385,6 +386,7 @@ impl Engine {
                     let Ok(bytes) = connection.sink.write(&self.batch.slices) else {
                         return self.close(number, Reason::Peer);
                     };
+                    self.counts.written(bytes, self.batch.whole(bytes));
                     output = connection.subscriber.on(Input::Accepted { bytes }, view, &mut self.batch);
                     batches += 1;
                     if batches == BATCHES_PER_TURN && output == Output::Write {
@@ -411,7 +413,8 @@ impl Engine {
         }
         self.readers.unregister(connection.reader, place(number));
         connection.sink.close(reason, self.poll.registry());
-        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.shared.gone();
+        self.counts.closed(reason);
         tracing::debug!(?reason, "a stream has ended");
     }
 
@@ -422,13 +425,17 @@ impl Engine {
         let slots = self.connections.capacity();
         let part = slots.div_ceil(TICKS_PER_SWEEP);
         let from = self.sweep_part * part;
-        self.sweep_part = (self.sweep_part + 1) % TICKS_PER_SWEEP;
+        let mut behind = 0;
         for number in from..(from + part).min(slots) {
             if let Some(connection) = self.connections.get(number) {
                 let lines = self.forms.at(connection.form).wire == Wire::Lines;
                 self.drive(number, Input::Tick { beats: &beats[usize::from(lines)] });
             }
+            let progress = self.connections.get(number).and_then(|connection| connection.subscriber.progress());
+            behind += usize::from(progress.is_some_and(|progress| progress.cursor < self.tail.head()));
         }
+        self.counts.behind(self.sweep_part, behind);
+        self.sweep_part = (self.sweep_part + 1) % TICKS_PER_SWEEP;
     }
 
     fn drain(&mut self, within: Duration) {
@@ -445,10 +452,4 @@ impl Engine {
 /// A connection's number in 32 bits.
 fn place(number: usize) -> u32 {
     u32::try_from(number).expect("fewer connections than descriptors")
-}
-
-/// From now until a time, in ticks; rounded down, since what has expired gives no right to anything.
-fn ticks_until(time: Timestamp) -> Tick {
-    let left = time.duration_since(Timestamp::now());
-    left.try_into().map_or(0, ticks)
 }

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -15,7 +15,8 @@ use rustls::ServerConnection;
 use tokio::sync::oneshot;
 
 use super::body::{BodySink, Notice};
-use super::{ConnectionId, NewStream, Presence};
+use super::tail::Placed;
+use super::{ConnectionId, NewStream, Presence, Tick, ticks_until};
 use crate::notification::{Audience, Change, Position, UserId};
 use crate::sse::Frame;
 use crate::store::{Opening, StoreError};
@@ -67,6 +68,8 @@ pub(super) struct Committed {
     pub(super) before: Position,
     /// It goes to here now.
     pub(super) head: Position,
+    /// When it was told of.
+    pub(super) at: Instant,
     /// What it says, and to whom.
     pub(super) told: Vec<(Vec<Audience>, Told)>,
     /// Its changes of what somebody may see or wants.
@@ -84,6 +87,15 @@ pub(super) struct Told {
     pub(super) frame: Frame,
     /// What becomes of the notification that it is about.
     pub(super) revision: Revision,
+}
+
+impl Told {
+    /// As a tail has it: with its times in ticks.
+    pub(super) fn placed(&self, now: Tick) -> Placed {
+        let Told { position, origin, expires_at, category, frame, .. } = self;
+        let expires = expires_at.map_or(Tick::MAX, |at| now.saturating_add(ticks_until(at)));
+        Placed { position: *position, origin: *origin, expires, category: category.clone(), frame: frame.clone() }
+    }
 }
 
 /// What becomes of a notification that has been sent.

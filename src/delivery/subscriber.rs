@@ -118,6 +118,18 @@ pub(super) enum Reason {
     Unavailable,
 }
 
+impl Reason {
+    /// In a word.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::Stalled => "stalled",
+            Self::Ended => "ended",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Waits for [`Input::Opened`].
@@ -240,7 +252,7 @@ impl Subscriber {
             return;
         }
         self.blocked = true;
-        let whole = batch.ends.partition_point(|(end, _)| *end <= bytes);
+        let whole = batch.whole(bytes);
         let (start, cursor) = if whole == 0 { (0, self.cursor) } else { batch.ends[whole - 1] };
         self.cursor = cursor;
         let (end, cursor) = batch.ends[whole];

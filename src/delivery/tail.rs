@@ -108,6 +108,11 @@ impl Batch {
         self.ends.last().map_or(0, |(end, _)| *end)
     }
 
+    /// How many of its pieces end within so many bytes.
+    pub(super) fn whole(&self, bytes: usize) -> usize {
+        if bytes == self.len() { self.ends.len() } else { self.ends.partition_point(|(end, _)| *end <= bytes) }
+    }
+
     /// Adds a piece that leaves the cursor where it is.
     pub(super) fn push_bytes(&mut self, bytes: Bytes, cursor: Position) {
         self.ends.push((self.len() + bytes.len(), cursor));

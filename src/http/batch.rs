@@ -15,7 +15,7 @@ use super::App;
 use super::draft::draft;
 use super::error::Problem;
 use super::identity::Backend;
-use super::notifications::{Asked, mark_replayed, send};
+use super::notifications::{Asked, answered, mark_replayed, send};
 use super::operations::{AsServer, Conflicting, OfType, Once, Stored, WithBody};
 use super::request::{self, Object, encoded, json};
 use super::shapes::{Batch, BatchResult, BatchResults, Lines, Receipt, Refused};
@@ -69,6 +69,9 @@ pub(super) async fn publish(
     }
     let body = request::body_of(body, BATCH_BYTES_MAX).await?;
     let request = asked.request(&body)?;
+    if let Some(answer) = answered(&app, request.as_ref()).await? {
+        return Ok(respond(answer, true));
+    }
     let items = if lines { items_of_lines(&body)? } else { items_of_array(&body)? };
     if items.is_empty() || items.len() > BATCH_MAX {
         return Err(Problem::batch_size(BATCH_MAX));
@@ -98,9 +101,13 @@ pub(super) async fn publish(
         encoded(&BatchResults { data: results.collect() })
     };
     let (answer, replayed) = send(&app, drafts, request, answer).await?;
+    Ok(respond(answer, replayed))
+}
+
+fn respond(answer: String, replayed: bool) -> Response {
     let mut response = json(StatusCode::OK, answer);
     mark_replayed(&mut response, replayed);
-    Ok(response)
+    response
 }
 
 fn is_lines(headers: &HeaderMap) -> bool {

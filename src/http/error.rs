@@ -209,6 +209,7 @@ impl Problem {
             Refusal::Missing => ("Bearer", "credential_missing"),
             Refusal::Scheme => ("Bearer error=\"invalid_request\"", "credential_malformed"),
             Refusal::Unknown | Refusal::TokensOff => ("Bearer error=\"invalid_token\"", "credential_unknown"),
+            Refusal::Ticket => ("Bearer error=\"invalid_token\"", "ticket_invalid"),
             Refusal::Token(TokenError::Expired) => ("Bearer error=\"invalid_token\"", "token_expired"),
             Refusal::Token(_) => ("Bearer error=\"invalid_token\"", "token_invalid"),
         };
@@ -220,6 +221,17 @@ impl Problem {
     /// The credential is good, and not for this.
     pub fn forbidden(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail)
+    }
+
+    /// A browser sent its cookie by itself, and does not say that a page of ours asked for it.
+    pub fn cross_site() -> Problem {
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "cross_site",
+            "Cross-site request",
+            "with a cookie, what changes something must come from a page of this server",
+        )
+        .with_hint("send the user token itself (Authorization: Bearer) from elsewhere")
     }
 
     /// The same key came with another request.

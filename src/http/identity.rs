@@ -1,19 +1,26 @@
 //! On whose behalf a request is made, from its headers and parameters.
+//!
+//! **Invariant:** what a browser sends by itself, its cookie, changes nothing unless the browser also says that the request
+//! comes from this server's own pages; this is checked where the cookie is read, so that no route can forget it.
 
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Method, Uri};
+use cookie::Cookie;
 use jiff::Timestamp;
 
 use super::App;
 use super::error::Problem;
 use super::request::parameter;
+use crate::auth::tickets::Admission;
 use crate::auth::{Principal, Refusal};
 use crate::notification::UserId;
 
 const SERVER_KEY_HINT: &str = "send Authorization: Bearer pregon_sk_… with the key that the server was started with";
 const USER_HINT: &str = "send a user token (Authorization: Bearer, or ?access_token=), or the server key and ?user_id=; for a \
                          demo, start the server with --open-user-id";
+const TOKEN_HINT: &str = "send Authorization: Bearer and a user token";
 
 /// The application's back end; extracted from the request before anything else is looked at.
 pub(super) struct Backend;
@@ -39,12 +46,21 @@ pub(super) struct Reader {
 }
 
 /// The user whose stream or page is asked for; nothing if none is named.
-pub(super) fn reader(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<Option<Reader>, Problem> {
-    let named = parameter(uri, &["user_id"]);
-    let named = named.map(|name| name.parse::<UserId>().map_err(|error| Problem::query("user_id", error))).transpose();
+pub(super) fn reader(app: &App, method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<Option<Reader>, Problem> {
     let principal = from_header(app, headers)
-        .or_else(|| parameter(uri, &["access_token"]).map(|token| app.auth.user(token.as_bytes())))
-        .unwrap_or(Err(Refusal::Missing));
+        .or_else(|| parameter(uri, &["access_token"]).map(|token| app.auth.user(token.as_bytes())));
+    if let Some(principal) = principal {
+        return reads(app, principal, uri);
+    }
+    let Some(token) = session(headers) else { return reads(app, Err(Refusal::Missing), uri) };
+    if !method.is_safe() && !is_same_origin(headers) {
+        return Err(Problem::cross_site());
+    }
+    reads(app, app.auth.user(token.as_bytes()), uri)
+}
+
+fn reads(app: &App, principal: Result<Principal, Refusal>, uri: &Uri) -> Result<Option<Reader>, Problem> {
+    let named = named(uri);
     match principal {
         Ok(Principal::User { user, expires_at }) => {
             if named?.is_some_and(|named| named != user) {
@@ -61,9 +77,13 @@ pub(super) fn reader(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<Option
     Ok(named?.map(|user| Reader { user, expires_at: None }))
 }
 
+fn named(uri: &Uri) -> Result<Option<UserId>, Problem> {
+    parameter(uri, &["user_id"]).map(|name| name.parse().map_err(|error| Problem::query("user_id", error))).transpose()
+}
+
 /// The same where somebody must be named.
-pub(super) fn named_reader(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<Reader, Problem> {
-    match reader(app, headers, uri)? {
+pub(super) fn named_reader(app: &App, method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<Reader, Problem> {
+    match reader(app, method, headers, uri)? {
         Some(reader) => Ok(reader),
         // Whoever may name anybody has only forgotten to.
         None if headers.contains_key(AUTHORIZATION) || app.options.open_user_id => {
@@ -73,6 +93,18 @@ pub(super) fn named_reader(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<
     }
 }
 
+/// Who asks for a stream: she may have a ticket for it, which is used up now.
+pub(super) fn listener(app: &App, method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<Reader, Problem> {
+    let Some(ticket) = parameter(uri, &["ticket"]) else { return named_reader(app, method, headers, uri) };
+    let admission = app.tickets.redeem(&ticket, app.publisher.now());
+    let Admission { user, expires_at } =
+        admission.ok_or_else(|| Problem::unauthorized(&Refusal::Ticket, "ask for another: POST /v1/stream/tickets"))?;
+    if named(uri)?.is_some_and(|named| named != user) {
+        return Err(Problem::forbidden("the ticket is another user's than `user_id` names"));
+    }
+    Ok(Reader { user, expires_at })
+}
+
 /// The user whose inbox it is: by her token, or named by the server key, or by anybody where that is allowed.
 pub(super) struct Owner(pub(super) UserId);
 
@@ -80,10 +112,108 @@ impl axum::extract::FromRequestParts<std::sync::Arc<App>> for Owner {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &std::sync::Arc<App>) -> Result<Self, Problem> {
-        named_reader(app, &parts.headers, &parts.uri).map(|reader| Owner(reader.user))
+        named_reader(app, &parts.method, &parts.headers, &parts.uri).map(|reader| Owner(reader.user))
+    }
+}
+
+/// A user token in the `Authorization` header, whose it is, and until when.
+pub(super) fn bearer(app: &App, headers: &HeaderMap) -> Result<(String, UserId, Timestamp), Problem> {
+    match from_header(app, headers).unwrap_or(Err(Refusal::Missing)) {
+        Ok(Principal::User { user, expires_at }) => {
+            // What has passed as a token is ASCII, after seven characters of `Bearer `.
+            let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.get(7..));
+            Ok((token.unwrap_or_default().to_owned(), user, expires_at))
+        }
+        Ok(Principal::Server) => Err(Problem::forbidden("a server key has no place in a browser; a user's token does")),
+        Err(refusal) => Err(Problem::unauthorized(&refusal, TOKEN_HINT)),
     }
 }
 
 fn from_header(app: &App, headers: &HeaderMap) -> Option<Result<Principal, Refusal>> {
     headers.get(AUTHORIZATION).map(|header| app.auth.principal(header.as_bytes()))
+}
+
+/// The name of the cookie that holds a user's token, and whether it is for secure connections only.
+///
+/// It is, but where the browser is on this machine: a proxy in front of the server may have the certificate, so how the
+/// request came here says nothing. With the prefix `__Host-` a browser takes it from this very host alone, so that no
+/// neighbour in the same domain can put somebody else's in its place.
+pub(super) fn session_cookie(headers: &HeaderMap) -> (&'static str, bool) {
+    if is_loopback(headers) { ("pregon", false) } else { ("__Host-pregon", true) }
+}
+
+/// The token in the cookie.
+pub(super) fn session(headers: &HeaderMap) -> Option<String> {
+    let (wanted, _) = session_cookie(headers);
+    let sent = headers.get_all(COOKIE).into_iter().filter_map(|header| header.to_str().ok());
+    let mut cookies = sent.flat_map(Cookie::split_parse).filter_map(Result::ok);
+    cookies.find(|cookie| cookie.name() == wanted).map(|cookie| cookie.value().to_owned())
+}
+
+/// Whether the browser says that a request comes from a page of this server: by `Sec-Fetch-Site`, which no script can
+/// set, or, in browsers before 2023, by an `Origin` that is the host asked for.
+pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return site == "same-origin";
+    }
+    let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()?.split_once("://"));
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    origin.is_some_and(|(_, origin)| host.is_some_and(|host| host.eq_ignore_ascii_case(origin)))
+}
+
+fn is_loopback(headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    host.is_some_and(|host| {
+        let name = host.host().trim_matches(['[', ']']);
+        name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderName;
+
+    use super::*;
+
+    fn headers(given: &[(&'static str, &str)]) -> HeaderMap {
+        let header =
+            |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().expect("valid"));
+        given.iter().map(header).collect()
+    }
+
+    #[test]
+    fn a_cookie_is_for_secure_connections_unless_the_browser_is_on_this_machine() {
+        for (host, secure) in [
+            ("127.0.0.1:8000", false),
+            ("localhost", false),
+            ("[::1]:8000", false),
+            ("notify.example", true),
+            ("10.0.0.7:8000", true),
+            ("localhost.evil.example", true),
+            ("", true),
+        ] {
+            assert_eq!(session_cookie(&headers(&[("host", host)])).1, secure, "{host}");
+        }
+        let sent = [("host", "notify.example"), ("cookie", "pregon=tossed; __Host-pregon=hers")];
+        assert_eq!(session(&headers(&sent)).as_deref(), Some("hers"));
+        assert_eq!(session(&headers(&sent[..1])), None);
+        assert_eq!(session(&headers(&[("host", "notify.example"), ("cookie", "pregon=tossed")])), None);
+    }
+
+    #[test]
+    fn a_request_is_of_the_same_origin_only_if_the_browser_says_so() {
+        let host = ("host", "notify.example");
+        for (given, same) in [
+            (&[host][..], false),
+            (&[host, ("sec-fetch-site", "same-origin")], true),
+            (&[host, ("sec-fetch-site", "same-site")], false),
+            (&[host, ("sec-fetch-site", "cross-site"), ("origin", "https://notify.example")], false),
+            (&[host, ("sec-fetch-site", "none")], false),
+            (&[host, ("origin", "https://notify.example")], true),
+            (&[host, ("origin", "https://evil.example")], false),
+            (&[host, ("origin", "null")], false),
+        ] {
+            assert_eq!(is_same_origin(&headers(given)), same, "{given:?}");
+        }
+    }
 }

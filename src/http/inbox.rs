@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::header::{HeaderValue, LINK};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use super::App;
 use super::error::{Problem, nearest};
@@ -45,7 +45,7 @@ pub(super) const SOME: [&str; 2] = ["ids", "set"];
         ),
         AsUser
     ),
-    security(("user_token" = []), ("access_token" = []), ("server_key" = []))
+    security(("user_token" = []), ("session" = []), ("access_token" = []), ("server_key" = []))
 )]
 pub(super) async fn list(
     Owner(user): Owner,
@@ -173,7 +173,7 @@ fn in_language(notification: &Notification, languages: &[String]) -> Notificatio
         (status = 200, description = "The counts.", body = Counts),
         AsUser
     ),
-    security(("user_token" = []), ("access_token" = []), ("server_key" = []))
+    security(("user_token" = []), ("session" = []), ("access_token" = []), ("server_key" = []))
 )]
 pub(super) async fn counts(Owner(user): Owner, State(app): State<Arc<App>>) -> Result<Response, Problem> {
     Ok(json(StatusCode::OK, encoded(&app.inbox.counts(user).await?)))
@@ -215,7 +215,7 @@ pub(super) async fn counts_of(
         AsUser,
         Found
     ),
-    security(("user_token" = []), ("access_token" = []), ("server_key" = []))
+    security(("user_token" = []), ("session" = []), ("access_token" = []), ("server_key" = []))
 )]
 pub(super) async fn get(
     Owner(user): Owner,
@@ -256,7 +256,7 @@ async fn item(
         Found,
         Stored
     ),
-    security(("user_token" = []), ("access_token" = []), ("server_key" = []))
+    security(("user_token" = []), ("session" = []), ("access_token" = []), ("server_key" = []))
 )]
 pub(super) async fn mark(
     Owner(user): Owner,
@@ -305,7 +305,7 @@ fn set(object: &mut Object) -> Option<Set> {
         Found,
         Stored
     ),
-    security(("user_token" = []), ("access_token" = []), ("server_key" = []))
+    security(("user_token" = []), ("session" = []), ("access_token" = []), ("server_key" = []))
 )]
 pub(super) async fn read_all(
     Owner(user): Owner,
@@ -332,7 +332,7 @@ pub(super) async fn read_all(
         Found,
         Stored
     ),
-    security(("user_token" = []), ("access_token" = []), ("server_key" = []))
+    security(("user_token" = []), ("session" = []), ("access_token" = []), ("server_key" = []))
 )]
 pub(super) async fn seen(
     Owner(user): Owner,
@@ -375,7 +375,7 @@ async fn mark_all(app: &App, user: UserId, headers: &HeaderMap, body: Body, set:
         Found,
         Stored
     ),
-    security(("user_token" = []), ("access_token" = []), ("server_key" = []))
+    security(("user_token" = []), ("session" = []), ("access_token" = []), ("server_key" = []))
 )]
 pub(super) async fn bulk(
     Owner(user): Owner,
@@ -401,23 +401,11 @@ pub(super) async fn bulk(
 
 fn ids(object: &mut Object) -> Option<Vec<NotificationId>> {
     object.must_have("ids", "must say which");
-    let given = object.list("ids")?;
-    if given.is_empty() || given.len() > MARKED_MAX {
-        let code = if given.is_empty() { "empty" } else { "too_many" };
-        object.wrong("ids", code, format!("must be 1 to {MARKED_MAX} ids"));
-        return None;
-    }
-    let mut ids = Vec::new();
-    for (number, id) in given.iter().enumerate() {
-        let place = format!("ids/{number}");
-        match id {
-            Value::String(text) => match text.parse::<NotificationId>() {
-                Ok(id) if !ids.contains(&id) => ids.push(id),
-                Ok(_) => {}
-                Err(error) => object.wrong(&place, "id", error.to_string()),
-            },
-            other => object.wrong_type(&place, "a string", other),
-        }
+    let id = |text: &str| text.parse::<NotificationId>().map_err(|error| ("id", error.to_string()));
+    let wrong = object.errors.len();
+    let ids = object.strings("ids", MARKED_MAX, id)?;
+    if ids.is_empty() && object.errors.len() == wrong {
+        object.wrong("ids", "empty", format!("must be 1 to {MARKED_MAX} ids"));
     }
     Some(ids)
 }

@@ -245,16 +245,30 @@ async fn respond(
     to: Option<Vec<Audience>>,
 ) -> Result<Response, Problem> {
     let request = asked.request(body)?;
-    let draft = draft(&mut object, to, app.publisher.now());
-    let draft = object.finish(draft)?;
-    let answer = |published: &[Notification]| encoded(&Receipt::of(&published[0]));
-    let (answer, replayed) = send(app, vec![draft], request, answer).await?;
+    let (answer, replayed) = if let Some(answer) = answered(app, request.as_ref()).await? {
+        (answer, true)
+    } else {
+        let draft = draft(&mut object, to, app.publisher.now());
+        let draft = object.finish(draft)?;
+        send(app, vec![draft], request, |published| encoded(&Receipt::of(&published[0]))).await?
+    };
     let id = serde_json::from_str::<Value>(&answer).ok().and_then(|answer| Some(answer["id"].as_str()?.to_owned()));
     let mut response = json(StatusCode::CREATED, answer);
     let location = format!("/v1/notifications/{}", id.unwrap_or_default());
     response.headers_mut().insert(LOCATION, HeaderValue::try_from(location).expect("a UUID is ASCII"));
     mark_replayed(&mut response, replayed);
     Ok(response)
+}
+
+/// The answer to a request that was done before. It is looked for before anything is judged: what was right then may be
+/// too late now, and its answer stays what it was.
+pub(super) async fn answered(app: &App, request: Option<&Request>) -> Result<Option<String>, Problem> {
+    let Some(request) = request else { return Ok(None) };
+    match app.publisher.answered(request).await? {
+        Some(Published::Now(answer) | Published::Before(answer)) => Ok(Some(answer)),
+        Some(Published::KeyReused) => Err(Problem::key_reused()),
+        None => Ok(None),
+    }
 }
 
 /// Publishes drafts; gives the answer, and whether it is one of before.

@@ -20,7 +20,8 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use super::error::{FieldError, ProblemBody};
 use super::request::json as json_answer;
 use super::{
-    assets, batch, health, inbox, notifications, preferences, shapes, stream, timeline, tokens, topics, users,
+    assets, batch, health, inbox, metrics, notifications, preferences, session, shapes, stream, timeline, tokens,
+    topics, users,
 };
 use crate::content::{Action, Actor, Severity, Translation};
 
@@ -73,10 +74,14 @@ This page as a file: [openapi.json](/openapi.json).";
         inbox::bulk,
         preferences::get,
         preferences::put,
+        session::begin,
+        session::end,
+        session::ticket,
         stream::stream,
         stream::notifications,
         health::healthz,
         health::readyz,
+        metrics::metrics,
     ),
     components(schemas(ProblemBody, FieldError, Severity, Actor, Action, Translation, shapes::StreamEvent)),
 )]
@@ -150,6 +155,13 @@ fn document() -> Value {
         "**A user token** in the address, since an `EventSource` sends no headers.",
     );
     components.add_security_scheme("access_token", SecurityScheme::ApiKey(ApiKey::Query(parameter)));
+    let cookie = ApiKeyValue::with_description(
+        "__Host-pregon",
+        "**A user token** in a cookie, set by `POST /v1/session`; it is called `pregon` on this machine.",
+    );
+    components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    let ticket = ApiKeyValue::with_description("ticket", "**A ticket** of `POST /v1/stream/tickets`, for one stream.");
+    components.add_security_scheme("ticket", SecurityScheme::ApiKey(ApiKey::Query(ticket)));
     let mut document = serde_json::to_value(api).expect("a document is JSON");
     spell_out(&mut document);
     for parameter in parameters(&mut document) {
@@ -277,6 +289,7 @@ mod tests {
         assert_eq!(publish["i18n"]["maxProperties"], content::LANGUAGES_MAX);
         assert_eq!(properties(&document, "Preferences")["muted"]["maxItems"], limits::MUTED_MAX);
         assert_eq!(document["components"]["schemas"]["Batch"]["maxItems"], batch::BATCH_MAX);
+        assert_eq!(properties(&document, "TokenWanted")["topics"]["maxItems"], publish::TOPICS_MAX);
         assert_eq!(properties(&document, "MarkSome")["ids"]["maxItems"], limits::MARKED_MAX);
     }
 

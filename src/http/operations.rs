@@ -19,10 +19,15 @@ const PROBLEMS: [(&str, &str); 12] = [
     ),
     (
         "401",
-        "`credential_missing`, `credential_malformed`, `credential_unknown`, `token_invalid`, `token_expired`: \
+        "`credential_missing`, `credential_malformed`, `credential_unknown`, `token_invalid`, `token_expired`, \
+         `ticket_invalid`: \
          `WWW-Authenticate` and `hint` say what is wanted.",
     ),
-    ("403", "`forbidden`: the credential is good, and not for this."),
+    (
+        "403",
+        "`forbidden`: the credential is good, and not for this. `cross_site`: a cookie came with a change that no page of \
+         this server asked for.",
+    ),
     ("404", "`not_found`"),
     ("408", "`body_incomplete`: the body did not arrive whole in 30 s."),
     (

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY,
 };
-use axum::http::{StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Value};
@@ -101,8 +101,13 @@ struct Assets {
     favicon: String,
 }
 
-pub(super) async fn page(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
-    let user = identity::reader(&app, &headers, &uri)?.map(|reader| reader.user);
+pub(super) async fn page(
+    State(app): State<Arc<App>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let user = identity::reader(&app, &method, &headers, &uri)?.map(|reader| reader.user);
     let wanted = language::wanted(&headers, &uri);
     let language = Language::first_of(&wanted);
     let (items, head) = match &user {
@@ -142,7 +147,7 @@ pub(super) async fn page(State(app): State<Arc<App>>, uri: Uri, headers: HeaderM
         (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
         // Not `no-store`: it would keep the page from the browser's back/forward cache.
         (CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
-        (VARY, HeaderValue::from_static("Accept-Language, Authorization")),
+        (VARY, HeaderValue::from_static("Accept-Language, Authorization, Cookie")),
     ];
     Ok((StatusCode::OK, head, html).into_response())
 }

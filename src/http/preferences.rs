@@ -1,13 +1,11 @@
 //! `/v1/inbox/preferences`: what a user does not want.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde_json::Value;
 
 use super::App;
 use super::error::{FieldError, Problem};
@@ -29,7 +27,7 @@ pub(super) const FIELDS: [&str; 1] = ["muted"];
     operation_id = "preferences",
     params(Whose),
     responses((status = 200, description = "What she does not want.", body = Preferences), AsUser),
-    security(("user_token" = []), ("access_token" = []), ("server_key" = []))
+    security(("user_token" = []), ("session" = []), ("access_token" = []), ("server_key" = []))
 )]
 pub(super) async fn get(Owner(user): Owner, State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let muted = app.inbox.muted(&user).await?;
@@ -53,7 +51,7 @@ pub(super) async fn get(Owner(user): Owner, State(app): State<Arc<App>>) -> Resu
         OfType,
         Stored
     ),
-    security(("user_token" = []), ("access_token" = []), ("server_key" = []))
+    security(("user_token" = []), ("session" = []), ("access_token" = []), ("server_key" = []))
 )]
 pub(super) async fn put(
     Owner(user): Owner,
@@ -72,21 +70,11 @@ pub(super) async fn put(
 /// Reads the categories: by name, each once.
 fn muted(object: &mut Object) -> Option<Vec<String>> {
     object.must_have("muted", "must say which categories; an empty array for none");
-    let given = object.list("muted")?;
-    if given.len() > MUTED_MAX {
-        object.wrong("muted", "too_many", format!("must have at most {MUTED_MAX} entries"));
-        return None;
-    }
-    let mut muted = BTreeSet::new();
-    for (number, category) in given.into_iter().enumerate() {
-        let place = format!("muted/{number}");
-        match category {
-            Value::String(name) => match content::category(&name) {
-                Ok(()) => drop(muted.insert(name)),
-                Err(problem) => object.wrong(&place, FieldError::code_of(problem), problem.to_string()),
-            },
-            other => object.wrong_type(&place, "a string", &other),
-        }
-    }
-    Some(muted.into_iter().collect())
+    let category = |name: &str| match content::category(name) {
+        Ok(()) => Ok(name.to_owned()),
+        Err(problem) => Err((FieldError::code_of(problem), problem.to_string())),
+    };
+    let mut muted = object.strings("muted", MUTED_MAX, category)?;
+    muted.sort_unstable();
+    Some(muted)
 }

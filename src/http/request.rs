@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts, Path};
-use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
@@ -172,6 +172,34 @@ impl Object {
         }
     }
 
+    /// Takes out an array of at most so many strings of a certain form if it is there; one given twice counts once. `parse`
+    /// gives the code of what is wrong, and the detail.
+    pub(super) fn strings<T: PartialEq>(
+        &mut self,
+        name: &str,
+        most: usize,
+        parse: impl Fn(&str) -> Result<T, (&'static str, String)>,
+    ) -> Option<Vec<T>> {
+        let given = self.list(name)?;
+        if given.len() > most {
+            self.wrong(name, "too_many", format!("must have at most {most} entries"));
+            return None;
+        }
+        let mut strings = Vec::with_capacity(given.len());
+        for (number, item) in given.iter().enumerate() {
+            let place = format!("{name}/{number}");
+            match item {
+                Value::String(text) => match parse(text) {
+                    Ok(value) if !strings.contains(&value) => strings.push(value),
+                    Ok(_) => {}
+                    Err((code, detail)) => self.wrong(&place, code, detail),
+                },
+                other => self.wrong_type(&place, "a string", other),
+            }
+        }
+        Some(strings)
+    }
+
     /// Reads an object that stands within this one.
     pub(super) fn within<T>(
         &mut self,
@@ -298,7 +326,12 @@ pub(super) fn encoded(answer: &impl Serialize) -> String {
 
 /// A JSON answer.
 pub(super) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
-    (status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body.into()).into_response()
+    let head = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        // What is whose depends on a credential, and on the moment.
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (status, head, body.into()).into_response()
 }
 
 /// The first parameter of one of these names that has a value.

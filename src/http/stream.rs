@@ -49,7 +49,7 @@ pub struct TakeOver(pub NewStream);
         ),
         AsUser
     ),
-    security(("user_token" = []), ("access_token" = []), ("server_key" = []))
+    security(("user_token" = []), ("session" = []), ("access_token" = []), ("ticket" = []), ("server_key" = []))
 )]
 pub(super) async fn notifications(
     app: State<Arc<App>>,
@@ -84,7 +84,7 @@ pub(super) async fn notifications(
         ),
         AsUser
     ),
-    security(("user_token" = []), ("access_token" = []), ("server_key" = []))
+    security(("user_token" = []), ("session" = []), ("access_token" = []), ("ticket" = []), ("server_key" = []))
 )]
 pub(super) async fn stream(
     State(app): State<Arc<App>>,
@@ -92,7 +92,7 @@ pub(super) async fn stream(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Reader { user, expires_at } = identity::named_reader(&app, &headers, &uri)?;
+    let Reader { user, expires_at } = identity::listener(&app, &method, &headers, &uri)?;
     let start = start(&app.delivery, &headers, &uri)?;
     let polled = match parameter(&uri, &["poll"]).as_deref() {
         None | Some("0" | "false") => false,

@@ -17,10 +17,10 @@ use super::identity::Backend;
 use super::notifications::no_such_notification;
 use super::operations::{self, AsServer};
 use super::request::{self, Named, encoded, json, parameter};
-use super::shapes::{
-    Connection, Connections, Delivery, Fate, Marked, NotificationFate, Presence as PresenceShape, ReaderFate, Standing,
-    Step, To, Told,
+use super::shapes::fate::{
+    Connection, Connections, Delivery, Fate, Presence as PresenceShape, ReaderFate, Standing, Step, Told,
 };
+use super::shapes::{Marked, NotificationFate, To};
 use crate::delivery::Presence;
 use crate::notification::{Audience, NotificationId, Position, UserId};
 use crate::sse;

@@ -11,7 +11,7 @@ use super::error::Problem;
 use super::identity::Backend;
 use super::operations::{self, AsServer, Stored};
 use super::request::{Named, NamedPair, parameter};
-use super::shapes::Subscribers;
+use super::shapes::access::Subscribers;
 use crate::inbox::MEMBERS_MAX;
 use crate::notification::{Topic, UserId};
 
@@ -41,7 +41,7 @@ pub(super) async fn subscribe(
     State(app): State<Arc<App>>,
     NamedPair(topic, user): NamedPair<Topic, UserId>,
 ) -> Result<StatusCode, Problem> {
-    let joined = app.publisher.join(user, topic).await?;
+    let joined = app.publisher.join(&user, vec![topic]).await?;
     Ok(if joined { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
 }
 

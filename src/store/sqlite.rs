@@ -17,12 +17,16 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Append, Appended, Asked, Backlog, Follower, Found, Item, Opening, Page, Slice, Store, StoreError, Wanted};
+use super::{
+    Answered, Append, Appended, Asked, Backlog, Follower, Found, Item, Opening, Page, Slice, Store, StoreError, Wanted,
+};
 use crate::event_id::Seal;
+use crate::metrics;
 use crate::notification::{Interest, NotificationId, Position, Topic, UserId};
 
 mod changes;
 mod feed;
+mod once;
 mod retention;
 mod rows;
 mod schema;
@@ -35,15 +39,17 @@ use rows::{Millisecond, notification, parsed, published, time, whole};
 const WRITES_QUEUED_MAX: usize = 4096;
 
 /// How the store behaves.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Most notifications that a user has; older ones are removed.
     pub inbox_max: usize,
+    /// Where it is counted what is written.
+    pub metrics: metrics::Log,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { inbox_max: 1000 }
+        Options { inbox_max: 1000, metrics: metrics::Log::default() }
     }
 }
 
@@ -99,7 +105,7 @@ impl SqliteStore {
         }
         let seal = schema::identity(&connection).map_err(failed)?;
         let readers = Readers::open(&path).map_err(failed)?;
-        let writer = writer::start(connection, WRITES_QUEUED_MAX, options).map_err(failed)?;
+        let writer = writer::start(connection, WRITES_QUEUED_MAX, options.clone()).map_err(failed)?;
         Ok(SqliteStore { seal, options, readers, writer, _lock: lock })
     }
 
@@ -160,6 +166,11 @@ impl Store for SqliteStore {
 
     async fn append(&self, append: Append) -> Result<Appended, StoreError> {
         self.ask(|answer| writer::Task::Append { append, answer }).await
+    }
+
+    async fn answered(&self, key: &str, at: Timestamp) -> Result<Option<Answered>, StoreError> {
+        let key = key.to_owned();
+        self.readers.read(move |connection| once::answered(connection, &key, at)).await
     }
 
     async fn follow(&self, follower: Arc<dyn Follower>, backlog: Backlog) -> Result<(), StoreError> {
@@ -425,8 +436,8 @@ mod tests {
     #[test]
     fn whatever_happens_users_have_what_the_model_says() {
         use crate::store::suite::sequences;
-        let options = Options { inbox_max: sequences::INBOX_MAX };
-        sequences::run(|folder| Arc::new(SqliteStore::open(folder, options).expect("opens")));
+        let options = || Options { inbox_max: sequences::INBOX_MAX, ..Options::default() };
+        sequences::run(|folder| Arc::new(SqliteStore::open(folder, options()).expect("opens")));
     }
 
     /// Mutant: `synchronous=NORMAL`. Killing the process can't show it: the kernel keeps what was written.

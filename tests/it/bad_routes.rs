@@ -43,7 +43,13 @@ fn routes(id: &str) -> Vec<Route> {
         route(Method::POST, "/v1/topics/t/notifications", without("to"), &["message"], true),
         route(Method::POST, "/v1/broadcast", without("to"), &["message"], true),
         route(Method::PATCH, &format!("/v1/notifications/{id}"), content, &[], false),
-        route(Method::POST, "/v1/tokens", json!({"user_id": "1", "expires_in": "1h"}), &["user_id"], false),
+        route(
+            Method::POST,
+            "/v1/tokens",
+            json!({"user_id": "1", "topics": ["t"], "expires_in": "1h"}),
+            &["user_id"],
+            false,
+        ),
         route(Method::PATCH, &format!("/v1/inbox/{id}?user_id=1"), marked.clone(), &[], false),
         route(Method::POST, "/v1/inbox/read-all?user_id=1", json!({"up_to": id}), &[], false),
         route(Method::POST, "/v1/inbox/seen?user_id=1", json!({"up_to": id}), &[], false),
@@ -197,6 +203,9 @@ async fn what_is_wrong_within_a_field_is_told_with_its_place() {
     let tokens = |body: Value| answer(server.request(Method::POST, "/v1/tokens").json(&body));
     assert_eq!(tokens(json!({"user_id": "a b"})).await, one("/user_id", "name"));
     assert_eq!(tokens(json!({"user_id": "1", "expires_in": "31d"})).await, one("/expires_in", "duration"));
+    assert_eq!(tokens(json!({"user_id": "1", "topics": ["t", "a b"]})).await, one("/topics/1", "name"));
+    assert_eq!(tokens(json!({"user_id": "1", "topics": [7]})).await, one("/topics/0", "wrong_type"));
+    assert_eq!(tokens(json!({"user_id": "1", "topics": vec!["t"; 101]})).await, one("/topics", "too_many"));
     let poll = server.anonymous(Method::GET, "/v1/stream?user_id=1&poll=1&wait=soon");
     assert_eq!(answer(poll).await, plain(400, "invalid_query"));
     server.stop().await;
@@ -218,6 +227,8 @@ async fn every_route_wants_its_credential_and_its_method() {
         (&["GET"], "/v1/topics/t/subscribers"),
         (&["PUT", "DELETE"], "/v1/topics/t/subscribers/1"),
         (&["POST"], "/v1/tokens"),
+        (&["POST"], "/v1/stream/tickets"),
+        (&["GET"], "/metrics"),
         (&["DELETE"], "/v1/users/1"),
         (&["GET"], "/v1/users/1/inbox"),
         (&["GET"], "/v1/users/1/counts"),

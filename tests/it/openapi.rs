@@ -18,7 +18,8 @@ fn routed() -> BTreeSet<String> {
     for route in source.split(".route(\"").skip(1) {
         let (path, rest) = route.split_once("\", ").unwrap();
         let handlers = rest.lines().next().unwrap();
-        let is_api = ["/v1", "/notifications", "/healthz", "/readyz"].iter().any(|begin| path.starts_with(begin));
+        let is_api =
+            ["/v1", "/notifications", "/healthz", "/readyz", "/metrics"].iter().any(|begin| path.starts_with(begin));
         for method in METHODS.into_iter().filter(|_| is_api) {
             // It begins the handlers or follows a dot; a handler of such a name stands behind two colons.
             if handlers.starts_with(&format!("{method}(")) || handlers.contains(&format!(".{method}(")) {

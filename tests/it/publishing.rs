@@ -58,6 +58,28 @@ async fn a_request_with_a_key_is_done_once_also_after_a_restart() {
     server.stop().await;
 }
 
+/// What was right is answered as it was, also when it would be too late by now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_comes_again_is_not_judged_again() {
+    let server = TestServer::start().await;
+    let until = Timestamp::now() + Duration::from_millis(300);
+    let item = json!({"to": "user:1", "message": "breve", "expires_at": until.to_string()});
+    let publish = |path: &'static str, body: Value| {
+        server.request(Method::POST, path).header("idempotency-key", path).json(&body).send()
+    };
+    let first = body(publish("/v1/notifications", item.clone()).await.unwrap()).await;
+    let batch = body(publish("/v1/notifications/batch", json!([item])).await.unwrap()).await;
+    assert!(batch["data"][0]["id"].is_string(), "{batch}");
+    while Timestamp::now() <= until {
+        assert_eq!(body(publish("/v1/notifications", item.clone()).await.unwrap()).await, first);
+    }
+    assert_eq!(body(publish("/v1/notifications", item.clone()).await.unwrap()).await, first);
+    assert_eq!(body(publish("/v1/notifications/batch", json!([item])).await.unwrap()).await, batch);
+    let fresh = server.request(Method::POST, "/v1/notifications").json(&item).send().await.unwrap();
+    assert_eq!(fresh.status(), 422, "a new one is too late");
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_says_of_each_item_what_has_come_of_it() {
     let server = TestServer::start().await;

@@ -21,6 +21,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 /// A server on a free port of this machine.
 pub(crate) struct TestServer {
     pub(crate) url: String,
+    /// Where it tells how it is, if it does.
+    pub(crate) admin: Option<std::net::SocketAddr>,
     pub(crate) folder: Arc<TempDir>,
     http: reqwest::Client,
     shutdown: Option<oneshot::Sender<()>>,
@@ -48,12 +50,19 @@ impl TestServer {
         config.drain = Duration::ZERO;
         change(&mut config);
         let server = Server::bind(config).await.unwrap();
-        let url = server.url();
+        let (url, admin) = (server.url(), server.admin_addr());
         let (shutdown, told) = oneshot::channel();
         let running = tokio::spawn(server.run(async {
             let _ = told.await;
         }));
-        TestServer { url, folder, http: reqwest::Client::new(), shutdown: Some(shutdown), running: Some(running) }
+        TestServer {
+            url,
+            admin,
+            folder,
+            http: reqwest::Client::new(),
+            shutdown: Some(shutdown),
+            running: Some(running),
+        }
     }
 
     /// Ends the server as SIGTERM would.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Floors from the lowest to the highest. A file names only modules of lower floors, and its own.
 const FLOORS: &[&[&str]] = &[
-    &["content", "state"],
+    &["content", "state", "metrics"],
     &["notification"],
     &["event_id", "auth"],
     &["sse", "store"],
@@ -26,7 +26,7 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
         &[
             &["tail", "readers", "socket", "forms"],
             &["subscriber"],
-            &["beginning", "body"],
+            &["beginning", "body", "counts"],
             &["mailbox"],
             &["inquiries", "sink"],
             &["engine"],
@@ -39,7 +39,19 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
             &["request", "assets", "shapes"],
             &["identity", "language", "draft"],
             &["notifications", "inbox", "poll"],
-            &["batch", "stream", "timeline", "tokens", "topics", "users", "preferences", "page", "health"],
+            &[
+                "batch",
+                "stream",
+                "timeline",
+                "tokens",
+                "topics",
+                "users",
+                "preferences",
+                "page",
+                "health",
+                "metrics",
+                "session",
+            ],
             &["openapi"],
         ],
     ),

@@ -93,14 +93,6 @@ pub(super) fn trim_user(connection: &Connection, user: &UserId, inbox_max: usize
     Ok(removed.len() >= TRIMMED_PER_TURN)
 }
 
-/// Forgets which requests have been answered before that time.
-pub(super) fn forget_requests(connection: &Connection, before: Timestamp) -> rusqlite::Result<bool> {
-    let forgotten = connection
-        .prepare_cached("DELETE FROM once WHERE key IN (SELECT key FROM once WHERE at < ?1 LIMIT ?2)")?
-        .execute(params![Millisecond(before), whole(TRIMMED_PER_TURN)])?;
-    Ok(forgotten > 0)
-}
-
 /// Gives some free pages back to the disk; not inside a transaction.
 pub(super) fn give_back(connection: &Connection) -> rusqlite::Result<bool> {
     let free: i64 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;

@@ -6,15 +6,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::Instant;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 
 use super::changes::Changes;
-use super::rows::{Millisecond, time};
-use super::{Options, retention, rows};
+use super::rows::time;
+use super::{Options, once, retention, rows};
+use crate::metrics::Kind;
 use crate::notification::{Audience, Entry, Position, UserId};
 use crate::store::{Append, Appended, Backlog, Command, Follower, Outcome, StoreError};
 
@@ -28,8 +29,6 @@ const DUE_PER_TURN: usize = 256;
 const ENTRIES_BETWEEN_LOOKS: u32 = 100;
 /// Users whose entries are counted at once; beyond that the count begins anew.
 const USERS_COUNTED_MAX: usize = 50_000;
-/// How long it is remembered which requests have been answered.
-const ONCE_REMEMBERED: Duration = Duration::from_hours(24);
 
 type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -81,6 +80,7 @@ impl Drop for Handle {
 pub(super) fn start(connection: Connection, queued_max: usize, options: Options) -> rusqlite::Result<Handle> {
     let head = super::head(&connection)?;
     connection.set_prepared_statement_cache_capacity(64);
+    options.metrics.head.set(gauge(head.0));
     let mut writer = Writer { connection, head, followers: Vec::new(), options, own: HashMap::new(), many: Vec::new() };
     let (tasks, mut queue) = mpsc::channel(queued_max);
     let thread = std::thread::Builder::new()
@@ -158,6 +158,7 @@ impl Writer {
     /// has been done.
     fn commit<T>(&mut self, work: impl FnOnce(&mut Changes<'_>) -> rusqlite::Result<T>) -> Result<T, Failure> {
         let before = self.head;
+        let begun_at = Instant::now();
         let mut changes = Changes {
             connection: &self.connection,
             head: before,
@@ -173,6 +174,12 @@ impl Writer {
         let done = done.map_err(|error| self.taken_back(&error))?;
         self.head = head;
         if !entries.is_empty() {
+            let metrics = &self.options.metrics;
+            metrics.commit_seconds.observe(begun_at.elapsed().as_secs_f64());
+            metrics.head.set(gauge(head.0));
+            for entry in &entries {
+                metrics.entries.get_or_create(&Kind { kind: entry.change.name() }).inc();
+            }
             for follower in &self.followers {
                 follower.committed(before, &entries, head);
             }
@@ -185,6 +192,7 @@ impl Writer {
     fn taken_back(&self, error: &rusqlite::Error) -> Failure {
         let rolled_back = self.connection.is_autocommit() || self.connection.execute_batch("ROLLBACK").is_ok();
         let failure = if rolled_back { Failure::of(error) } else { Failure::Stopped };
+        self.options.metrics.commits_failed.inc();
         tracing::error!(%error, ?failure, "the store could not be written");
         failure
     }
@@ -220,11 +228,11 @@ impl Writer {
 
     /// Publishes some of what is due and removes some of what has expired; says when to go on.
     fn advance(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.measure();
         let published = self.commit(|changes| changes.publish_due(now, DUE_PER_TURN))?;
         let more = published == DUE_PER_TURN
             || self.commit(|changes| {
-                let asked = now.checked_sub(ONCE_REMEMBERED).unwrap_or(Timestamp::MIN);
-                Ok(retention::expire(changes.connection, now)? | retention::forget_requests(changes.connection, asked)?)
+                Ok(retention::expire(changes.connection, now)? | once::forget(changes.connection, now)?)
             })?
             || self.give_back()?;
         if more {
@@ -236,6 +244,14 @@ impl Writer {
             .prepare_cached(next)
             .and_then(|mut next| next.query_row([], |row| time(row, 0)))
             .map_err(|error| StoreError::Unavailable(error.into()))
+    }
+
+    /// Notes how large the file is.
+    fn measure(&self) {
+        let pragma = |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        if let (Ok(pages), Ok(page_bytes)) = (pragma("page_count"), pragma("page_size")) {
+            self.options.metrics.file_bytes.set(pages * page_bytes);
+        }
     }
 
     fn follow(&mut self, follower: Arc<dyn Follower>, backlog: Backlog) -> Result<(), StoreError> {
@@ -268,27 +284,21 @@ impl Writer {
 }
 
 /// Does one append, unless the same has been asked before.
-fn apply(changes: &mut Changes<'_>, Append { at, commands, once }: Append) -> rusqlite::Result<Appended> {
-    if let Some(once) = once {
-        let horizon = Millisecond(at.checked_sub(ONCE_REMEMBERED).unwrap_or(Timestamp::MIN));
-        let known: Option<(Vec<u8>, String)> = changes
-            .connection
-            .prepare_cached("SELECT fingerprint, answer FROM once WHERE key = ?1 AND at >= ?2")?
-            .query_row(params![once.key, horizon], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        match known {
-            Some((fingerprint, answer)) if fingerprint == once.fingerprint => return Ok(Appended::Repeated(answer)),
-            Some(_) => return Ok(Appended::KeyReused),
-            None => {}
+fn apply(changes: &mut Changes<'_>, Append { at, commands, once: asked }: Append) -> rusqlite::Result<Appended> {
+    if let Some(asked) = asked {
+        if let Some(answered) = once::answered(changes.connection, &asked.key, at)? {
+            return Ok(answered.again(&asked.fingerprint));
         }
-        changes
-            .connection
-            .prepare_cached("INSERT OR REPLACE INTO once (key, fingerprint, answer, at) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![once.key, once.fingerprint, once.answer, Millisecond(at)])?;
+        once::remember(changes.connection, &asked, at)?;
     }
     let outcomes: rusqlite::Result<Vec<Outcome>> =
         commands.into_iter().map(|command: Command| changes.apply(command, at)).collect();
     Ok(Appended::Done(outcomes?))
+}
+
+/// A number as gauges have it.
+fn gauge(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// What a failed transaction means once it has been rolled back.

@@ -301,6 +301,13 @@ async fn a_repeated_request_is_done_once(store: &Arc<dyn Store>) {
     assert!(matches!(ask("k", 1, 10, "una").await, Appended::Done(_)));
     assert_eq!(ask("k", 1, 20, "dos").await, Appended::Repeated("una".into()));
     assert_eq!(ask("k", 2, 20, "tres").await, Appended::KeyReused);
+    let answered = async |key: &str, second: i64| {
+        let at = Timestamp::from_second(second).expect("in range");
+        store.answered(key, at).await.expect("read").map(|answered| answered.again(&[1; 32]))
+    };
+    assert_eq!(answered("k", 20).await, Some(Appended::Repeated("una".into())));
+    assert_eq!(answered("nadie", 20).await, None);
+    assert_eq!(answered("k", 24 * 3600 + 11).await, None, "forgotten after a day");
     assert!(matches!(ask("otra", 1, 20, "cuatro").await, Appended::Done(_)));
     assert_eq!(messages(store, wanted("1")).await, ["cuatro", "una"]);
     let day = 24 * 3600;

@@ -1,0 +1,172 @@
+//! Tickets: each opens one stream, once, soon. A browser's own `EventSource` can send no header, and what lasts longer
+//! than a minute has no business in a URL, where proxies and histories keep it.
+//!
+//! **Invariant:** a ticket is taken out when it is used, so it is good for one stream. Only its digest is kept. How many
+//! there are is bounded, for a user and for all; the oldest goes first, so one user's tickets push out none of another's
+//! as long as there is room for all.
+//!
+//! Deliberately absent: the disk. After a restart a client asks for another one, as it does whenever it comes back.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+
+use super::sha256;
+use crate::notification::UserId;
+
+/// How long a ticket may be used.
+pub const TICKET_VALID: Duration = Duration::from_mins(1);
+/// Most unused tickets of a user: one for each of many tabs that come back at once.
+const TICKETS_PER_USER_MAX: usize = 32;
+/// Most unused tickets of all users, at some 200 bytes each.
+const TICKETS_MAX: usize = 100_000;
+
+type Digest = [u8; 32];
+
+/// What a ticket gives a right to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// Whose stream it opens.
+    pub user: UserId,
+    /// When that stream ends at the latest; nothing if a server key or nobody vouches for her.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The tickets that have not been used yet.
+#[derive(Debug, Default)]
+pub struct Tickets {
+    unused: Mutex<Unused>,
+}
+
+#[derive(Debug, Default)]
+struct Unused {
+    by_digest: HashMap<Digest, Ticket>,
+    /// As they were given out; some may have been used.
+    oldest_first: VecDeque<Digest>,
+    by_user: HashMap<UserId, VecDeque<Digest>>,
+}
+
+#[derive(Debug)]
+struct Ticket {
+    admission: Admission,
+    until: Timestamp,
+}
+
+impl Tickets {
+    /// A new ticket, 32 characters that hold 192 random bits, and until when it may be used.
+    #[must_use]
+    pub fn issue(&self, admission: Admission, now: Timestamp) -> (String, Timestamp) {
+        let mut random = [0; 24];
+        aws_lc_rs::rand::fill(&mut random).expect("the operating system has randomness");
+        let secret = URL_SAFE_NO_PAD.encode(random);
+        let until = now.checked_add(TICKET_VALID).unwrap_or(Timestamp::MAX);
+        let until = admission.expires_at.map_or(until, |end| end.min(until));
+        let mut unused = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        unused.make_room(&admission.user, now);
+        unused.insert(sha256(secret.as_bytes()), Ticket { admission, until });
+        (secret, until)
+    }
+
+    /// What a ticket gives a right to; it is used up then. Nothing if there is none such, or it is too late.
+    #[must_use]
+    pub fn redeem(&self, secret: &str, now: Timestamp) -> Option<Admission> {
+        let mut unused = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        let ticket = unused.remove(&sha256(secret.as_bytes()))?;
+        (ticket.until > now).then_some(ticket.admission)
+    }
+}
+
+impl Unused {
+    fn insert(&mut self, digest: Digest, ticket: Ticket) {
+        self.oldest_first.push_back(digest);
+        self.by_user.entry(ticket.admission.user.clone()).or_default().push_back(digest);
+        self.by_digest.insert(digest, ticket);
+    }
+
+    fn remove(&mut self, digest: &Digest) -> Option<Ticket> {
+        let ticket = self.by_digest.remove(digest)?;
+        if let Some(hers) = self.by_user.get_mut(&ticket.admission.user) {
+            hers.retain(|known| known != digest);
+            if hers.is_empty() {
+                self.by_user.remove(&ticket.admission.user);
+            }
+        }
+        Some(ticket)
+    }
+
+    /// Lets go of what is used or too late, and of the oldest if there are too many.
+    fn make_room(&mut self, user: &UserId, now: Timestamp) {
+        if let Some(hers) = self.by_user.get(user)
+            && hers.len() >= TICKETS_PER_USER_MAX
+            && let Some(oldest) = hers.front().copied()
+        {
+            self.remove(&oldest);
+        }
+        while let Some(oldest) = self.oldest_first.front().copied() {
+            let keep = self.by_digest.get(&oldest).is_some_and(|ticket| ticket.until > now);
+            if keep && self.oldest_first.len() < TICKETS_MAX {
+                return;
+            }
+            self.remove(&oldest);
+            self.oldest_first.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + second).expect("in range")
+    }
+
+    fn admission(user: &str) -> Admission {
+        Admission { user: user.parse().expect("valid"), expires_at: None }
+    }
+
+    #[test]
+    fn a_ticket_is_good_once_and_for_a_minute() {
+        let tickets = Tickets::default();
+        let (ticket, until) = tickets.issue(admission("1"), at(0));
+        let (late, _) = tickets.issue(admission("1"), at(0));
+        assert_eq!((ticket.len(), until), (32, at(60)));
+        assert_eq!(tickets.redeem("another", at(1)), None);
+        assert_eq!(tickets.redeem(&ticket, at(59)), Some(admission("1")));
+        assert_eq!(tickets.redeem(&ticket, at(59)), None, "used up");
+        assert_eq!(tickets.redeem(&late, at(60)), None, "too late");
+        let soon = Admission { expires_at: Some(at(10)), ..admission("1") };
+        let (ticket, until) = tickets.issue(soon.clone(), at(0));
+        assert_eq!(until, at(10), "no longer than what it was given for");
+        assert_eq!(tickets.redeem(&ticket, at(9)), Some(soon));
+    }
+
+    #[test]
+    fn only_so_many_are_kept_and_the_oldest_goes_first() {
+        let tickets = Tickets::default();
+        let (of_another, _) = tickets.issue(admission("2"), at(0));
+        let hers: Vec<String> = (0..=TICKETS_PER_USER_MAX).map(|_| tickets.issue(admission("1"), at(0)).0).collect();
+        assert_eq!(tickets.redeem(&hers[0], at(1)), None, "her own oldest made room");
+        assert!(tickets.redeem(&hers[1], at(1)).is_some());
+        assert!(tickets.redeem(&of_another, at(1)).is_some(), "and nobody else's");
+    }
+
+    #[test]
+    fn what_is_used_or_too_late_leaves_nothing_behind() {
+        let tickets = Tickets::default();
+        for user in 0..100 {
+            let (ticket, _) = tickets.issue(admission(&user.to_string()), at(0));
+            if user % 2 == 0 {
+                assert!(tickets.redeem(&ticket, at(1)).is_some());
+            }
+        }
+        let (last, _) = tickets.issue(admission("last"), at(61));
+        let unused = tickets.unused.lock().expect("whole");
+        assert_eq!((unused.by_digest.len(), unused.oldest_first.len(), unused.by_user.len()), (1, 1, 1));
+        assert!(unused.by_digest.contains_key(&sha256(last.as_bytes())));
+    }
+}

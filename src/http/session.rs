@@ -1,0 +1,120 @@
+//! `/v1/session`: a user token in a cookie that no script can read; and `/v1/stream/tickets`: a stream without a token in
+//! its URL. Both are for browsers, whose own `EventSource` sends no header.
+//!
+//! Deliberately absent: sessions that the server remembers. The cookie is the token, and ends with it.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header::{HeaderValue, SET_COOKIE};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use cookie::time::Duration;
+use cookie::{Cookie, SameSite};
+
+use super::App;
+use super::error::Problem;
+use super::identity::{self, Reader};
+use super::operations::{AsUser, Whose};
+use super::request::{encoded, json};
+use super::shapes::access::{Session, Ticket};
+use crate::auth::tickets::Admission;
+use crate::sse;
+
+/// Puts a user token into a cookie.
+///
+/// From then on the browser sends it by itself, also with an `EventSource`. It can't be read by scripts, is not sent from
+/// other sites, and ends with the token. Whatever it is used to change must come from a page of this server
+/// (`Sec-Fetch-Site` or `Origin` says so).
+#[utoipa::path(
+    post,
+    path = "/v1/session",
+    tag = "users",
+    operation_id = "begin_session",
+    responses(
+        (
+            status = 200,
+            description = "The cookie is set.",
+            body = Session,
+            headers(("Set-Cookie" = String, description = "The cookie: `HttpOnly`, `SameSite=Lax`, and `Secure` but on this machine."))
+        ),
+        AsUser
+    ),
+    security(("user_token" = []))
+)]
+pub(super) async fn begin(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
+    let (token, user, expires_at) = identity::bearer(&app, &headers)?;
+    let left = expires_at.duration_since(app.publisher.now()).as_secs().max(0);
+    let session = Session { user_id: user.to_string(), expires_at: sse::time(expires_at) };
+    let mut response = json(StatusCode::OK, encoded(&session));
+    set_cookie(&mut response, &headers, &token, Duration::seconds(left));
+    Ok(response)
+}
+
+/// Removes the cookie.
+#[utoipa::path(
+    delete,
+    path = "/v1/session",
+    tag = "users",
+    operation_id = "end_session",
+    responses(
+        (
+            status = 204,
+            description = "The browser has no cookie any more.",
+            headers(("Set-Cookie" = String, description = "The cookie, empty and over."))
+        ),
+        AsUser
+    ),
+    security(("session" = []), ())
+)]
+pub(super) async fn end(headers: HeaderMap) -> Result<Response, Problem> {
+    if identity::session(&headers).is_some() && !identity::is_same_origin(&headers) {
+        return Err(Problem::cross_site());
+    }
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    set_cookie(&mut response, &headers, "", Duration::ZERO);
+    Ok(response)
+}
+
+fn set_cookie(response: &mut Response, headers: &HeaderMap, token: &str, valid: Duration) {
+    let (name, secure) = identity::session_cookie(headers);
+    let cookie = Cookie::build((name, token))
+        .path("/")
+        .http_only(true)
+        .secure(secure)
+        .same_site(SameSite::Lax)
+        .max_age(valid)
+        .build();
+    let cookie = HeaderValue::try_from(cookie.to_string()).expect("a token is printable ASCII");
+    response.headers_mut().insert(SET_COOKIE, cookie);
+}
+
+/// Gives a ticket that opens one stream.
+///
+/// For an `EventSource` on another origin, which sends neither header nor cookie: `/v1/stream?ticket=…`. It is used up
+/// when the stream opens, so a client that comes back asks for another one, and says in `last_event_id` how far it had
+/// got.
+#[utoipa::path(
+    post,
+    path = "/v1/stream/tickets",
+    tag = "stream",
+    operation_id = "make_ticket",
+    params(Whose),
+    responses(
+        (status = 201, description = "A ticket.", body = Ticket),
+        AsUser
+    ),
+    security(("user_token" = []), ("session" = []), ("server_key" = []))
+)]
+pub(super) async fn ticket(
+    State(app): State<Arc<App>>,
+    method: Method,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let Reader { user, expires_at } = identity::named_reader(&app, &method, &headers, &uri)?;
+    let user_id = user.to_string();
+    let (ticket, until) = app.tickets.issue(Admission { user, expires_at }, app.publisher.now());
+    let ticket = Ticket { ticket, expires_at: sse::time(until), user_id };
+    Ok(json(StatusCode::CREATED, encoded(&ticket)))
+}

@@ -1,0 +1,273 @@
+//! What operators watch: counters, gauges and histograms, in the text format of `OpenMetrics` 1.0, which Prometheus reads.
+//!
+//! Each part of the house counts its own; this file says what there is, under which name. Names and labels are a contract:
+//! dashboards and alerts stand on them.
+//!
+//! **Invariant:** how many series there are does not depend on what users do: no label holds a user, a topic, an id or a
+//! path that somebody chose.
+//!
+//! Deliberately absent: anything that is measured per event on the way to a socket. Engines count in plain numbers of their
+//! own and add them here once in a while.
+
+use std::fmt;
+use std::time::Duration;
+
+use procfs::process::LimitValue;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+/// The media type of [`Metrics::text`].
+pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All of them.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Of streams.
+    pub streams: Streams,
+    /// Of the log.
+    pub log: Log,
+    /// Of requests.
+    pub requests: Requests,
+    registry: Registry,
+}
+
+/// Of streams.
+#[derive(Clone, Debug)]
+pub struct Streams {
+    /// Open ones.
+    pub open: Gauge,
+    /// Open ones that have not yet been given all that is theirs: their readers are slow, or have just come.
+    pub behind: Gauge,
+    /// Those that have begun.
+    pub opened: Family<Beginning, Counter>,
+    /// Those that have ended.
+    pub closed: Family<End, Counter>,
+    /// Events that the kernel has taken, heartbeats among them.
+    pub events: Counter,
+    /// Bytes that the kernel has taken.
+    pub bytes: Counter,
+    /// From a commit until an engine has written it to every stream that takes it, in seconds.
+    pub delivery_seconds: Histogram,
+}
+
+/// How a stream began.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Beginning {
+    /// `full`: where the client said, or with what is new. `reset`: elsewhere, since what the client said is no longer
+    /// there; it was told.
+    pub resumed: &'static str,
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct End {
+    /// `peer`: its client went away. `stalled`: its client took nothing for too long. `ended`: it had reached its age, its
+    /// token had expired, or the server was about to end. `unavailable`: the store could not be read.
+    pub reason: &'static str,
+}
+
+/// Of the log.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Its entries since the start.
+    pub entries: Family<Kind, Counter>,
+    /// Its newest position.
+    pub head: Gauge,
+    /// The size of its file, looked at once a minute; the part that is written first (`-wal`) is not in it.
+    pub file_bytes: Gauge,
+    /// How long a commit took, with its fsync, in seconds.
+    pub commit_seconds: Histogram,
+    /// Commits that failed.
+    pub commits_failed: Counter,
+}
+
+/// What an entry of the log says.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Kind {
+    /// In a word.
+    pub kind: &'static str,
+}
+
+/// Of requests.
+#[derive(Clone, Debug)]
+pub struct Requests {
+    /// Those that have been answered.
+    pub answered: Family<Answered, Counter>,
+    /// How long it took until the head of the answer was there, in seconds; a stream's is there at once.
+    pub seconds: Family<Route, Histogram, fn() -> Histogram>,
+}
+
+/// How a request was answered.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Answered {
+    /// The pattern of its path, as in the API's document; empty if there is none.
+    pub route: String,
+    /// Its method; `OTHER` if it is none of HTTP's own.
+    pub method: &'static str,
+    /// The status of the answer.
+    pub status: u16,
+}
+
+/// A route.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Route {
+    /// Its pattern.
+    pub route: String,
+}
+
+/// From 0.1 ms to 26 s, each bound four times the one before.
+fn durations() -> Histogram {
+    Histogram::new(exponential_buckets(0.0001, 4.0, 10))
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Streams {
+            open: Gauge::default(),
+            behind: Gauge::default(),
+            opened: Family::default(),
+            closed: Family::default(),
+            events: Counter::default(),
+            bytes: Counter::default(),
+            delivery_seconds: durations(),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log {
+            entries: Family::default(),
+            head: Gauge::default(),
+            file_bytes: Gauge::default(),
+            commit_seconds: durations(),
+            commits_failed: Counter::default(),
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let (streams, log) = (Streams::default(), Log::default());
+        let requests = Requests { answered: Family::default(), seconds: Family::new_with_constructor(durations) };
+        let mut registry = Registry::default();
+        let own = registry.sub_registry_with_prefix("pregon");
+        own.register("build", "Which program this is", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        own.register("streams", "Open streams", streams.open.clone());
+        own.register("streams_behind", "Open streams not yet given all that is theirs", streams.behind.clone());
+        own.register("streams_opened", "Streams begun, by where", streams.opened.clone());
+        own.register("streams_closed", "Streams ended, by why", streams.closed.clone());
+        own.register("stream_events", "Events taken by the kernel, heartbeats among them", streams.events.clone());
+        own.register_with_unit("stream", "Bytes taken by the kernel", Unit::Bytes, streams.bytes.clone());
+        let delivery = "From a commit until an engine has written it to every stream that takes it";
+        own.register_with_unit("delivery", delivery, Unit::Seconds, streams.delivery_seconds.clone());
+        own.register("log_entries", "Entries of the log since the start, by what they say", log.entries.clone());
+        own.register("log_head", "The newest position of the log", log.head.clone());
+        own.register_with_unit("store", "The store's file, once a minute", Unit::Bytes, log.file_bytes.clone());
+        own.register_with_unit("commit", "A commit, with its fsync", Unit::Seconds, log.commit_seconds.clone());
+        own.register("commits_failed", "Commits that failed", log.commits_failed.clone());
+        own.register("requests", "Requests answered", requests.answered.clone());
+        let answer = "Until the head of an answer was there";
+        own.register_with_unit("request", answer, Unit::Seconds, requests.seconds.clone());
+        registry.register_collector(Box::new(Process));
+        Metrics { streams, log, requests, registry }
+    }
+}
+
+/// What the system says of this process, under the names that Prometheus' own libraries give it.
+#[derive(Debug)]
+struct Process;
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        // Without /proc there is nothing to say.
+        let Ok(known) = Known::now() else { return Ok(()) };
+        let cpu = ConstCounter::new(known.cpu_seconds);
+        let help = "Processor time, user and system";
+        cpu.encode(encoder.encode_descriptor("process_cpu", help, Some(&Unit::Seconds), cpu.metric_type())?)?;
+        for (name, help, unit, value) in [
+            ("process_resident_memory", "Resident memory", Some(&Unit::Bytes), known.resident_bytes),
+            ("process_open_fds", "Open descriptors", None, known.descriptors),
+            ("process_max_fds", "Most open descriptors", None, known.descriptors_max),
+            ("process_start_time", "When it started, since 1970", Some(&Unit::Seconds), known.started),
+        ] {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, unit, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the system says.
+struct Known {
+    cpu_seconds: f64,
+    resident_bytes: u64,
+    descriptors: u64,
+    descriptors_max: u64,
+    started: u64,
+}
+
+impl Known {
+    fn now() -> procfs::ProcResult<Known> {
+        let process = procfs::process::Process::myself()?;
+        let stat = process.stat()?;
+        let per_second = procfs::ticks_per_second();
+        let descriptors_max = match process.limits()?.max_open_files.soft_limit {
+            LimitValue::Unlimited => u64::MAX,
+            LimitValue::Value(most) => most,
+        };
+        Ok(Known {
+            cpu_seconds: Duration::from_millis((stat.utime + stat.stime) * 1000 / per_second).as_secs_f64(),
+            resident_bytes: stat.rss * procfs::page_size(),
+            descriptors: process.fd_count()? as u64,
+            descriptors_max,
+            started: procfs::boot_time_secs()? + stat.starttime / per_second,
+        })
+    }
+}
+
+impl Metrics {
+    /// All of them as text, as of now.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut written = String::new();
+        text::encode(&mut written, &self.registry).expect("a string takes everything");
+        written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_has_what_was_counted_and_what_the_system_says() {
+        let metrics = Metrics::default();
+        metrics.streams.closed.get_or_create(&End { reason: "peer" }).inc();
+        metrics.streams.bytes.inc_by(7);
+        metrics.log.commit_seconds.observe(0.0003);
+        let answered = Answered { route: "/v1/inbox".into(), method: "GET", status: 200 };
+        metrics.requests.answered.get_or_create(&answered).inc();
+        let text = metrics.text();
+        for line in [
+            concat!("pregon_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "pregon_streams 0",
+            "pregon_streams_closed_total{reason=\"peer\"} 1",
+            "pregon_stream_bytes_total 7",
+            "pregon_commit_seconds_bucket{le=\"0.0004\"} 1",
+            "pregon_requests_total{route=\"/v1/inbox\",method=\"GET\",status=\"200\"} 1",
+            "# TYPE process_cpu_seconds counter",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");
+        }
+        let resident = text.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
+        assert!(resident.expect("it is there").parse::<u64>().expect("a number") > 1_000_000);
+    }
+}
