@@ -325,6 +325,27 @@ const mutants = [
     test: 'the_embedded_store_passes_the_suite',
   },
   {
+    name: 'a ticket that is good for ever',
+    file: 'src/auth/tickets.rs',
+    from: '(ticket.until > now).then_some(ticket.admission)',
+    to: 'Some(ticket.admission)',
+    test: 'a_ticket_is_good_once_and_for_a_minute',
+  },
+  {
+    name: 'a cookie that changes what a neighbour asks for',
+    file: 'src/http/identity.rs',
+    from: 'return site == "same-origin";',
+    to: 'return site != "cross-site";',
+    test: 'a_request_is_of_the_same_origin_only_if_the_browser_says_so',
+  },
+  {
+    name: 'the same audiences in another order are others',
+    file: 'src/publish.rs',
+    from: 'audiences.sort_unstable();',
+    to: '',
+    test: 'a_draft_names_each_audience_once_and_at_least_one',
+  },
+  {
     name: 'read without being seen',
     file: 'src/state.rs',
     from: 'let seen = if set.read == Some(true) { Some(true) } else { set.seen };',

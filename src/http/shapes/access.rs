@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::SchemaFormat;
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
 
 use crate::publish::TOPICS_MAX;
 
@@ -79,6 +79,10 @@ pub struct Subscribers {
 
 fn topics() -> Schema {
     let name = ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::Custom("name".into())));
-    let topics = ArrayBuilder::new().items(name).max_items(Some(TOPICS_MAX)).examples([vec!["orders"]]);
+    let topics = ArrayBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
+        .items(name)
+        .max_items(Some(TOPICS_MAX))
+        .examples([vec!["orders"]]);
     topics.description(Some("Topics of which she becomes a member.")).into()
 }
