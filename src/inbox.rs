@@ -104,7 +104,7 @@ impl Inbox {
     /// # Errors
     /// Those of the store.
     pub async fn muted(&self, user: &UserId) -> Result<Vec<String>, StoreError> {
-        let mutes = self.store.interest(user).await?.mutes.into_vec();
+        let mutes = self.store.interest(user).await?.mutes;
         let open = mutes.into_iter().filter(|mute| mute.until.is_none());
         Ok(open.map(|mute| mute.category).collect::<BTreeSet<_>>().into_iter().collect())
     }

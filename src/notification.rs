@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use smol_str::SmolStr;
+use thin_vec::ThinVec;
 use uuid::Uuid;
 
 use crate::content::Content;
@@ -216,17 +217,18 @@ pub struct Mute {
 pub struct Interest {
     /// The reader.
     pub user: UserId,
-    /// Her spans, in no particular order.
-    pub memberships: Vec<Membership>,
-    /// Spans of what she does not want, in no particular order; boxed, since nearly everybody has none.
-    pub mutes: Box<[Mute]>,
+    /// Her spans, in no particular order. Both lists take one pointer here: most readers have none, and each connection
+    /// has a reader.
+    pub memberships: ThinVec<Membership>,
+    /// Spans of what she does not want, in no particular order.
+    pub mutes: ThinVec<Mute>,
 }
 
 impl Interest {
     /// An interest without any topic.
     #[must_use]
     pub fn of(user: UserId) -> Interest {
-        Interest { user, memberships: Vec::new(), mutes: Box::default() }
+        Interest { user, memberships: ThinVec::new(), mutes: ThinVec::new() }
     }
 
     /// Whether an entry for `audience` at `position` is for this reader.
@@ -259,31 +261,27 @@ impl Interest {
 
     /// Notes that from that position on she mutes these categories and no others. Saying it twice changes nothing.
     pub fn mute(&mut self, categories: &[String], at: Position) {
-        let mut mutes = std::mem::take(&mut self.mutes).into_vec();
-        for mute in &mut mutes {
+        for mute in &mut self.mutes {
             if mute.since < at && mute.until.is_none() && !categories.contains(&mute.category) {
                 mute.until = Some(at);
             }
         }
         for category in categories {
             let covers = |mute: &Mute| mute.since <= at && mute.until.is_none_or(|until| at < until);
-            if !mutes.iter().any(|mute| mute.category == *category && covers(mute)) {
-                mutes.push(Mute { category: category.clone(), since: at, until: None });
+            if !self.mutes.iter().any(|mute| mute.category == *category && covers(mute)) {
+                self.mutes.push(Mute { category: category.clone(), since: at, until: None });
             }
         }
-        self.mutes = mutes.into_boxed_slice();
     }
 
     /// Adds what the store knows of her. What is known already stays.
     pub fn merge(&mut self, stored: Interest) {
-        let mut mutes = std::mem::take(&mut self.mutes).into_vec();
         for span in stored.mutes {
-            match mutes.iter_mut().find(|known| known.category == span.category && known.since == span.since) {
+            match self.mutes.iter_mut().find(|known| known.category == span.category && known.since == span.since) {
                 Some(known) => known.until = known.until.or(span.until),
-                None => mutes.push(span),
+                None => self.mutes.push(span),
             }
         }
-        self.mutes = mutes.into_boxed_slice();
         for span in stored.memberships {
             match self.memberships.iter_mut().find(|known| known.topic == span.topic && known.since == span.since) {
                 Some(known) => known.until = known.until.or(span.until),
