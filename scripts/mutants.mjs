@@ -325,6 +325,13 @@ const mutants = [
     test: 'the_embedded_store_passes_the_suite',
   },
   {
+    name: 'told again and again that the token ends',
+    file: 'src/delivery/subscriber.rs',
+    from: 'notice.filter(|_| std::mem::take(&mut self.owes_notice))',
+    to: 'notice.filter(|_| self.owes_notice)',
+    test: 'a_stream_is_told_once_that_its_token_ends',
+  },
+  {
     name: 'a ticket that is good for ever',
     file: 'src/auth/tickets.rs',
     from: '(ticket.until > now).then_some(ticket.admission)',

@@ -13,13 +13,23 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use toml::{Table, Value};
+use url::Url;
 
 use crate::auth::{SERVER_KEY_LENGTH_MIN, ServerKey, TOKEN_KEY_BYTES_MIN, TokenKey};
 
 const DEFAULTS: &str = include_str!("../config.default.toml");
 /// Keys that have no default.
-const WITHOUT_DEFAULT: [&str; 8] =
-    ["admin_listen", "server_key", "server_key_file", "jwt_key", "jwt_key_file", "tls_cert", "tls_key", "streams_max"];
+const WITHOUT_DEFAULT: [&str; 9] = [
+    "admin_listen",
+    "cors_origin",
+    "server_key",
+    "server_key_file",
+    "jwt_key",
+    "jwt_key_file",
+    "tls_cert",
+    "tls_key",
+    "streams_max",
+];
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -36,6 +46,8 @@ pub struct Config {
     pub token_key: Option<TokenKey>,
     /// Certificate and key, if the server speaks TLS.
     pub tls: Option<TlsFiles>,
+    /// Origins whose pages may use this server from a browser.
+    pub cors_origins: Vec<Origin>,
     /// Accept `?user_id=` without a credential.
     pub open_user_id: bool,
     /// Run the demo generator.
@@ -58,6 +70,34 @@ pub struct Config {
     pub log: String,
     /// How it is logged.
     pub log_format: LogFormat,
+}
+
+/// An origin as a browser writes it: `https://app.example`, with a port if it is not the usual one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(String);
+
+impl Origin {
+    /// As it stands in headers.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Origin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let origin = parsed.map(|url| url.origin().ascii_serialization());
+        match origin {
+            Some(origin) if text.trim_end_matches('/').eq_ignore_ascii_case(&origin) => Ok(Origin(origin)),
+            Some(origin) => Err(format!("`{text}` is no origin; did you mean {origin}?")),
+            None => {
+                Err(format!("`{text}` is no origin such as https://app.example (a wildcard would let every page in)"))
+            }
+        }
+    }
 }
 
 /// Where certificate and key are, in PEM.
@@ -126,6 +166,9 @@ pub struct Flags {
     /// Its private key (PEM)
     #[arg(long, value_name = "FILE", env = "PREGON_TLS_KEY")]
     tls_key: Option<String>,
+    /// Origins whose pages may use this server, separated by commas
+    #[arg(long, value_name = "ORIGINS", env = "PREGON_CORS_ORIGIN")]
+    cors_origin: Option<String>,
     /// UNSAFE: accept `?user_id=` without a credential
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", env = "PREGON_OPEN_USER_ID")]
     open_user_id: Option<String>,
@@ -167,6 +210,7 @@ impl Flags {
         let all = [
             ("listen", &self.listen),
             ("admin_listen", &self.admin_listen),
+            ("cors_origin", &self.cors_origin),
             ("data_dir", &self.data_dir),
             ("server_key", &self.server_key),
             ("server_key_file", &self.server_key_file),
@@ -356,6 +400,9 @@ impl Layers {
             let listen = self.read("listen", address);
             let admin_listen = self.read("admin_listen", address);
             let data_dir = self.read("data_dir", |text| Ok(PathBuf::from(text)));
+            let cors_origins = self.read("cors_origin", |text| {
+                text.split([',', ' ']).filter(|part| !part.is_empty()).map(str::parse).collect::<Result<_, String>>()
+            });
             let (open_user_id, demo) = (self.boolean("open_user_id"), self.boolean("demo"));
             let demo_interval = self.duration("demo_interval", Duration::from_millis(100));
             let heartbeat = self.duration("heartbeat", second);
@@ -374,6 +421,7 @@ impl Layers {
                 server_key,
                 token_key,
                 tls,
+                cors_origins: cors_origins.unwrap_or_default(),
                 open_user_id: open_user_id?,
                 demo: demo?,
                 demo_interval: demo_interval?,
@@ -477,6 +525,20 @@ mod tests {
         for flags in [flags(Some("c.pem"), None), flags(None, Some("k.pem"))] {
             let said = Config::load(&flags).expect_err("wrong").to_string();
             assert!(said.contains("tls_cert and tls_key: one is of no use without the other"), "{said}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_what_a_browser_sends() {
+        let origins = |text: &str| {
+            let flags = Flags { cors_origin: Some(text.into()), ..Flags::default() };
+            Config::load(&flags).map(|config| config.cors_origins).map_err(|error| error.to_string())
+        };
+        let known = origins("https://app.example, http://localhost:3000/,HTTPS://B.example").expect("valid");
+        let known: Vec<&str> = known.iter().map(Origin::as_str).collect();
+        assert_eq!(known, ["https://app.example", "http://localhost:3000", "https://b.example"]);
+        for wrong in ["*", "null", "app.example", "https://app.example/page", "https://a@app.example", "file:///x"] {
+            assert!(origins(wrong).expect_err(wrong).contains("is no origin"), "{wrong}");
         }
     }
 

@@ -39,6 +39,7 @@ mod engine;
 mod forms;
 mod inquiries;
 mod mailbox;
+mod quiet;
 mod readers;
 mod sink;
 mod socket;
@@ -140,6 +141,11 @@ struct ConnectionId {
     engine: usize,
     number: usize,
     generation: u32,
+}
+
+/// A connection's number in 32 bits.
+fn place(number: usize) -> u32 {
+    u32::try_from(number).expect("fewer connections than descriptors")
 }
 
 /// What the engines have in common.

@@ -13,12 +13,18 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{HOST, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::Method;
+use axum::http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, LINK, LOCATION, REFERRER_POLICY, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post, put};
 use tokio::sync::Semaphore;
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 use uuid::Uuid;
 
 use crate::auth::Auth;
@@ -54,6 +60,11 @@ mod users;
 
 use error::Problem;
 
+/// What a browser that reconnects to a stream sends.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// How long a browser need not ask again whether it may ask. Two hours are the most that Chromium takes.
+const PREFLIGHT_VALID: Duration = Duration::from_hours(2);
+
 /// The header that names a request, in answers and in problems.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -88,6 +99,8 @@ pub struct Options {
     pub demo: Option<Duration>,
     /// Most streams at once.
     pub streams_max: usize,
+    /// Origins whose pages are trusted like our own.
+    pub cors_origins: Vec<HeaderValue>,
 }
 
 impl App {
@@ -152,7 +165,19 @@ fn whole(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| Problem::internal().into_response()))
         .layer(from_fn_with_state(Arc::clone(&app), finish))
+        .layer(option_layer((!app.options.cors_origins.is_empty()).then(|| cors(&app.options.cors_origins))))
         .with_state(app)
+}
+
+/// What a browser is told about pages of other origins: on every answer, since a page may learn of a problem only then.
+fn cors(origins: &[HeaderValue]) -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins.to_vec()))
+        .allow_credentials(true)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers([ACCEPT, AUTHORIZATION, CONTENT_TYPE, LAST_EVENT_ID, notifications::IDEMPOTENCY_KEY, REQUEST_ID])
+        .expose_headers([REQUEST_ID, RETRY_AFTER, LINK, LOCATION, notifications::IDEMPOTENT_REPLAYED])
+        .max_age(PREFLIGHT_VALID)
 }
 
 /// Names the request, counts it, writes a problem's body, and adds the headers that every answer has.

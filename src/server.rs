@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::http::HeaderValue;
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
@@ -103,6 +104,11 @@ impl Server {
                 open_user_id: config.open_user_id,
                 demo: config.demo.then_some(config.demo_interval),
                 streams_max: config.streams_max.unwrap_or(places.streams),
+                cors_origins: config
+                    .cors_origins
+                    .iter()
+                    .filter_map(|origin| HeaderValue::from_str(origin.as_str()).ok())
+                    .collect(),
             },
             // So that there is always room for publishers.
             polls: Semaphore::new(places.requests.div_ceil(2)),

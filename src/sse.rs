@@ -309,6 +309,16 @@ pub fn heartbeat(wire: Wire, id: EventId, now: Timestamp) -> Beats {
     }
 }
 
+/// `event: token_expiring`: the stream ends with its token, soon.
+#[must_use]
+pub fn token_expiring(wire: Wire, id: EventId, expires_at: Timestamp) -> Bytes {
+    #[derive(Serialize)]
+    struct TokenExpiring {
+        expires_at: String,
+    }
+    encode(wire, "token_expiring", id, None, &json(&TokenExpiring { expires_at: time(expires_at) }))
+}
+
 /// The whole answer to a temporary condition: come back after that time.
 #[must_use]
 pub fn retry(wire: Wire, retry_ms: u64) -> Bytes {

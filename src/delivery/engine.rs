@@ -25,13 +25,13 @@ use super::counts::Counts;
 use super::forms::Forms;
 use super::inquiries::Inquiries;
 use super::mailbox::{Attachment, Command, Committed, Handle, Revision};
+use super::quiet::Quiet;
 use super::readers::Readers;
 use super::sink::Sink;
 use super::subscriber::{Input, Output, Reason, Start, Subscriber, View};
 use super::tail::{Batch, Placed, Tail, TailEntry};
-use super::{ConnectionId, NewStream, Presence, Shared, TICK, Tick, growth, ticks, ticks_until};
+use super::{ConnectionId, NewStream, Presence, Shared, TICK, Tick, growth, place, ticks, ticks_until};
 use crate::notification::{Audience, Position, UserId};
-use crate::sse::{self, Wire};
 use crate::store::{Asked, Opening};
 
 const WAKER: Token = Token(usize::MAX);
@@ -252,14 +252,15 @@ impl Engine {
             return;
         };
         let reader = self.readers.register(&user, place(number));
-        let mut pace = pace(&self.shared.options, self.now, self.drained_by);
+        let pace = pace(&self.shared.options, self.now, self.drained_by);
+        // Registered first, then the head is taken, then the store is read: any other order loses or doubles.
+        let mut subscriber = Subscriber::registered(self.tail.head(), pace, self.now);
         if let Some(expires_at) = expires_at {
-            pace.end = pace.end.min(self.now.saturating_add(ticks_until(expires_at)));
+            subscriber.end_with_token(self.now.saturating_add(ticks_until(expires_at)));
         }
         entry.insert(Connection {
             sink,
-            // Registered first, then the head is taken, then the store is read: any other order loses or doubles.
-            subscriber: Subscriber::registered(self.tail.head(), pace, self.now),
+            subscriber,
             reader,
             generation: self.generation,
             since: self.now,
@@ -420,16 +421,17 @@ impl Engine {
 
     /// Looks at a part of the connections for beats, stalls and ends.
     fn sweep(&mut self) {
-        let beats = [Wire::Events, Wire::Lines]
-            .map(|wire| sse::heartbeat(wire, self.shared.ids.fresh(self.tail.head()), Timestamp::now()));
+        let shared = Arc::clone(&self.shared);
+        let quiet = Quiet::at(&shared, self.tail.head(), self.now);
         let slots = self.connections.capacity();
         let part = slots.div_ceil(TICKS_PER_SWEEP);
         let from = self.sweep_part * part;
         let mut behind = 0;
         for number in from..(from + part).min(slots) {
             if let Some(connection) = self.connections.get(number) {
-                let lines = self.forms.at(connection.form).wire == Wire::Lines;
-                self.drive(number, Input::Tick { beats: &beats[usize::from(lines)] });
+                let wire = self.forms.at(connection.form).wire;
+                let notice = connection.subscriber.notice_due(self.now).map(|end| quiet.notice(wire, end));
+                self.drive(number, Input::Tick { beats: quiet.beats(wire), notice });
             }
             let progress = self.connections.get(number).and_then(|connection| connection.subscriber.progress());
             behind += usize::from(progress.is_some_and(|progress| progress.cursor < self.tail.head()));
@@ -447,9 +449,4 @@ impl Engine {
             self.drive(number, Input::EndBy(end));
         }
     }
-}
-
-/// A connection's number in 32 bits.
-fn place(number: usize) -> u32 {
-    u32::try_from(number).expect("fewer connections than descriptors")
 }

@@ -24,6 +24,9 @@ use crate::store::Opening;
 /// send buffer of a stream's socket.
 const BUDGET: Budget = Budget { frames: 256, bytes: 128 * 1024 };
 
+/// How long before its token ends a stream is told so: time enough to fetch another one.
+const NOTICE: Tick = 300;
+
 /// From where a client asks to be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -84,8 +87,8 @@ pub(super) enum Input<'a> {
     Accepted { bytes: usize },
     /// The store's answer to [`Output::Read`].
     Refilled { frames: &'a [Placed], through: Position },
-    /// Time passes; these are beats for those who have everything.
-    Tick { beats: &'a Beats },
+    /// Time passes; these are beats for those who have everything, and what is told if [`Subscriber::notice_due`] said so.
+    Tick { beats: &'a Beats, notice: Option<Bytes> },
     /// End no later than that.
     EndBy(Tick),
     /// The peer is gone.
@@ -155,6 +158,8 @@ pub(super) struct Subscriber {
     blocked: bool,
     /// The next beat is one that scripts can hear.
     beat_named: bool,
+    /// It ends with its token, and has not been told so yet.
+    owes_notice: bool,
     beat_at: Tick,
     progress_at: Tick,
     pace: Pace,
@@ -187,10 +192,24 @@ impl Subscriber {
             phase: Phase::Opening,
             blocked: false,
             beat_named: false,
+            owes_notice: false,
             beat_at: now.saturating_add(pace.beat),
             progress_at: now,
             pace,
         }
+    }
+
+    /// Ends it with its token, which is valid until then.
+    pub(super) fn end_with_token(&mut self, end: Tick) {
+        if end < self.pace.end {
+            self.pace.end = end;
+            self.owes_notice = true;
+        }
+    }
+
+    /// When it ends, if it is time to tell that its token does.
+    pub(super) fn notice_due(&self, now: Tick) -> Option<Tick> {
+        (self.owes_notice && now.saturating_add(NOTICE) >= self.pace.end).then_some(self.pace.end)
     }
 
     /// The head at which it was registered.
@@ -230,9 +249,12 @@ impl Subscriber {
                 }
                 self.cursor = through;
             }
-            Input::Tick { beats } => return self.tick(beats, view, batch),
+            Input::Tick { beats, notice } => return self.tick(beats, notice, view, batch),
             Input::EndBy(end) => {
-                self.pace.end = self.pace.end.min(end);
+                if end < self.pace.end {
+                    self.pace.end = end;
+                    self.owes_notice = false;
+                }
                 return Output::Nothing;
             }
             Input::PeerClosed => return Output::Close(Reason::Peer),
@@ -290,7 +312,7 @@ impl Subscriber {
         Telling { form: view.form, replay_through: self.replay_through, now: view.now }
     }
 
-    fn tick(&mut self, beats: &Beats, view: View<'_>, batch: &mut Batch) -> Output {
+    fn tick(&mut self, beats: &Beats, notice: Option<Bytes>, view: View<'_>, batch: &mut Batch) -> Output {
         if self.phase != Phase::Following {
             return Output::Nothing;
         }
@@ -308,6 +330,11 @@ impl Subscriber {
             if output != Output::Nothing {
                 return output;
             }
+        }
+        if let Some(notice) = notice.filter(|_| std::mem::take(&mut self.owes_notice)) {
+            batch.clear();
+            batch.push_bytes(notice, self.cursor);
+            return Output::Write;
         }
         if view.now < self.beat_at {
             return Output::Nothing;
@@ -328,6 +355,7 @@ mod tests {
     use super::*;
     use crate::notification::Audience;
 
+    const NOTICED: &[u8] = b"event: token_expiring\n\n";
     const PACE: Pace = Pace { beat: 150, stall: 300, end: 36_000 };
 
     /// A log, the tail in front of it, one subscriber for user 1, and what its sink has got.
@@ -442,7 +470,8 @@ mod tests {
             self.now = now;
             let beats =
                 Beats { named: Bytes::from_static(b"event: heartbeat\n\n"), quiet: Bytes::from_static(b":\n\n") };
-            self.input(Input::Tick { beats: &beats });
+            let notice = self.subscriber.notice_due(now).map(|_| Bytes::from_static(NOTICED));
+            self.input(Input::Tick { beats: &beats, notice });
         }
 
         /// Everything that a subscriber with this cursor is owed, as bytes.
@@ -641,6 +670,33 @@ mod tests {
         bench.writable(usize::MAX);
         bench.tick(21);
         assert_eq!(bench.closed, Some(Reason::Ended));
+    }
+
+    /// Mutant: tell it again with every tick.
+    #[test]
+    fn a_stream_is_told_once_that_its_token_ends() {
+        let noticed = |bench: &Bench| bench.got.windows(NOTICED.len()).filter(|said| *said == NOTICED).count();
+        let mut bench = Bench::new(0, 100);
+        bench.subscriber.end_with_token(400);
+        bench.open(0);
+        bench.tick(400 - NOTICE - 1);
+        assert_eq!(noticed(&bench), 0);
+        bench.commit(true);
+        bench.dispatch();
+        bench.tick(400 - NOTICE);
+        assert_eq!(noticed(&bench), 0, "what is due comes first");
+        bench.tick(400 - NOTICE + 1);
+        bench.tick(399);
+        assert_eq!((noticed(&bench), bench.closed), (1, None));
+        bench.tick(400);
+        assert_eq!(bench.closed, Some(Reason::Ended));
+
+        let mut drained = Bench::new(0, 100);
+        drained.subscriber.end_with_token(400);
+        drained.open(0);
+        drained.input(Input::EndBy(200));
+        drained.tick(199);
+        assert_eq!(noticed(&drained), 0, "it ends for another reason, and another token would not help");
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub(super) fn reader(app: &App, method: &Method, headers: &HeaderMap, uri: &Uri)
         return reads(app, principal, uri);
     }
     let Some(token) = session(headers) else { return reads(app, Err(Refusal::Missing), uri) };
-    if !method.is_safe() && !is_same_origin(headers) {
+    if !method.is_safe() && !is_of_ours(app, headers) {
         return Err(Problem::cross_site());
     }
     reads(app, app.auth.user(token.as_bytes()), uri)
@@ -150,9 +150,15 @@ pub(super) fn session(headers: &HeaderMap) -> Option<String> {
     cookies.find(|cookie| cookie.name() == wanted).map(|cookie| cookie.value().to_owned())
 }
 
+/// Whether the browser says that a request comes from a page that is trusted: of this server, or of an origin that was
+/// named when it was started.
+pub(super) fn is_of_ours(app: &App, headers: &HeaderMap) -> bool {
+    is_same_origin(headers) || headers.get(ORIGIN).is_some_and(|origin| app.options.cors_origins.contains(origin))
+}
+
 /// Whether the browser says that a request comes from a page of this server: by `Sec-Fetch-Site`, which no script can
 /// set, or, in browsers before 2023, by an `Origin` that is the host asked for.
-pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
+fn is_same_origin(headers: &HeaderMap) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return site == "same-origin";
     }

@@ -24,8 +24,8 @@ use crate::sse;
 /// Longest key of a request that may come again, in characters.
 pub(super) const KEY_LENGTH_MAX: usize = 255;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// What identifies a request to publish.
 pub(super) struct Asked {

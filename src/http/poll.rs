@@ -20,6 +20,8 @@ use super::request::{encoded, json, parameter};
 use super::shapes;
 use crate::delivery::{BodyStream, NewStream};
 
+/// Events about the stream that carries them: none is what a poll waits for.
+const ABOUT_STREAMS: [&str; 4] = ["hello", "heartbeat", "retry", "token_expiring"];
 /// How long a poll waits if it does not say, and at most: proxies cut off at 30 to 60 s.
 const WAIT_DEFAULT: Duration = Duration::from_secs(25);
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(55);
@@ -93,7 +95,7 @@ impl Polled {
         if let Some(id) = event["id"].as_str() {
             self.cursor = Some(id.to_owned());
         }
-        if event["event"] != "hello" && event["event"] != "heartbeat" && event["event"] != "retry" {
+        if event["event"].as_str().is_some_and(|name| !ABOUT_STREAMS.contains(&name)) {
             self.events.push(event);
         }
     }

@@ -67,8 +67,8 @@ pub(super) async fn begin(State(app): State<Arc<App>>, headers: HeaderMap) -> Re
     ),
     security(("session" = []), ())
 )]
-pub(super) async fn end(headers: HeaderMap) -> Result<Response, Problem> {
-    if identity::session(&headers).is_some() && !identity::is_same_origin(&headers) {
+pub(super) async fn end(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
+    if identity::session(&headers).is_some() && !identity::is_of_ours(&app, &headers) {
         return Err(Problem::cross_site());
     }
     let mut response = StatusCode::NO_CONTENT.into_response();

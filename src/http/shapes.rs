@@ -418,7 +418,7 @@ pub struct Polled {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StreamEvent {
-    /// `hello`, `notification`, `updated`, `removed`, `state`, `reset` or `heartbeat`.
+    /// `hello`, `notification`, `updated`, `removed`, `state`, `preferences`, `reset`, `token_expiring` or `heartbeat`.
     #[schema(examples("notification"))]
     pub event: String,
     /// The cursor after it: give it back as `?last_event_id=`.

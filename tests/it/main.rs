@@ -8,6 +8,7 @@ mod cli;
 mod cli_inbox;
 mod cli_listen;
 mod cli_publish;
+mod cors;
 mod examples;
 mod inbox;
 mod kill;

@@ -26,7 +26,7 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
         &[
             &["tail", "readers", "socket", "forms"],
             &["subscriber"],
-            &["beginning", "body", "counts"],
+            &["beginning", "body", "counts", "quiet"],
             &["mailbox"],
             &["inquiries", "sink"],
             &["engine"],

@@ -64,9 +64,12 @@ async fn a_token_opens_the_stream_of_its_user_and_of_nobody_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_ends_with_its_token() {
     let server = server().await;
-    let soon = token("1", 2);
+    let soon = token("1", 3);
     let mut tab = server.tab_at(&format!("/v1/stream?access_token={soon}"), None).await;
     tab.expect("hello").await;
+    let expires_at = tab.expect("token_expiring").await["expires_at"].as_str().unwrap().parse::<jiff::Timestamp>();
+    let left = expires_at.unwrap().as_second() - jiff::Timestamp::now().as_second();
+    assert!((0..=3).contains(&left), "{left}");
     assert!(tab.event().await.is_none(), "it ends by itself");
     assert!(!tab.cut, "in good order");
     let again = async {
