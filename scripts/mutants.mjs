@@ -200,8 +200,8 @@ const mutants = [
   {
     name: 'a stream that outlives its token',
     file: 'src/delivery/engine.rs',
-    from: 'pace.end = pace.end.min(self.now.saturating_add(ticks_until(expires_at)));',
-    to: 'let _ = ticks_until(expires_at);',
+    from: 'self.now.saturating_add(ticks_until(expires_at))',
+    to: 'self.now.saturating_add(ticks_until(expires_at)).max(36_000)',
     suite: 'it',
     test: 'a_stream_ends_with_its_token',
   },
@@ -285,8 +285,8 @@ const mutants = [
   {
     name: 'a repeated request done again',
     file: 'src/store/sqlite/writer.rs',
-    from: 'Some((fingerprint, answer)) if fingerprint == once.fingerprint => return Ok(Appended::Repeated(answer)),',
-    to: 'Some((fingerprint, _)) if fingerprint == once.fingerprint => {}',
+    from: 'return Ok(answered.again(&asked.fingerprint));',
+    to: 'drop(answered);',
     test: 'the_embedded_store_passes_the_suite',
   },
   {
@@ -394,13 +394,17 @@ function passes({ suite, test }) {
   return ran.status === 0;
 }
 
+// All of them before the first is tried: the others take minutes.
+const astray = mutants.filter(({ file, from }) => readFileSync(join(copy, file), 'utf8').split(from).length !== 2);
+if (astray.length > 0) {
+  const lines = astray.map(({ name, file }) => `${name}: the text to break does not stand exactly once in ${file}`);
+  throw new Error(lines.join('\n'));
+}
+
 let survivors = 0;
 for (const mutant of wanted) {
   const path = join(copy, mutant.file);
   const original = readFileSync(path, 'utf8');
-  if (original.split(mutant.from).length !== 2) {
-    throw new Error(`${mutant.name}: the text to break does not stand exactly once in ${mutant.file}`);
-  }
   writeFileSync(path, original.replace(mutant.from, () => mutant.to));
   const survived = passes(mutant);
   writeFileSync(path, original);
