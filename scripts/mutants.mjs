@@ -207,9 +207,9 @@ const mutants = [
   },
   {
     name: 'a token that need not expire',
-    file: 'src/auth.rs',
-    from: 'validation.set_required_spec_claims(&["exp", "sub"]);',
-    to: 'validation.set_required_spec_claims(&["sub"]); validation.validate_exp = false;',
+    file: 'src/auth/tokens.rs',
+    from: 'let mut required = vec!["exp", "sub"];',
+    to: 'let mut required = vec!["sub"]; validation.validate_exp = false;',
     test: 'a_token_that_does_not_pass_says_which_check_failed',
   },
   {
@@ -330,6 +330,13 @@ const mutants = [
     from: 'notice.filter(|_| std::mem::take(&mut self.owes_notice))',
     to: 'notice.filter(|_| self.owes_notice)',
     test: 'a_stream_is_told_once_that_its_token_ends',
+  },
+  {
+    name: 'an audience that need not be there',
+    file: 'src/auth/tokens.rs',
+    from: 'required.push("aud");',
+    to: '',
+    test: 'an_issuer_and_an_audience_that_are_named_must_be_those',
   },
   {
     name: 'a ticket that is good for ever',

@@ -1,12 +1,11 @@
 //! Who asks: a bearer token becomes a [`Principal`], or a refusal that says why.
 //!
 //! A back end has a server key; a user has a token that the back end has signed: a JWT (RFC 7519) whose `sub` is the
-//! user. This is the only file that knows JWT.
+//! user ([`tokens`]); for one stream there are [`tickets`].
 //!
-//! **Invariants:** a secret is compared by its digest in constant time, and never shown: `Debug` prints `***`. The
-//! algorithm is fixed with the key, never taken from the token. A token without an end is none.
+//! **Invariants:** a secret is compared by its digest in constant time, and never shown: `Debug` prints `***`.
 //!
-//! Deliberately absent so far: other algorithms than HS256, several issuers, and keys kept in the store.
+//! Deliberately absent so far: server keys kept in the store.
 
 use std::fmt;
 
@@ -15,18 +14,16 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
 
-use crate::notification::{NameError, UserId};
+use crate::notification::UserId;
 
 pub mod tickets;
+pub mod tokens;
+
+use tokens::{TokenError, TokenRules, Tokens};
 
 /// Fewest characters of a server key.
 pub const SERVER_KEY_LENGTH_MIN: usize = 16;
-/// Fewest bytes of a key that signs user tokens: as many as SHA-256 gives (RFC 7518, section 3.2).
-pub const TOKEN_KEY_BYTES_MIN: usize = 32;
 const SERVER_KEY_PREFIX: &str = "pregon_sk_";
 
 /// A key with which an application's back end publishes and manages.
@@ -57,32 +54,6 @@ impl ServerKey {
 }
 
 impl fmt::Debug for ServerKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-/// The secret with which user tokens are signed (HS256), by an application's back end or here.
-#[derive(Clone, PartialEq, Eq)]
-pub struct TokenKey(Vec<u8>);
-
-impl TokenKey {
-    /// A new secret of 256 random bits.
-    #[must_use]
-    pub fn generate() -> TokenKey {
-        let mut random = vec![0; TOKEN_KEY_BYTES_MIN];
-        aws_lc_rs::rand::fill(&mut random).expect("the operating system has randomness");
-        TokenKey(random)
-    }
-
-    /// Takes a secret that was given; nothing if it is too short to be one.
-    #[must_use]
-    pub fn given(text: &str) -> Option<TokenKey> {
-        (text.len() >= TOKEN_KEY_BYTES_MIN).then(|| TokenKey(text.into()))
-    }
-}
-
-impl fmt::Debug for TokenKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
@@ -125,74 +96,17 @@ pub enum Refusal {
     Token(#[from] TokenError),
 }
 
-/// Why a token does not pass.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TokenError {
-    /// It can't be read.
-    #[error("is not a well-formed JWT")]
-    Malformed,
-    /// It is signed in another way.
-    #[error("must be signed with HS256")]
-    Algorithm,
-    /// It was not signed with our key, or has been changed since.
-    #[error("has a signature that does not match")]
-    Signature,
-    /// Its time is over.
-    #[error("has expired")]
-    Expired,
-    /// Its time has not come.
-    #[error("is not valid yet (`nbf`)")]
-    NotYet,
-    /// It was made for somebody else.
-    #[error("is for another audience (`aud`)")]
-    Audience,
-    /// A claim is missing or of the wrong type.
-    #[error("has no usable `{0}`")]
-    Claim(String),
-    /// Its `sub` is no user.
-    #[error("has a `sub` that is no user id: it {0}")]
-    Subject(#[from] NameError),
-}
-
-#[derive(Deserialize)]
-struct Claims {
-    sub: Option<String>,
-    exp: Option<i64>,
-}
-
-/// The claims of a token that is made here.
-#[derive(Serialize)]
-struct Made<'a> {
-    sub: &'a str,
-    iat: i64,
-    exp: i64,
-}
-
 /// The credentials that are accepted.
 pub struct Auth {
     server_key_digest: [u8; 32],
     tokens: Option<Tokens>,
 }
 
-/// How user tokens are checked and made.
-struct Tokens {
-    checking: DecodingKey,
-    validation: Validation,
-    signing: EncodingKey,
-}
-
 impl Auth {
-    /// Accepts that server key, and user tokens if there is a key for them.
+    /// Accepts that server key, and user tokens if there are rules for them.
     #[must_use]
-    pub fn new(server_key: &ServerKey, token_key: Option<&TokenKey>) -> Auth {
-        let tokens = token_key.map(|TokenKey(secret)| {
-            let mut validation = Validation::new(Algorithm::HS256);
-            validation.leeway = 0;
-            validation.validate_nbf = true;
-            validation.set_required_spec_claims(&["exp", "sub"]);
-            Tokens { checking: DecodingKey::from_secret(secret), validation, signing: EncodingKey::from_secret(secret) }
-        });
-        Auth { server_key_digest: sha256(server_key.0.as_bytes()), tokens }
+    pub fn new(server_key: &ServerKey, tokens: Option<TokenRules>) -> Auth {
+        Auth { server_key_digest: sha256(server_key.0.as_bytes()), tokens: tokens.map(Tokens::new) }
     }
 
     /// Who sends a request with that `Authorization` header.
@@ -219,38 +133,13 @@ impl Auth {
     /// # Errors
     /// When it does not pass.
     pub fn user(&self, token: &[u8]) -> Result<Principal, Refusal> {
-        let Tokens { checking, validation, .. } = self.tokens.as_ref().ok_or(Refusal::TokensOff)?;
-        let checked = jsonwebtoken::decode::<Claims>(token, checking, validation);
-        let Claims { sub, exp } = checked.map_err(|error| TokenError::of(error.into_kind()))?.claims;
-        let missing = |claim: &str| TokenError::Claim(claim.to_owned());
-        let user = sub.ok_or_else(|| missing("sub"))?.parse().map_err(TokenError::Subject)?;
-        let expires_at = exp.and_then(|second| Timestamp::from_second(second).ok()).ok_or_else(|| missing("exp"))?;
-        Ok(Principal::User { user, expires_at })
+        Ok(self.tokens.as_ref().ok_or(Refusal::TokensOff)?.user(token)?)
     }
 
-    /// Makes a token of a user that is valid until then, in whole seconds; nothing if there is no key for it.
+    /// Makes a token of a user that is valid until then, in whole seconds; nothing if there is no secret for it.
     #[must_use]
     pub fn token(&self, user: &UserId, expires_at: Timestamp) -> Option<(String, Timestamp)> {
-        let Tokens { signing, .. } = self.tokens.as_ref()?;
-        let made = Made { sub: user.as_str(), iat: Timestamp::now().as_second(), exp: expires_at.as_second() };
-        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &made, signing).ok()?;
-        Some((token, Timestamp::from_second(made.exp).ok()?))
-    }
-}
-
-impl TokenError {
-    fn of(kind: ErrorKind) -> TokenError {
-        match kind {
-            ErrorKind::InvalidAlgorithm | ErrorKind::MissingAlgorithm | ErrorKind::UnsupportedAlgorithm => {
-                Self::Algorithm
-            }
-            ErrorKind::InvalidSignature => Self::Signature,
-            ErrorKind::ExpiredSignature => Self::Expired,
-            ErrorKind::ImmatureSignature => Self::NotYet,
-            ErrorKind::InvalidAudience => Self::Audience,
-            ErrorKind::MissingRequiredClaim(claim) | ErrorKind::InvalidClaimFormat(claim) => Self::Claim(claim),
-            _ => Self::Malformed,
-        }
+        self.tokens.as_ref()?.make(user, expires_at)
     }
 }
 
@@ -261,17 +150,6 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const SECRET: &str = "a secret of at least thirty-two bytes";
-
-    fn token(claims: &serde_json::Value, algorithm: Algorithm, secret: &str) -> String {
-        let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
-        jsonwebtoken::encode(&jsonwebtoken::Header::new(algorithm), claims, &key).expect("signed")
-    }
-
-    fn in_seconds(seconds: i64) -> i64 {
-        Timestamp::now().as_second() + seconds
-    }
 
     #[test]
     fn only_the_key_itself_is_accepted_and_a_refusal_says_why() {
@@ -289,64 +167,11 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_its_subject_until_it_expires() {
-        let auth = Auth::new(&ServerKey::generate(), TokenKey::given(SECRET).as_ref());
-        let expires_at = in_seconds(60);
-        let token = token(&serde_json::json!({"sub": "ñandú|42", "exp": expires_at}), Algorithm::HS256, SECRET);
-        let principal = Principal::User {
-            user: "ñandú|42".parse().expect("valid"),
-            expires_at: Timestamp::from_second(expires_at).expect("in range"),
-        };
-        assert_eq!(auth.principal(format!("Bearer {token}").as_bytes()), Ok(principal.clone()));
-        assert_eq!(auth.user(token.as_bytes()), Ok(principal));
-    }
-
-    #[test]
-    fn a_token_that_is_made_here_is_accepted_here() {
-        let auth = Auth::new(&ServerKey::generate(), Some(&TokenKey::generate()));
-        let user: UserId = "ñandú|42".parse().expect("valid");
-        let soon = Timestamp::from_second(in_seconds(60)).expect("in range");
-        let (token, expires_at) = auth.token(&user, soon).expect("there is a key");
-        assert_eq!(auth.user(token.as_bytes()), Ok(Principal::User { user: user.clone(), expires_at }));
-        assert_eq!(Auth::new(&ServerKey::generate(), None).token(&user, soon), None);
-    }
-
-    #[test]
-    fn a_token_that_does_not_pass_says_which_check_failed() {
-        let auth = Auth::new(&ServerKey::generate(), TokenKey::given(SECRET).as_ref());
-        let (soon, past) = (in_seconds(60), in_seconds(-2));
-        let good = serde_json::json!({"sub": "1", "exp": soon});
-        let claim = |name: &str| TokenError::Claim(name.into());
-        for (claims, algorithm, secret, wanted) in [
-            (good.clone(), Algorithm::HS256, "another secret of thirty-two bytes, or more", TokenError::Signature),
-            (good, Algorithm::HS384, SECRET, TokenError::Algorithm),
-            (serde_json::json!({"sub": "1", "exp": past}), Algorithm::HS256, SECRET, TokenError::Expired),
-            (serde_json::json!({"sub": "1", "exp": soon, "nbf": soon}), Algorithm::HS256, SECRET, TokenError::NotYet),
-            (serde_json::json!({"sub": "1", "exp": soon, "aud": "x"}), Algorithm::HS256, SECRET, TokenError::Audience),
-            (serde_json::json!({"sub": "1"}), Algorithm::HS256, SECRET, claim("exp")),
-            (serde_json::json!({"exp": soon}), Algorithm::HS256, SECRET, claim("sub")),
-            (serde_json::json!({"sub": "1", "exp": "soon"}), Algorithm::HS256, SECRET, TokenError::Malformed),
-            (serde_json::json!({"sub": "a b", "exp": soon}), Algorithm::HS256, SECRET, NameError::Character.into()),
-        ] {
-            let token = token(&claims, algorithm, secret);
-            assert_eq!(auth.user(token.as_bytes()), Err(Refusal::Token(wanted)), "{claims}");
-        }
-        // {"alg":"none"}, and something that is not even JSON.
-        let unsigned =
-            format!("eyJhbGciOiJub25lIn0.{}.", URL_SAFE_NO_PAD.encode(format!("{{\"sub\":\"1\",\"exp\":{soon}}}")));
-        for token in [unsigned.as_str(), "a.b.c", "abc", "", "..", "\u{1f980}.x.y"] {
-            assert!(matches!(auth.user(token.as_bytes()), Err(Refusal::Token(_))), "{token}");
-        }
-    }
-
-    #[test]
     fn keys_are_long_random_and_not_shown() {
         assert_ne!(ServerKey::generate(), ServerKey::generate());
         assert_eq!(ServerKey::generate().reveal().len(), SERVER_KEY_PREFIX.len() + 32);
         assert_eq!(format!("{:?}", ServerKey::generate()), "***");
         assert_eq!(ServerKey::given("short"), None);
         assert_eq!(ServerKey::given("sixteen letters\n"), None);
-        assert_eq!(TokenKey::given(&SECRET[..31]), None);
-        assert_eq!(format!("{:?}", TokenKey::given(SECRET)), "Some(***)");
     }
 }

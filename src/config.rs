@@ -15,17 +15,20 @@ use std::time::Duration;
 use toml::{Table, Value};
 use url::Url;
 
-use crate::auth::{SERVER_KEY_LENGTH_MIN, ServerKey, TOKEN_KEY_BYTES_MIN, TokenKey};
+use crate::auth::tokens::{TokenAlgorithm, TokenKey, TokenRules};
+use crate::auth::{SERVER_KEY_LENGTH_MIN, ServerKey};
 
 const DEFAULTS: &str = include_str!("../config.default.toml");
 /// Keys that have no default.
-const WITHOUT_DEFAULT: [&str; 9] = [
+const WITHOUT_DEFAULT: [&str; 11] = [
     "admin_listen",
     "cors_origin",
     "server_key",
     "server_key_file",
     "jwt_key",
     "jwt_key_file",
+    "jwt_issuer",
+    "jwt_audience",
     "tls_cert",
     "tls_key",
     "streams_max",
@@ -42,8 +45,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The key of the application's back end.
     pub server_key: Option<ServerKey>,
-    /// The secret that user tokens are signed with, if they are accepted.
-    pub token_key: Option<TokenKey>,
+    /// Which user tokens are accepted, if any are.
+    pub tokens: Option<TokenRules>,
     /// Certificate and key, if the server speaks TLS.
     pub tls: Option<TlsFiles>,
     /// Origins whose pages may use this server from a browser.
@@ -154,12 +157,21 @@ pub struct Flags {
     /// File that holds the server key
     #[arg(long, value_name = "FILE", env = "PREGON_SERVER_KEY_FILE")]
     server_key_file: Option<String>,
-    /// Secret that user tokens are signed with (HS256)
+    /// Secret that user tokens are signed with, or the public key (PEM) of the pair
     #[arg(long, value_name = "SECRET", env = "PREGON_JWT_KEY", hide_env_values = true)]
     jwt_key: Option<String>,
-    /// File that holds that secret
+    /// File that holds that key
     #[arg(long, value_name = "FILE", env = "PREGON_JWT_KEY_FILE")]
     jwt_key_file: Option<String>,
+    /// How user tokens are signed: HS256, HS384, HS512, RS256, PS256, ES256 or `EdDSA` [default: HS256]
+    #[arg(long, value_name = "ALGORITHM", env = "PREGON_JWT_ALGORITHM")]
+    jwt_algorithm: Option<String>,
+    /// What `iss` of user tokens must be
+    #[arg(long, value_name = "ISSUER", env = "PREGON_JWT_ISSUER")]
+    jwt_issuer: Option<String>,
+    /// What `aud` of user tokens must be or have
+    #[arg(long, value_name = "AUDIENCE", env = "PREGON_JWT_AUDIENCE")]
+    jwt_audience: Option<String>,
     /// Certificate (PEM), to speak TLS: HTTP/2 and HTTP/1.1
     #[arg(long, value_name = "FILE", env = "PREGON_TLS_CERT")]
     tls_cert: Option<String>,
@@ -216,6 +228,9 @@ impl Flags {
             ("server_key_file", &self.server_key_file),
             ("jwt_key", &self.jwt_key),
             ("jwt_key_file", &self.jwt_key_file),
+            ("jwt_algorithm", &self.jwt_algorithm),
+            ("jwt_issuer", &self.jwt_issuer),
+            ("jwt_audience", &self.jwt_audience),
             ("tls_cert", &self.tls_cert),
             ("tls_key", &self.tls_key),
             ("open_user_id", &self.open_user_id),
@@ -365,6 +380,17 @@ impl Layers {
         self.read(key, parse).or(from_file)
     }
 
+    fn tokens(&mut self) -> Option<TokenRules> {
+        let algorithm = self.read("jwt_algorithm", str::parse).unwrap_or(TokenAlgorithm::HS256);
+        let key = self.secret("jwt_key", |text| TokenKey::given(algorithm, text).map_err(|error| error.to_string()));
+        let named = |text: &str| if text.is_empty() { Err("must not be empty".into()) } else { Ok(text.to_owned()) };
+        let (issuer, audience) = (self.read("jwt_issuer", named), self.read("jwt_audience", named));
+        if key.is_none() && (issuer.is_some() || audience.is_some()) {
+            self.errors.push("jwt_issuer and jwt_audience: they are of no use without jwt_key".into());
+        }
+        Some(TokenRules { key: key?, issuer, audience })
+    }
+
     fn tls(&mut self) -> Option<TlsFiles> {
         let mut path = |key: &str| self.read(key, |text| Ok(PathBuf::from(text)));
         match (path("tls_cert"), path("tls_key")) {
@@ -384,9 +410,7 @@ impl Layers {
                 let wanted = format!("must have at least {SERVER_KEY_LENGTH_MIN} printable characters");
                 ServerKey::given(text).ok_or(wanted)
             });
-            let token_key = self.secret("jwt_key", |text| {
-                TokenKey::given(text).ok_or_else(|| format!("must have at least {TOKEN_KEY_BYTES_MIN} bytes"))
-            });
+            let tokens = self.tokens();
             let tls = self.tls();
             let count = |text: &str| match text.parse() {
                 Ok(count) if count > 0 => Ok(count),
@@ -419,7 +443,7 @@ impl Layers {
                 admin_listen,
                 data_dir: data_dir?,
                 server_key,
-                token_key,
+                tokens,
                 tls,
                 cors_origins: cors_origins.unwrap_or_default(),
                 open_user_id: open_user_id?,

@@ -97,7 +97,7 @@ impl Server {
             publisher: Publisher::new(Arc::clone(&store), Timestamp::now),
             inbox: Inbox::new(Arc::clone(&store), Timestamp::now),
             delivery: Arc::new(delivery),
-            auth: Auth::new(server_key, config.token_key.as_ref()),
+            auth: Auth::new(server_key, config.tokens.clone()),
             tickets: Tickets::default(),
             metrics,
             options: http::Options {

@@ -4,7 +4,8 @@ use anyhow::{Context as _, anyhow};
 
 use super::Failure;
 use super::serve::{Extras, ready, serve};
-use crate::auth::{ServerKey, TokenKey};
+use crate::auth::ServerKey;
+use crate::auth::tokens::{TokenKey, TokenRules};
 use crate::config::{Config, Flags};
 
 /// Serve on this machine with demo data
@@ -28,7 +29,7 @@ impl Dev {
         }
         let key_generated = config.server_key.is_none();
         config.server_key.get_or_insert_with(ServerKey::generate);
-        config.token_key.get_or_insert_with(TokenKey::generate);
+        config.tokens.get_or_insert_with(|| TokenRules::of(TokenKey::generate()));
         serve(config, Extras { temporary, key_generated })
     }
 }

@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::auth::{Refusal, TokenError};
+use crate::auth::Refusal;
+use crate::auth::tokens::TokenError;
 use crate::content::FieldProblem;
 use crate::notification::{AudienceError, NameError};
 use crate::store::StoreError;
@@ -263,9 +264,9 @@ impl Problem {
             StatusCode::CONFLICT,
             "tokens_off",
             "User tokens are off",
-            "this server has no key to sign user tokens with",
+            "this server has no secret to sign user tokens with",
         )
-        .with_hint("start it with --jwt-key")
+        .with_hint("start it with --jwt-key and an algorithm that has a secret, such as HS256")
     }
 
     /// A header is wrong.

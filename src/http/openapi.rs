@@ -146,7 +146,7 @@ fn document() -> Value {
     components.add_security_scheme(
         "user_token",
         bearer(
-            "**A user token**: a JWT signed with HS256 and the secret given by `--jwt-key`; `sub` is the user, `exp` is \
+            "**A user token**: a JWT signed with what `--jwt-key` and `--jwt-algorithm` say; `sub` is the user, `exp` is \
              required.",
         ),
     );

@@ -32,7 +32,7 @@ const PROBLEMS: [(&str, &str); 12] = [
     ("408", "`body_incomplete`: the body did not arrive whole in 30 s."),
     (
         "409",
-        "`idempotency_key_reused`: another request had this `Idempotency-Key`. `tokens_off`: the server has no key to \
+        "`idempotency_key_reused`: another request had this `Idempotency-Key`. `tokens_off`: the server has no secret to \
          sign user tokens with.",
     ),
     ("413", "`body_too_large`"),

@@ -3,7 +3,7 @@
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::server::TestServer;
+use crate::server::{TestServer, tokens};
 
 /// A route that takes an object, with one that is right.
 struct Route {
@@ -78,7 +78,7 @@ fn plain(status: u16, code: &str) -> (u16, String, Vec<(String, String)>) {
 }
 
 async fn server() -> TestServer {
-    TestServer::start_with(|config| config.token_key = Some(pregon::auth::TokenKey::generate())).await
+    TestServer::start_with(|config| config.tokens = Some(tokens("a secret of at least thirty-two bytes"))).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -119,7 +119,7 @@ async fn marks_are_set_and_taken_back() {
 async fn a_user_reads_with_her_own_token() {
     let server = TestServer::start_with(|config| {
         config.open_user_id = false;
-        config.token_key = pregon::auth::TokenKey::given("a secret of at least thirty-two bytes");
+        config.tokens = Some(crate::server::tokens("a secret of at least thirty-two bytes"));
     })
     .await;
     server.publish("user:1", "a").await;

@@ -7,14 +7,14 @@ use reqwest::header::{
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
-use crate::server::{Tab, TestServer, within};
+use crate::server::{Tab, TestServer, tokens, within};
 
 const APP: &str = "https://app.example";
 
 async fn server() -> TestServer {
     TestServer::start_with(|config| {
         config.open_user_id = false;
-        config.token_key = Some(pregon::auth::TokenKey::generate());
+        config.tokens = Some(tokens("a secret of at least thirty-two bytes"));
         config.cors_origins = vec![APP.parse().unwrap(), "https://b.example".parse().unwrap()];
     })
     .await

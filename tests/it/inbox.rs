@@ -194,10 +194,10 @@ async fn a_reader_is_told_in_her_language_everywhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_inbox_is_its_owners() {
-    let key = pregon::auth::TokenKey::generate();
+    let rules = pregon::auth::tokens::TokenRules::of(pregon::auth::tokens::TokenKey::generate());
     let server = TestServer::start_with(move |config| {
         config.open_user_id = false;
-        config.token_key = Some(key);
+        config.tokens = Some(rules);
     })
     .await;
     let id = server.publish("user:1", "a").await;

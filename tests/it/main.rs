@@ -10,6 +10,7 @@ mod cli_listen;
 mod cli_publish;
 mod cors;
 mod examples;
+mod forged;
 mod inbox;
 mod kill;
 mod metrics;

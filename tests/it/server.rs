@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use pregon::auth::tokens::{TokenAlgorithm, TokenKey, TokenRules};
 use pregon::config::Flags;
 use pregon::{Config, Server};
 use reqwest::{Method, RequestBuilder, Response};
@@ -165,6 +166,11 @@ impl Tab {
     pub(crate) async fn message(&mut self) -> String {
         self.expect("message").await["message"].as_str().unwrap().to_owned()
     }
+}
+
+/// Accepts user tokens that are signed with that secret.
+pub(crate) fn tokens(secret: &str) -> TokenRules {
+    TokenRules::of(TokenKey::given(TokenAlgorithm::HS256, secret).unwrap())
 }
 
 /// Waits for something that must happen.

@@ -4,14 +4,14 @@ use reqwest::header::{COOKIE, SET_COOKIE};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::server::{Tab, TestServer, within};
+use crate::server::{Tab, TestServer, tokens, within};
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
 
 async fn server() -> TestServer {
     TestServer::start_with(|config| {
         config.open_user_id = false;
-        config.token_key = pregon::auth::TokenKey::given(SECRET);
+        config.tokens = Some(tokens(SECRET));
     })
     .await
 }

@@ -3,11 +3,10 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{EncodingKey, Header};
-use pregon::auth::TokenKey;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::server::{Tab, TestServer, within};
+use crate::server::{Tab, TestServer, tokens, within};
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
 
@@ -20,7 +19,7 @@ fn token(user: &str, seconds: u64) -> String {
 async fn server() -> TestServer {
     TestServer::start_with(|config| {
         config.open_user_id = false;
-        config.token_key = TokenKey::given(SECRET);
+        config.tokens = Some(tokens(SECRET));
     })
     .await
 }

@@ -27,7 +27,7 @@ pub struct TokenWanted {
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Token {
-    /// A JWT, signed with HS256.
+    /// A JWT.
     #[schema(examples("eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.…"))]
     pub token: String,
     /// Until when it is valid.
