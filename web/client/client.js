@@ -219,7 +219,7 @@ export function createClient(options) {
         /** @type {Page} */
         const page = await access.json("GET", "/v1/inbox", { query: { limit }, signal });
         if (!signal.aborted) {
-          inbox.finish(fetching, page, "replace");
+          if (!inbox.replace(fetching, page)) refresh(0);
           change();
           return page.stream_cursor;
         }
@@ -277,7 +277,7 @@ export function createClient(options) {
     try {
       const page = await access.json("GET", "/v1/inbox", { query: { limit: PAGE_ITEMS, cursor } });
       // Unless a snapshot has taken the place of what it continues.
-      if (inbox.shown.nextCursor === cursor) inbox.finish(fetching, page, "append");
+      if (inbox.shown.nextCursor === cursor) inbox.append(fetching, page);
       change();
     } finally {
       inbox.abandon(fetching);

@@ -104,19 +104,27 @@ export class Inbox {
   }
 
   /**
-   * The page is there: it takes the place of everything, or comes after what is there.
+   * The page is there: it takes the place of everything.
    * @param {Fetching} fetching
    * @param {Page} page
-   * @param {"replace" | "append"} how
+   * @returns {boolean} Whether the counts are certain. They are not if something was marked meanwhile: what a mark says
+   *   about counts is older or newer than what the page says, and nothing tells which.
    */
-  finish(fetching, page, how) {
+  replace(fetching, { data: items, counts, next_cursor: nextCursor }) {
     this.#fetching.delete(fetching);
-    const known = new Set(how === "append" ? this.#base.items.map(({ id }) => id) : []);
-    const items = [...(how === "append" ? this.#base.items : []), ...page.data.filter(({ id }) => !known.has(id))];
-    const counts = how === "append" ? this.#base.counts : page.counts;
-    this.#become(fetching.heard.reduce(applied, { items, counts, nextCursor: page.next_cursor, loaded: true }));
+    this.#become(fetching.heard.reduce(applied, { items, counts, nextCursor, loaded: true }));
     // The server had done these before it was asked.
-    if (how === "replace") this.#drop((pending) => fetching.confirmed.includes(pending));
+    this.#drop((pending) => fetching.confirmed.includes(pending));
+    return !fetching.heard.some(({ name }) => name === "state");
+  }
+
+  /** The page is there: it comes after what is there. @param {Fetching} fetching @param {Page} page */
+  append(fetching, { data, next_cursor: nextCursor }) {
+    this.#fetching.delete(fetching);
+    const { items, counts } = this.#base;
+    const known = new Set(items.map(({ id }) => id));
+    const all = [...items, ...data.filter(({ id }) => !known.has(id))];
+    this.#become({ ...fetching.heard.reduce(applied, { ...this.#base, items: all, nextCursor }), counts });
   }
 
   /** The page does not come. @param {Fetching} fetching */
@@ -174,7 +182,7 @@ export class Inbox {
 function applied(contents, { name, data }) {
   const { items, counts } = contents;
   const old = items.find(({ id }) => id === data.id);
-  if (name === "message" && !old) {
+  if (name === "message" && !old && !isOlder(data, contents)) {
     const { replay, ...notification } = data;
     /** @type {Item} */
     const item = { ...notification, seen_at: null, read_at: null, archived_at: null };
@@ -192,6 +200,17 @@ function applied(contents, { name, data }) {
     return { ...contents, items: items.filter((other) => other !== old), counts: sum(counts, tally([old]), -1) };
   }
   return name === "state" ? marked(contents, data) : contents;
+}
+
+/**
+ * Whether a notification belongs to what is not loaded. A tab that has just taken a snapshot may hear a replay of more
+ * than it holds.
+ * @param {Notification} notification
+ * @param {Contents} contents
+ */
+function isOlder({ timestamp }, { items, nextCursor }) {
+  const oldest = items.at(-1);
+  return nextCursor !== null && oldest !== undefined && timestamp < oldest.timestamp;
 }
 
 /** @param {Contents} contents @param {Mark} mark @returns {Contents} */
