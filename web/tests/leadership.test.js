@@ -28,7 +28,9 @@ class Server {
   /** Sends each stream what stands in the log after its cursor. */
   flow() {
     for (const tab of this.streams) {
-      const from = tab.leadership.cursor === "start" ? 0 : this.log.indexOf(tab.leadership.cursor?.split("/")[0]) + 1;
+      const { cursor } = tab.leadership;
+      // Without a cursor, a stream begins now.
+      const from = cursor === undefined ? this.log.length : this.log.indexOf(cursor.split("/")[0]) + 1;
       const events = this.log.slice(from).map((id) => ({ name: "message", id, data: id }));
       if (events.length > 0) tab.leadership.tell(events);
     }
@@ -48,6 +50,7 @@ class Tab {
   /** Held back until the test lets the answer through. @type {(() => void)[]} */
   waiting = [];
   slow = false;
+  endless = false;
 
   /** @param {Server} server @param {{ locks?: Locks, Channel?: any }} surroundings @param {string} [name] */
   constructor(server, surroundings, name = NAME) {
@@ -77,7 +80,7 @@ class Tab {
     if (this.slow) await new Promise((resolve) => this.waiting.push(resolve));
     const since = [...this.heard.keys()].filter((id) => !heard.includes(id));
     this.shows = [...new Set([...had, ...since])];
-    return cursor.startsWith("start") ? "start" : cursor;
+    return cursor;
   }
 
   async #lead(signal) {
@@ -85,6 +88,8 @@ class Tab {
     this.leadership.tell();
     await new Promise((resolve) => signal.addEventListener("abort", resolve));
     this.server.streams.delete(this);
+    // What is under way in a page that is frozen ends when it ends.
+    if (this.endless) await new Promise(() => {});
   }
 
   /** Closed, navigated, or kept for the back button. */
@@ -235,6 +240,7 @@ test("a tab that was away takes a snapshot when it comes back", async () => {
   server.flow();
   await deliverAll();
   tabs[0].leave();
+  await deliverAll();
   server.publish(2);
   server.flow();
   await deliverAll();
@@ -271,6 +277,56 @@ test("a leader that does not answer is deposed, and stands in line again", async
   await deliverAll();
   assert.equal(server.streams.size, 1);
   assertAllShow([stuck, others[1]], server);
+  others[1].leave();
+  await settled();
+  assert.ok(stuck.leads);
+});
+
+test("a newcomer that deposes a leader has no line, so whoever had one takes a snapshot", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  t.mock.method(Math, "random", () => 0);
+  const { server, surroundings, tabs, deliverAll } = await openTabs(2);
+  // The leader is stuck: its stream reaches nobody, and it answers nobody.
+  server.publish(2);
+  const comer = new Tab(server, { ...surroundings, Channel: surroundings.channels.Channel });
+  await settled();
+  t.mock.timers.tick(5_000);
+  await settled();
+  assert.ok(comer.leads && !tabs[0].leads);
+  await deliverAll();
+  server.publish(1);
+  server.flow();
+  await deliverAll();
+  assertAllShow([...tabs, comer], server);
+});
+
+test("a newcomer that leads goes on from where its line was, not from its snapshot", async () => {
+  const { server, surroundings, tabs, deliverAll } = await openTabs(2);
+  server.publish(1);
+  server.flow();
+  await deliverAll();
+  // The server has more than the leader has told when the newcomer takes its snapshot.
+  server.publish(2);
+  const comer = new Tab(server, surroundings);
+  await deliverAll();
+  tabs[0].leave();
+  tabs[1].leadership.leave();
+  tabs[1].leadership.join();
+  await settled();
+  const witness = tabs[1];
+  await deliverAll();
+  assert.ok(comer.leads);
+  server.flow();
+  await deliverAll();
+  assertAllShow([witness, comer], server);
+});
+
+test("whoever leaves lets go of the lock at once, whatever is still under way", async () => {
+  const { tabs } = await openTabs(2);
+  tabs[0].endless = true;
+  tabs[0].leave();
+  await settled();
+  assert.ok(tabs[1].leads);
 });
 
 test("a leader that answers stays, and one that has gone silent is asked before it is deposed", async (t) => {
