@@ -1,10 +1,11 @@
 // Pages with nothing on them but the client, and what the tests ask it.
 
 import assert from "node:assert/strict";
+import { isDeepStrictEqual } from "node:util";
 import { until } from "./browser.mjs";
 
-/** Waits that are the subject of no test are short, and so is the patience of whoever waits in a test. */
-const SOON_MS = 1_000;
+/** What a user takes for at once. */
+export const SOON_MS = 1_000;
 
 /** Where the client's files are: below the same folder as the page's own script. */
 async function folderOf(server) {
@@ -36,12 +37,8 @@ export function snapshot(page) {
   return page.evaluate(() => window.client.getSnapshot());
 }
 
-export async function stateOf(page) {
-  return page.evaluate(() => window.client.getSnapshot().state);
-}
-
-export async function isIn(page, state, deadlineMs) {
-  await until(`the client is ${state}`, async () => (await stateOf(page)) === state, deadlineMs);
+export async function isIn(page, state) {
+  await until(`the client is ${state}`, async () => (await snapshot(page)).state === state);
 }
 
 /** Opens tabs one after the other, each live before the next. */
@@ -49,10 +46,10 @@ export async function openTabs(count, context, server, url, options) {
   const tabs = [];
   for (let number = 1; number <= count; number += 1) {
     const tab = await openTab(context, server, url, options);
-    await until(`tab ${number} is live`, () => tab.evaluate(() => {
-      const { state, loaded } = window.client.getSnapshot();
+    await until(`tab ${number} is live`, async () => {
+      const { state, loaded } = await snapshot(tab);
       return state === "live" && loaded;
-    }));
+    });
     tabs.push(tab);
   }
   return tabs;
@@ -62,17 +59,24 @@ export function idsOf(page) {
   return page.evaluate(() => window.client.getSnapshot().items.map(({ id }) => id));
 }
 
-/** Every tab has what the server has, in its order, and has told of nothing twice. */
+/** Every tab has what the server has, marks and counts and order, and has told of nothing twice. */
 export async function assertHaveWhatTheServerHas(tabs, server, user, deadlineMs) {
+  const marked = ({ id, seen_at, read_at }) => [id, Boolean(seen_at), Boolean(read_at)].join();
   const { data, counts } = await inboxOf(server, user);
-  const expected = data.map(({ id }) => id).join();
+  const expected = { items: data.map(marked), counts };
   for (const [number, tab] of tabs.entries()) {
-    await until(`tab ${number + 1} has what the server has`, async () => (await idsOf(tab)).join() === expected, deadlineMs);
-    const { heard, shown } = await tab.evaluate(() => ({ heard: window.heard, shown: window.client.getSnapshot() }));
+    let shown;
+    const isSame = async () => {
+      const { items, counts } = await snapshot(tab);
+      shown = { items: items.map(marked), counts };
+      return isDeepStrictEqual(shown, expected);
+    };
+    // What differs in the end says more than that the time is over.
+    await until(`tab ${number + 1} has what the server has`, isSame, deadlineMs).catch((error) => {
+      assert.deepEqual(shown, expected, error.message);
+    });
+    const heard = await tab.evaluate(() => window.heard);
     assert.equal(new Set(heard).size, heard.length, `tab ${number + 1} has told of something twice`);
-    assert.deepEqual(shown.counts, counts, `counts of tab ${number + 1}`);
-    const marks = ({ read_at, seen_at }) => [Boolean(read_at), Boolean(seen_at)];
-    assert.deepEqual(shown.items.map(marks), data.map(marks), `marks of tab ${number + 1}`);
   }
 }
 
@@ -97,5 +101,3 @@ export function watchStreams(context) {
   });
   return watch;
 }
-
-export { SOON_MS };

@@ -12,8 +12,11 @@ import { startServer } from "./server.mjs";
 const newContext = useBrowser({
   // The driver switches the back/forward cache off unless it is told not to.
   ignoreDefaultArgs: ["--disable-back-forward-cache"],
-  // An origin without TLS that is not this machine's own is not secure, and has no Web Locks.
-  args: ["--no-sandbox", "--host-resolver-rules=MAP notify.test 127.0.0.1"],
+  // An origin without TLS that is not this machine's own is not secure, and has no Web Locks. Nor may such a page ask
+  // this machine for anything, unless the browser is told not to mind.
+  args: [
+    "--no-sandbox", "--host-resolver-rules=MAP notify.test 127.0.0.1", "--disable-features=LocalNetworkAccessChecks",
+  ],
 });
 
 const ANA = { user: "ana" };
