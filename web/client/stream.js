@@ -100,9 +100,10 @@ export class Stream {
         const { done, value } = await reader.read();
         // What comes after the connection was given up, or should have been, is read again by the next one.
         if (done || connection.signal.aborted || signal.aborted || Date.now() > this.#silentAt) return false;
-        expectWithin(this.#silenceMs);
         const events = parser.push(value);
-        if (events.some(({ name, data }) => name === "hello" && this.#greet(JSON.parse(data)))) this.#on.connection("live");
+        const hello = events.find(({ name }) => name === "hello");
+        if (hello) this.#greet(JSON.parse(hello.data));
+        expectWithin(this.#silenceMs);
         if (events.length > 0) this.#on.heard(events);
       }
     } finally {
@@ -120,6 +121,6 @@ export class Stream {
   #greet(hello) {
     this.heartbeatMs = hello.heartbeat_ms;
     this.#liveSince = Date.now();
-    return true;
+    this.#on.connection("live");
   }
 }

@@ -111,6 +111,14 @@ test("two and a half heartbeats without a byte, a comment included, and the conn
   assert.deepEqual(told.states, ["live", "reconnecting"]);
 });
 
+test("so is one that says nothing but its greeting", async (t) => {
+  const { told } = start(t, streaming(HELLO).answer);
+  await settled();
+  t.mock.timers.tick(2_500);
+  await settled();
+  assert.deepEqual(told.states, ["live", "reconnecting"]);
+});
+
 test("a connection that does not open is given up, and news cuts a wait short", async (t) => {
   const { told, stream } = start(t, undefined);
   t.mock.timers.tick(20_000);
