@@ -1,67 +1,78 @@
-// How long to wait before something that has failed is tried again, and what cuts the wait short.
+// Tries again and again, and waits in between.
 //
 // Invariant: never earlier than the server has said, and never together with the others: to what it said comes a
 // random part of a span that doubles with every failure (full jitter). When a server comes back, its readers must not
 // all come back in the same instant.
+
+import { Unauthenticated } from "./access.js";
 
 const FIRST_WAIT_MS = 1_000;
 const LONGEST_WAIT_MS = 30_000;
 /** What lived this long was good: the next wait starts small again. */
 const GOOD_LIFE_MS = 10_000;
 
-export class Backoff {
-  #failures = 0;
+export function createBackoff() {
+  let failures = 0;
+  /** @type {number | undefined} */
+  let liveSince;
   /** @type {(() => void) | undefined} */
-  #cut;
+  let cutShort;
 
-  /** Says how long the last attempt has lived. @param {number} livedMs */
-  lived(livedMs) {
-    if (livedMs >= GOOD_LIFE_MS) this.#failures = 0;
-  }
-
-  /** How long to wait now. @param {number} [toldMs] What the server has said, if anything. */
-  nextMs(toldMs = 0) {
-    const spanMs = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#failures);
-    this.#failures += 1;
-    return toldMs + Math.random() * spanMs;
-  }
-
-  /**
-   * Waits, until the time is over, the wait is cut short, or the signal is aborted.
-   * @param {number} waitMs
-   * @param {AbortSignal} signal
-   * @returns {Promise<void>}
-   */
-  wait(waitMs, signal) {
+  /** @param {number} waitMs @param {AbortSignal} signal @returns {Promise<void>} */
+  function wait(waitMs, signal) {
     return new Promise((resolve) => {
       const end = () => {
         clearTimeout(timer);
         signal.removeEventListener("abort", end);
-        this.#cut = undefined;
+        cutShort = undefined;
         resolve();
       };
       const timer = setTimeout(end, waitMs);
-      this.#cut = end;
+      cutShort = end;
       signal.addEventListener("abort", end);
-      if (signal.aborted) end();
     });
   }
 
-  /** There is news that makes another attempt worth while at once. Returns whether somebody was waiting. */
-  cut() {
-    const waiting = this.#cut !== undefined;
-    this.#cut?.();
-    return waiting;
-  }
-}
+  return {
+    /**
+     * Gives what an attempt gives, once one succeeds. Fails when the signal is aborted, or the user's token refused.
+     * @template T
+     * @param {() => Promise<T>} attempt It fails with `retryAfterMs` if the server has said how long to wait.
+     * @param {AbortSignal} signal
+     * @param {() => void} failed Told of each failure, before the wait.
+     * @returns {Promise<T>}
+     */
+    async insist(attempt, signal, failed) {
+      for (;;) {
+        let toldMs = 0;
+        try {
+          return await attempt();
+        } catch (error) {
+          signal.throwIfAborted();
+          if (error instanceof Unauthenticated) throw error;
+          toldMs = /** @type {{ retryAfterMs?: number }} */ (error).retryAfterMs ?? 0;
+        }
+        failed();
+        signal.throwIfAborted();
+        if (Date.now() - (liveSince ?? Infinity) >= GOOD_LIFE_MS) failures = 0;
+        liveSince = undefined;
+        const spanMs = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** failures);
+        failures += 1;
+        await wait(toldMs + Math.random() * spanMs, signal);
+        signal.throwIfAborted();
+      }
+    },
 
-/**
- * How long an answer asks to be waited for, by its `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
- * @param {string | null} header
- * @param {number} [now]
- */
-export function retryAfterMs(header, now = Date.now()) {
-  if (!header) return 0;
-  const waitMs = /^\d+$/.test(header) ? Number(header) * 1_000 : Date.parse(header) - now;
-  return waitMs > 0 ? waitMs : 0;
+    /** The attempt under way is a good one as of now. */
+    live() {
+      liveSince = Date.now();
+    },
+
+    /** There is news that makes another attempt worth while at once. Returns whether somebody was waiting. */
+    cut() {
+      const isWaiting = cutShort !== undefined;
+      cutShort?.();
+      return isWaiting;
+    },
+  };
 }

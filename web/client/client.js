@@ -9,11 +9,11 @@
 // Deliberately absent: anything that is seen. Storage: cursors live in the memory of each tab, and whoever comes back
 // takes a snapshot. Native EventSource: it gives up for good on the first answer that is not a 200.
 
-import { Access, Refusal, Unauthenticated } from "./access.js";
-import { Backoff } from "./backoff.js";
-import { Inbox, isAbsent } from "./inbox.js";
-import { Leadership } from "./leadership.js";
-import { Stream } from "./stream.js";
+import { createAccess, Refusal, Unauthenticated } from "./access.js";
+import { createBackoff } from "./backoff.js";
+import { createInbox, isOfAbsent } from "./inbox.js";
+import { createLeadership } from "./leadership.js";
+import { createStream } from "./stream.js";
 
 export { Refusal, Unauthenticated };
 
@@ -62,55 +62,57 @@ const TIMER_MAX_MS = 2 ** 31 - 1;
  * @param {import("./access.js").Transport} [options.transport] Instead of `fetch`.
  */
 export function createClient(options) {
-  const access = new Access(options);
-  const inbox = new Inbox();
-  const backoff = new Backoff();
+  const access = createAccess(options);
+  const inbox = createInbox();
+  const backoff = createBackoff();
   const end = new AbortController();
   /** @type {Pulse} */
-  let pulse = { state: "connecting", heartbeatMs: 0, clockOffsetMs: 0 };
+  let pulse = { state: "connecting", clockOffsetMs: 0 };
   /** What ends it, whatever the connection is. @type {"unauthenticated" | "closed" | undefined} */
   let ended;
+  /** What the snapshot was made from. @type {typeof inbox.shown | undefined} */
+  let shown;
   /** @type {Snapshot | undefined} */
   let snapshot;
-  /** What the snapshot was made from. @type {import("./inbox.js").Contents | undefined} */
-  let from;
   /** The snapshot that listeners know. @type {Snapshot | undefined} */
   let told;
-  let changing = false;
-  /** @type {Set<() => void>} */
-  const listeners = new Set();
-  /** @type {Map<string, Set<(data: any) => void>>} */
-  const handlers = new Map();
+  let isChanging = false;
+  /** Who listens to what; to `change` those who want snapshots. @type {Map<string, Set<(data: any) => void>>} */
+  const listeners = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let expiry;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let refreshing;
+  /** Aborted when this tab leaves; it may come back. */
+  let presence = new AbortController();
+  /** The snapshot that is under way. @type {Promise<string> | undefined} */
+  let taking;
+  let isWanted = false;
 
   // --- What is told ------------------------------------------------------------------------------------------
 
   /** @returns {Snapshot} */
   function getSnapshot() {
-    const contents = inbox.shown;
     const state = ended ?? (globalThis.navigator?.onLine === false ? "offline" : pulse.state);
     const { clockOffsetMs } = pulse;
-    const isSame = contents === from && state === snapshot?.state && clockOffsetMs === snapshot.clockOffsetMs;
+    const isSame = shown === inbox.shown && snapshot?.state === state && snapshot.clockOffsetMs === clockOffsetMs;
     if (snapshot && isSame) return snapshot;
-    from = contents;
-    const { items, counts, nextCursor, loaded } = contents;
-    const present = items.filter(({ archived_at }) => archived_at === null);
-    return (snapshot = { state, items: present, counts, loaded, more: nextCursor !== null, clockOffsetMs });
+    shown = inbox.shown;
+    const { counts, loaded, nextCursor } = shown;
+    const items = shown.items.filter(({ archived_at }) => !archived_at);
+    return (snapshot = { state, items, counts, loaded, more: nextCursor !== null, clockOffsetMs });
   }
 
   /** Something may have changed. However much changes at once, listeners are told once. */
   function change() {
-    if (changing) return;
-    changing = true;
+    if (isChanging) return;
+    isChanging = true;
     queueMicrotask(() => {
-      changing = false;
+      isChanging = false;
       expire();
-      if (getSnapshot() === told) return;
+      if (told === getSnapshot()) return;
       told = getSnapshot();
-      for (const listener of listeners) guarded(listener);
+      emit("change");
     });
   }
 
@@ -123,132 +125,134 @@ export function createClient(options) {
     if (next < Infinity) expiry = setTimeout(change, Math.min(next - now, TIMER_MAX_MS));
   }
 
-  /** A listener that fails is its owner's business: it takes nothing else with it. @param {() => void} call */
-  function guarded(call) {
-    try {
-      call();
-    } catch (error) {
-      reportError(error);
-    }
+  /** @param {string} name @param {(data: any) => void} listener */
+  function listen(name, listener) {
+    const all = listeners.get(name) ?? new Set();
+    listeners.set(name, all.add(listener));
+    return () => void all.delete(listener);
   }
 
-  /**
-   * @template {keyof Heard} K
-   * @param {K} name
-   * @param {Heard[K]} data
-   */
+  /** @param {string} name @param {unknown} [data] */
   function emit(name, data) {
-    for (const handler of handlers.get(name) ?? []) guarded(() => handler(data));
+    for (const listener of listeners.get(name) ?? []) {
+      try {
+        listener(data);
+      } catch (error) {
+        // A listener that fails is its owner's business: it takes nothing else with it.
+        reportError(error);
+      }
+    }
   }
 
   // --- What the server says ----------------------------------------------------------------------------------
 
-  const stream = new Stream({
+  const stream = createStream({
     open: (signal) => access.send("/v1/stream", { last_event_id: leadership.cursor }, { signal, cache: "no-store" }),
     heard: (events) => leadership.tell(events),
-    connection: become,
+    become,
   });
 
-  const leadership = new Leadership(access.name, {
-    snapshot: takeSnapshot,
-    async lead(signal) {
+  const leadership = createLeadership(access.name, {
+    takeSnapshot,
+    async keepOpen(signal) {
       if (inbox.shown.loaded) become("reconnecting");
-      await stream.run(signal).catch(refuse);
-      if (!signal.aborted) stop("closed");
+      await stream.run(signal).then(() => stop("closed"), refuse);
     },
-    pulse: () => ({ ...pulse, heartbeatMs: stream.heartbeatMs }),
-    asked: hurry,
     heard(events, theirs) {
       pulse = theirs;
-      for (const { name, data } of events) hear(name, JSON.parse(data));
+      events.forEach(hear);
       change();
+    },
+    pulse: () => pulse,
+    hurry() {
+      stream.wake();
+      backoff.cut();
     },
   });
 
   /** How the stream is, if it is this tab that has it. @param {Pulse["state"]} state */
   function become(state) {
-    if (!leadership.leads || state === pulse.state) return;
+    if (!leadership.leads() || state === pulse.state) return;
     pulse = { ...pulse, state };
     leadership.tell();
   }
 
-  /** What a message takes on its way is no news of the clocks. @param {number} serverTime */
-  function learnTime(serverTime) {
-    const clockOffsetMs = serverTime - Date.now();
+  /** @param {import("./stream.js").Event} event */
+  function hear(event) {
+    const { name, data } = event;
+    const clockOffsetMs = Date.parse(data.server_time) - Date.now();
+    // What a message takes on its way is no news of the clocks.
     if (Math.abs(clockOffsetMs - pulse.clockOffsetMs) > CLOCK_TOLERANCE_MS) pulse = { ...pulse, clockOffsetMs };
-  }
-
-  /** @param {string} name @param {any} data */
-  function hear(name, data) {
     if (name === "reset") refresh(0);
-    if (data.server_time) learnTime(Date.parse(data.server_time));
-    const change = { name, data };
     // What the user has done elsewhere concerns her alone; what was taken back, perhaps everybody.
-    if (isAbsent(inbox.shown, change)) refresh(name === "removed" ? Math.random() * SPREAD_MS : 0);
-    const isNew = inbox.apply(change);
-    if (name === "message" && isNew) emit("notification", data);
-    if (name === "updated" || name === "removed" || name === "state" || name === "preferences") emit(name, data);
+    if (isOfAbsent(inbox.shown, event)) refresh(name === "removed" ? Math.random() * SPREAD_MS : 0);
+    const isNew = inbox.apply(event);
+    if (name !== "message") emit(name, data);
+    else if (isNew) emit("notification", data);
   }
 
-  /** The snapshot that counts: a newer one takes the place of an older one that is still under way. */
-  let newest = { given: Promise.resolve(""), over: new AbortController() };
-
-  /** Takes a snapshot, however often it takes, and gives the cursor of its stream. @returns {Promise<string>} */
+  /** Takes a snapshot that begins now, however often it takes, and gives the cursor of its stream. */
   function takeSnapshot() {
     clearTimeout(refreshing);
-    newest.over.abort();
-    const over = new AbortController();
-    newest = { over, given: tryForSnapshot(over.signal) };
-    return newest.given;
+    isWanted = true;
+    const own = (taking ??= backoff.insist(load, presence.signal, () => become("reconnecting")).finally(() => {
+      if (taking === own) taking = undefined;
+    }));
+    own.catch(refuse);
+    return own;
+  }
+
+  async function load() {
+    for (;;) {
+      isWanted = false;
+      const limit = Math.min(Math.max(inbox.shown.items.length, PAGE_ITEMS), PAGE_ITEMS_MAX);
+      const { stream_cursor } = await take({ limit }, (page, answer) => inbox.replace(page, answer) || refresh(0));
+      // Whoever has asked for one meanwhile wants a newer one.
+      if (!isWanted) return stream_cursor;
+    }
+  }
+
+  /**
+   * Asks for a page, with which what arrives meanwhile is remembered.
+   * @param {import("./access.js").Query} query
+   * @param {(page: ReturnType<typeof inbox.begin>, answer: Page) => void} use
+   */
+  async function take(query, use) {
+    const { signal } = presence;
+    const page = inbox.begin();
+    try {
+      /** @type {Page} */
+      const answer = await access.json("GET", "/v1/inbox", { query, signal });
+      signal.throwIfAborted();
+      use(page, answer);
+      return answer;
+    } finally {
+      inbox.end(page);
+      change();
+    }
   }
 
   /** @param {number} waitMs */
   function refresh(waitMs) {
     clearTimeout(refreshing);
-    // It repeats itself until it succeeds. If it fails, this tab has left.
+    // If it fails, this tab has left.
     refreshing = setTimeout(() => takeSnapshot().catch(() => {}), waitMs);
-  }
-
-  /** @param {AbortSignal} signal @returns {Promise<string>} */
-  async function tryForSnapshot(signal) {
-    for (;;) {
-      const limit = Math.min(Math.max(inbox.shown.items.length, PAGE_ITEMS), PAGE_ITEMS_MAX);
-      const fetching = inbox.begin();
-      let toldMs = 0;
-      try {
-        /** @type {Page} */
-        const page = await access.json("GET", "/v1/inbox", { query: { limit }, signal });
-        if (!signal.aborted) {
-          if (!inbox.replace(fetching, page)) refresh(0);
-          change();
-          return page.stream_cursor;
-        }
-      } catch (error) {
-        refuse(error);
-        if (error instanceof Refusal) toldMs = error.retryAfterMs;
-      } finally {
-        inbox.abandon(fetching);
-      }
-      if (!signal.aborted) become("reconnecting");
-      if (!signal.aborted) await backoff.wait(backoff.nextMs(toldMs), signal);
-      if (signal.aborted && newest.over.signal !== signal) return newest.given;
-      signal.throwIfAborted();
-    }
   }
 
   // --- What the user does ------------------------------------------------------------------------------------
 
   /**
    * Shows at once what is being done, and takes it back if it fails.
-   * @template T
    * @param {Omit<Mark, "at">} what
-   * @param {() => Promise<T>} send
+   * @param {"PATCH" | "POST"} method
+   * @param {string} path
+   * @param {object} body
    */
-  async function mark(what, send) {
+  async function mark(what, method, path, body) {
     const pending = inbox.mark({ ...what, at: new Date(Date.now() + pulse.clockOffsetMs).toISOString() });
     change();
     try {
-      const answer = await send();
+      const answer = await access.json(method, `/v1/inbox/${path}`, { body });
       inbox.confirm(pending);
       return answer;
     } catch (error) {
@@ -260,11 +264,11 @@ export function createClient(options) {
     }
   }
 
-  /** @param {"/read-all" | "/seen"} path @param {MarkSet} set */
+  /** @param {"read-all" | "seen"} path @param {MarkSet} set */
   async function markAll(path, set) {
     // What arrives meanwhile has not been looked at.
     const up_to = inbox.shown.items[0]?.id;
-    if (up_to) await mark({ up_to, set }, () => access.json("POST", `/v1/inbox${path}`, { body: { up_to } }));
+    if (up_to) await mark({ up_to, set }, "POST", path, { up_to });
   }
 
   /** @type {Promise<void> | undefined} */
@@ -273,15 +277,10 @@ export function createClient(options) {
   async function loadMore() {
     const cursor = inbox.shown.nextCursor;
     if (cursor === null) return;
-    const fetching = inbox.begin();
-    try {
-      const page = await access.json("GET", "/v1/inbox", { query: { limit: PAGE_ITEMS, cursor } });
+    await take({ limit: PAGE_ITEMS, cursor }, (page, answer) => {
       // Unless a snapshot has taken the place of what it continues.
-      if (inbox.shown.nextCursor === cursor) inbox.append(fetching, page);
-      change();
-    } finally {
-      inbox.abandon(fetching);
-    }
+      if (inbox.shown.nextCursor === cursor) inbox.append(page, answer);
+    });
   }
 
   // --- Beginning and end -------------------------------------------------------------------------------------
@@ -300,41 +299,39 @@ export function createClient(options) {
   }
 
   function leave() {
+    presence.abort();
+    taking = undefined;
     leadership.leave();
-    newest.over.abort();
     clearTimeout(refreshing);
   }
 
   /** Whoever looks at a tab does not wait. */
-  function hurry() {
-    stream.wake();
+  function look() {
+    if (presence.signal.aborted) presence = new AbortController();
+    leadership.join();
     backoff.cut();
+    leadership.ask();
   }
 
-  /** What the browser tells a page is worth more than any timer. @param {EventTarget} target @param {string} name */
-  function on(target, name, /** @type {() => void} */ act) {
-    target.addEventListener(name, act, { signal: end.signal });
-  }
-
-  if (globalThis.document) {
-    const look = () => {
-      leadership.join();
-      backoff.cut();
-      leadership.ask();
-    };
-    on(window, "online", () => {
-      // The network may be another one now, where the old connection would only be found dead by its silence.
-      stream.renew();
-      look();
-      change();
-    });
-    on(window, "offline", change);
-    on(document, "visibilitychange", () => document.visibilityState === "visible" && look());
-    // A page that is kept for the back button, or frozen, must not hold the stream that others wait for.
-    on(window, "pagehide", leave);
-    on(document, "freeze", leave);
-    on(window, "pageshow", look);
-    on(document, "resume", look);
+  // What the browser tells a page is worth more than any timer.
+  /** @type {[EventTarget, Record<string, () => void>][]} */
+  const news = globalThis.document && [
+    [window, {
+      online() {
+        // The network may be another one now, where the old connection would only be found dead by its silence.
+        stream.wake(true);
+        look();
+        change();
+      },
+      offline: change,
+      // A page that is kept for the back button, or frozen, must not hold the stream that others wait for.
+      pagehide: leave,
+      pageshow: look,
+    }],
+    [document, { freeze: leave, resume: look, visibilitychange: () => document.hidden || look() }],
+  ];
+  for (const [target, acts] of news ?? []) {
+    for (const name in acts) target.addEventListener(name, () => acts[name]?.(), { signal: end.signal });
   }
   leadership.join();
 
@@ -349,7 +346,7 @@ export function createClient(options) {
       list: (query) => access.json("GET", "/v1/inbox", { query }),
 
       /** @param {string} id @returns {Promise<Item>} */
-      get: (id) => access.json("GET", `/v1/inbox/${encodeURIComponent(id)}`),
+      get: (id) => access.json("GET", `/v1/inbox/${id}`),
 
       /**
        * Marks one. It is shown at once, and taken back if it fails.
@@ -357,13 +354,11 @@ export function createClient(options) {
        * @param {MarkSet} set
        * @returns {Promise<Item>}
        */
-      update(id, set) {
-        return mark({ ids: [id], set }, () => access.json("PATCH", `/v1/inbox/${encodeURIComponent(id)}`, { body: set }));
-      },
+      update: (id, set) => mark({ ids: [id], set }, "PATCH", id, set),
 
       /** Marks all that are here, and all that are older. What arrives meanwhile stays as it is. */
-      markAllRead: () => markAll("/read-all", { read: true }),
-      markAllSeen: () => markAll("/seen", { seen: true }),
+      markAllRead: () => markAll("read-all", { read: true }),
+      markAllSeen: () => markAll("seen", { seen: true }),
 
       /** Loads older ones, if there are any. */
       more: () => (loadingMore ??= loadMore().finally(() => (loadingMore = undefined))),
@@ -374,29 +369,21 @@ export function createClient(options) {
     },
 
     /**
-     * Calls a handler for each of these events. Returns what takes it back.
+     * Calls a listener for each of these events. Returns what takes it back.
      * @template {keyof Heard} K
      * @param {K} name
-     * @param {(data: Heard[K]) => void} handler
+     * @param {(data: Heard[K]) => void} listener
      */
-    on(name, handler) {
-      const all = handlers.get(name) ?? new Set();
-      handlers.set(name, all.add(handler));
-      return () => void all.delete(handler);
-    },
+    on: (name, listener) => listen(name, listener),
 
     /** Calls a listener after every change. Returns what takes it back. @param {() => void} listener */
-    subscribe(listener) {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
+    subscribe: (listener) => listen("change", listener),
 
     getSnapshot,
 
     /** For log-out too: nothing of the user is left. */
     close() {
       ended = "closed";
-      clearTimeout(expiry);
       inbox.clear();
       stop("closed");
     },

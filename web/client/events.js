@@ -12,46 +12,40 @@
  * @property {string} data
  */
 
-export class EventParser {
-  /** What the server wants to be waited for before the next connection, once it has said so. */
-  retryMs = 0;
-
-  #rest = "";
-  #name = "";
-  #id = "";
+export function createParser() {
+  let rest = "";
+  let name = "";
+  let id = "";
   /** @type {string[]} */
-  #data = [];
+  let lines = [];
 
-  /**
-   * @param {string} text
-   * @returns {ServerEvent[]} The events that it completes.
-   */
-  push(text) {
-    /** @type {ServerEvent[]} */
-    const events = [];
-    // A carriage return at the very end may be the first half of a line end: it waits for what follows.
-    const lines = (this.#rest + text).split(/\r\n|\n|\r(?!$)/);
-    this.#rest = lines.pop() ?? "";
-    for (const line of lines) this.#take(line, events);
-    return events;
-  }
+  const parser = {
+    /** What the server wants to be waited for before the next connection, once it has said so. */
+    retryMs: 0,
 
-  /**
-   * @param {string} line
-   * @param {ServerEvent[]} events
-   */
-  #take(line, events) {
-    if (line === "") {
-      const name = this.#name || "message";
-      if (this.#data.length > 0) events.push({ name, id: this.#id, data: this.#data.join("\n") });
-      this.#name = "";
-      this.#data = [];
-      return;
-    }
-    const [, field, value = ""] = /^([^:]*)(?:: ?(.*))?$/s.exec(line) ?? [];
-    if (field === "event") this.#name = value;
-    else if (field === "data") this.#data.push(value);
-    else if (field === "id" && !value.includes("\0")) this.#id = value;
-    else if (field === "retry" && /^\d+$/.test(value)) this.retryMs = Number(value);
-  }
+    /**
+     * @param {string} text
+     * @returns {ServerEvent[]} The events that it completes.
+     */
+    push(text) {
+      /** @type {ServerEvent[]} */
+      const events = [];
+      // A carriage return at the very end may be the first half of a line end: it waits for what follows.
+      const all = (rest + text).split(/\r\n|\n|\r(?!$)/);
+      rest = all.pop() ?? "";
+      for (const line of all) {
+        const [, field, value = ""] = /^([^:]*)(?:: ?(.*))?$/s.exec(line) ?? [];
+        if (line === "") {
+          if (lines.length > 0) events.push({ name: name || "message", id, data: lines.join("\n") });
+          name = "";
+          lines = [];
+        } else if (field === "event") name = value;
+        else if (field === "data") lines.push(value);
+        else if (field === "id" && !value.includes("\0")) id = value;
+        else if (field === "retry" && /^\d+$/.test(value)) parser.retryMs = Number(value);
+      }
+      return events;
+    },
+  };
+  return parser;
 }

@@ -51,7 +51,7 @@
 /**
  * @typedef {object} Contents
  * @property {readonly Item[]} items The newest first, also those that were archived since they are here.
- * @property {Readonly<Counts>} counts
+ * @property {Counts} rest What is counted and not here.
  * @property {string | null} nextCursor Where older ones are.
  * @property {boolean} loaded
  */
@@ -59,173 +59,184 @@
 /** What an inbox of the server holds, unless it is told otherwise. */
 const ITEMS_MAX = 1_000;
 
-/** @type {Contents} */
-const NOTHING = { items: [], counts: { unread: 0, unseen: 0, total: 0 }, nextCursor: null, loaded: false };
+const NONE = { unread: 0, unseen: 0, total: 0 };
 
-/** @typedef {{ mark: Mark, heard: boolean, confirmed: boolean }} Pending */
+/** @type {Contents} */
+const NOTHING = { items: [], rest: NONE, nextCursor: null, loaded: false };
+
+/** @typedef {{ mark: Mark, isHeard?: boolean, isConfirmed?: boolean }} Pending */
 /** @typedef {{ heard: Change[], confirmed: Pending[] }} Fetching A page under way. */
 
-export class Inbox {
-  #base = NOTHING;
-  /** @type {Contents | undefined} */
-  #shown;
+export function createInbox() {
+  let base = NOTHING;
+  /** @type {Contents & { counts: Counts } | undefined} */
+  let shown;
   /** @type {Pending[]} */
-  #pending = [];
+  let pending = [];
   /** @type {Set<Fetching>} */
-  #fetching = new Set();
+  const fetching = new Set();
 
-  /** What to show. The same object until something changes. @returns {Contents} */
-  get shown() {
-    return (this.#shown ??= this.#pending.reduce((contents, { mark }) => marked(contents, mark), this.#base));
+  /** @param {Contents} next */
+  function become(next) {
+    base = next;
+    shown = undefined;
   }
 
-  /** @param {Contents} base */
-  #become(base) {
-    this.#base = base;
-    this.#shown = undefined;
+  /** @param {(one: Pending) => boolean | undefined} over */
+  function drop(over) {
+    pending = pending.filter((one) => !over(one));
+    shown = undefined;
   }
 
-  // --- What the server says ----------------------------------------------------------------------------------
-
-  /** Takes an event of the stream. Returns whether it says anything new. @param {Change} change */
-  apply(change) {
-    for (const { heard } of this.#fetching) heard.push(change);
-    const before = this.#base;
-    this.#become(applied(before, change));
-    if (change.name === "state") this.#drop((pending) => settles(change.data, pending));
-    return this.#base !== before;
+  function show() {
+    const contents = pending.reduce((contents, { mark }) => marked(contents, mark), base);
+    return { ...contents, counts: sum(contents.rest, tally(contents.items)) };
   }
 
-  /** A page is asked for: from now on, what arrives is remembered for it. @returns {Fetching} */
-  begin() {
-    const fetching = { heard: [], confirmed: this.#pending.filter(({ confirmed }) => confirmed) };
-    this.#fetching.add(fetching);
-    return fetching;
-  }
+  return {
+    /** What to show. The same object until something changes. */
+    get shown() {
+      return (shown ??= show());
+    },
 
-  /**
-   * The page is there: it takes the place of everything.
-   * @param {Fetching} fetching
-   * @param {Page} page
-   * @returns {boolean} Whether the counts are certain. They are not if something was marked meanwhile: what a mark says
-   *   about counts is older or newer than what the page says, and nothing tells which.
-   */
-  replace(fetching, { data: items, counts, next_cursor: nextCursor }) {
-    this.#fetching.delete(fetching);
-    this.#become(fetching.heard.reduce(applied, { items, counts, nextCursor, loaded: true }));
-    // The server had done these before it was asked.
-    this.#drop((pending) => fetching.confirmed.includes(pending));
-    return !fetching.heard.some(({ name }) => name === "state");
-  }
+    // --- What the server says --------------------------------------------------------------------------------
 
-  /** The page is there: it comes after what is there. @param {Fetching} fetching @param {Page} page */
-  append(fetching, { data, next_cursor: nextCursor }) {
-    this.#fetching.delete(fetching);
-    const { items, counts } = this.#base;
-    const known = new Set(items.map(({ id }) => id));
-    const all = [...items, ...data.filter(({ id }) => !known.has(id))];
-    this.#become({ ...fetching.heard.reduce(applied, { ...this.#base, items: all, nextCursor }), counts });
-  }
+    /** Takes an event of the stream. Returns whether it says anything new. @param {Change} change */
+    apply(change) {
+      for (const { heard } of fetching) heard.push(change);
+      const before = base;
+      const after = applied(base, change);
+      if (after !== before) become(after);
+      if (change.name === "state") drop((one) => isSettled(one, change.data));
+      return after !== before;
+    },
 
-  /** The page does not come. @param {Fetching} fetching */
-  abandon(fetching) {
-    this.#fetching.delete(fetching);
-  }
+    /** A page is asked for: from now on, what arrives is remembered for it. @returns {Fetching} */
+    begin() {
+      const page = { heard: [], confirmed: pending.filter(({ isConfirmed }) => isConfirmed) };
+      fetching.add(page);
+      return page;
+    },
 
-  /** What has expired is nobody's any more. Nobody is told when the time comes. @param {number} now On the server's clock. */
-  expire(now) {
-    const [gone, items] = split(this.#base.items, ({ expires_at }) => Date.parse(expires_at ?? "") <= now);
-    if (gone.length > 0) this.#become({ ...this.#base, items, counts: sum(this.#base.counts, tally(gone), -1) });
-  }
+    /** The page has come, or does not come. @param {Fetching} page */
+    end: (page) => fetching.delete(page),
 
-  clear() {
-    this.#pending = [];
-    this.#become(NOTHING);
-  }
+    /**
+     * The page takes the place of everything.
+     * @param {Fetching} page
+     * @param {Page} answer
+     * @returns {boolean} Whether the counts are certain. They are not if something was marked meanwhile: what a mark
+     *   says about counts is older or newer than what the page says, and nothing tells which.
+     */
+    replace({ heard, confirmed }, { data: items, counts, next_cursor: nextCursor }) {
+      const rest = sum(counts, tally(items), -1);
+      become(heard.reduce(applied, { items, rest, nextCursor, loaded: true }));
+      // The server had done these before it was asked.
+      drop((one) => confirmed.includes(one));
+      return !heard.some(({ name }) => name === "state");
+    },
 
-  // --- What the user does ------------------------------------------------------------------------------------
+    /** The page comes after what is here. @param {Fetching} page @param {Page} answer */
+    append({ heard }, { data, next_cursor: nextCursor }) {
+      const counts = sum(base.rest, tally(base.items));
+      const older = data.filter(({ id }) => !has(base, id));
+      const all = heard.reduce(applied, { ...base, items: [...base.items, ...older], nextCursor });
+      become({ ...all, rest: sum(counts, tally(all.items), -1) });
+    },
 
-  /** Shows a mark as if it were done. @param {Mark} mark @returns {Pending} */
-  mark(mark) {
-    const pending = { mark, heard: false, confirmed: false };
-    this.#pending.push(pending);
-    this.#shown = undefined;
-    return pending;
-  }
+    /**
+     * What has expired is nobody's any more. Nobody is told when the time comes.
+     * @param {number} now On the server's clock.
+     */
+    expire(now) {
+      const items = base.items.filter(({ expires_at }) => !(Date.parse(expires_at ?? "") <= now));
+      if (items.length < base.items.length) become({ ...base, items });
+    },
 
-  /**
-   * The server has done it. If the stream has said so as well, or there is nothing to say, it is over. Otherwise it
-   * goes on being shown until the stream has got there: the answer overtakes it.
-   * @param {Pending} pending
-   */
-  confirm(pending) {
-    pending.confirmed = true;
-    const { items, counts } = this.#base;
-    const after = marked(this.#base, pending.mark);
-    const changes = after.items.some((item, index) => item !== items[index]) || !isSame(after.counts, counts);
-    if (pending.heard || !changes) this.rollBack(pending);
-  }
+    /** Nothing of the user is left. */
+    clear() {
+      pending = [];
+      become(NOTHING);
+    },
 
-  /** It was not done, or is part of the base by now. @param {Pending} pending */
-  rollBack(pending) {
-    this.#drop((other) => other === pending);
-  }
+    // --- What the user does ----------------------------------------------------------------------------------
 
-  /** @param {(pending: Pending) => boolean} over */
-  #drop(over) {
-    this.#pending = this.#pending.filter((pending) => !over(pending));
-    this.#shown = undefined;
-  }
+    /** Shows a mark as if it were done. @param {Mark} mark @returns {Pending} */
+    mark(mark) {
+      const one = { mark };
+      pending.push(one);
+      shown = undefined;
+      return one;
+    },
+
+    /**
+     * The server has done it. If the stream has said so as well, or there is nothing to say, it is over. Otherwise it
+     * goes on being shown until the stream has got there: the answer overtakes it.
+     * @param {Pending} one
+     */
+    confirm(one) {
+      one.isConfirmed = true;
+      const changesNothing = () => JSON.stringify(marked(base, one.mark)) === JSON.stringify(base);
+      if (one.isHeard || changesNothing()) drop((other) => other === one);
+    },
+
+    /** It was not done. @param {Pending} one */
+    rollBack: (one) => drop((other) => other === one),
+  };
+}
+
+/** @param {Contents} contents @param {string} id */
+function has({ items }, id) {
+  return items.some((item) => item.id === id);
+}
+
+/**
+ * Whether an event concerns what is not here, so that only a page can tell what has come of it.
+ * @param {Contents} contents
+ * @param {Change} change
+ */
+export function isOfAbsent(contents, { name, data: { id, up_to, ids, set } }) {
+  const isAbsent = (/** @type {string} */ id) => !has(contents, id);
+  if (name === "removed") return contents.nextCursor !== null && isAbsent(id);
+  return name === "state" && contents.loaded && (up_to ? isAbsent(up_to) : set.archived === false && ids?.some(isAbsent));
 }
 
 /** @param {Contents} contents @param {Change} change @returns {Contents} */
 function applied(contents, { name, data }) {
-  const { items, counts } = contents;
+  if (name === "state") return marked(contents, data);
+  const { replay, ...notification } = data;
+  const { items, nextCursor } = contents;
   const old = items.find(({ id }) => id === data.id);
-  if (name === "message" && !old && !isOlder(data, contents)) {
-    const { replay, ...notification } = data;
-    /** @type {Item} */
-    const item = { ...notification, seen_at: null, read_at: null, archived_at: null };
-    const all = [item, ...items];
-    const nextCursor = all.length > ITEMS_MAX ? null : contents.nextCursor;
-    return { ...contents, items: all.slice(0, ITEMS_MAX), counts: sum(counts, tally([item])), nextCursor };
+  const oldest = items.at(-1);
+  // What is older than all that is here belongs to what is not loaded: a tab that has just taken a snapshot may hear a
+  // replay of more than it holds.
+  const isOlder = nextCursor !== null && oldest && data.timestamp < oldest.timestamp;
+  if (name === "message" && !old && !isOlder) {
+    const all = [{ ...notification, seen_at: null, read_at: null, archived_at: null }, ...items];
+    return { ...contents, items: all.slice(0, ITEMS_MAX), nextCursor: all.length > ITEMS_MAX ? null : nextCursor };
   }
   if (name === "updated" && old) {
-    const { replay, ...notification } = data;
     const { seen_at, read_at, archived_at } = old;
     const item = { ...notification, seen_at, read_at, archived_at };
     return { ...contents, items: items.map((other) => (other === old ? item : other)) };
   }
-  if (name === "removed" && old) {
-    return { ...contents, items: items.filter((other) => other !== old), counts: sum(counts, tally([old]), -1) };
-  }
-  return name === "state" ? marked(contents, data) : contents;
-}
-
-/**
- * Whether a notification belongs to what is not loaded. A tab that has just taken a snapshot may hear a replay of more
- * than it holds.
- * @param {Notification} notification
- * @param {Contents} contents
- */
-function isOlder({ timestamp }, { items, nextCursor }) {
-  const oldest = items.at(-1);
-  return nextCursor !== null && oldest !== undefined && timestamp < oldest.timestamp;
+  return name === "removed" && old ? { ...contents, items: items.filter((other) => other !== old) } : contents;
 }
 
 /** @param {Contents} contents @param {Mark} mark @returns {Contents} */
 function marked(contents, { ids, up_to, set, at, counts }) {
-  const first = up_to === undefined ? 0 : contents.items.findIndex(({ id }) => id === up_to);
-  const concerned = (/** @type {Item} */ { id }, /** @type {number} */ index) => {
-    return ids ? ids.includes(id) : first >= 0 && index >= first;
-  };
-  const items = contents.items.map((item, index) => (concerned(item, index) ? itemMarked(item, set, at) : item));
-  if (counts) return { ...contents, items, counts };
-  // Those that are not loaded are older than all that are, so a mark of all up to one of these is one of all of those.
-  const rest = sum(contents.counts, tally(contents.items), -1);
-  if (!ids && set.read) rest.unread = 0;
-  if (!ids && (set.read || set.seen)) rest.unseen = 0;
-  return { ...contents, items, counts: sum(rest, tally(items)) };
+  let isConcerned = !ids && !up_to;
+  const items = contents.items.map((item) => {
+    isConcerned ||= item.id === up_to;
+    return isConcerned || ids?.includes(item.id) ? itemMarked(item, set, at) : item;
+  });
+  const rest = counts ? sum(counts, tally(items), -1) : { ...contents.rest };
+  // What is not loaded is older than all that is, so a mark of all up to one of these is one of all of those.
+  if (!ids && !counts) {
+    if (set.read) rest.unread = 0;
+    if (set.read || set.seen) rest.unseen = 0;
+  }
+  return { ...contents, items, rest };
 }
 
 /**
@@ -236,72 +247,43 @@ function marked(contents, { ids, up_to, set, at, counts }) {
  * @param {string} at
  * @returns {Item}
  */
-function itemMarked(item, set, at) {
-  const seen = set.read ? true : set.seen;
-  const read = set.seen === false && set.read === undefined ? false : set.read;
-  const time = (/** @type {string | null} */ was, /** @type {boolean | undefined} */ wanted) => {
-    return wanted === undefined ? was : wanted ? (was ?? at) : null;
+function itemMarked(item, { seen, read, archived }, at) {
+  /** @type {(was: string | null, wanted: boolean | undefined) => string | null} */
+  const time = (was, wanted) => (wanted === undefined ? was : wanted ? (was ?? at) : null);
+  const after = {
+    ...item,
+    seen_at: time(item.seen_at, read || seen),
+    read_at: time(item.read_at, read ?? (seen === false ? false : undefined)),
+    archived_at: time(item.archived_at, archived),
   };
-  const seen_at = time(item.seen_at, seen);
-  const read_at = time(item.read_at, read);
-  const archived_at = time(item.archived_at, set.archived);
-  const same = seen_at === item.seen_at && read_at === item.read_at && archived_at === item.archived_at;
-  return same ? item : { ...item, seen_at, read_at, archived_at };
+  return JSON.stringify(after) === JSON.stringify(item) ? item : after;
 }
 
 /**
  * Whether a pending mark is over, now that the stream has said this one. Its own is recognised by what it says. One
  * that the server has already confirmed gives way to whatever the stream says next about the same notifications.
+ * @param {Pending} one
  * @param {Mark} said
- * @param {Pending} pending
  */
-function settles(said, pending) {
-  const { mark } = pending;
-  const keyOf = (/** @type {Mark} */ { ids, up_to, set }) => JSON.stringify([ids, up_to, set.seen, set.read, set.archived]);
-  pending.heard ||= keyOf(said) === keyOf(mark);
-  return pending.confirmed && (pending.heard || !said.ids || !mark.ids || mark.ids.some((id) => said.ids?.includes(id)));
-}
-
-/**
- * Whether an event concerns what is not here, so that only a page can tell what has come of it.
- * @param {Contents} contents
- * @param {Change} change
- */
-export function isAbsent({ items, nextCursor, loaded }, { name, data }) {
-  const has = (/** @type {string} */ id) => items.some((item) => item.id === id);
-  if (!loaded) return false;
-  if (name === "removed") return nextCursor !== null && !has(data.id);
-  if (name !== "state") return false;
-  return data.up_to ? !has(data.up_to) : data.set.archived === false && !data.ids?.every(has);
+function isSettled(one, said) {
+  const { mark } = one;
+  const wordsOf = (/** @type {Mark} */ { ids, up_to, set: { seen, read, archived } }) => {
+    return JSON.stringify([ids, up_to, seen, read, archived]);
+  };
+  one.isHeard ||= wordsOf(said) === wordsOf(mark);
+  return one.isConfirmed && (one.isHeard || !mark.ids || !said.ids || mark.ids.some((id) => said.ids?.includes(id)));
 }
 
 /** @param {readonly Item[]} items @returns {Counts} */
 function tally(items) {
-  const present = items.filter(({ archived_at }) => archived_at === null);
-  return {
-    unread: present.filter(({ read_at }) => read_at === null).length,
-    unseen: present.filter(({ seen_at }) => seen_at === null).length,
-    total: present.length,
-  };
+  const present = items.filter(({ archived_at }) => !archived_at);
+  const without = (/** @type {"read_at" | "seen_at"} */ mark) => present.filter((item) => !item[mark]).length;
+  return { unread: without("read_at"), unseen: without("seen_at"), total: present.length };
 }
 
-/** @param {Counts} one @param {Counts} other */
-function isSame(one, other) {
-  return one.unread === other.unread && one.unseen === other.unseen && one.total === other.total;
-}
-
-/** @param {Counts} one @param {Counts} other @param {1 | -1} [sign] */
+/** @param {Counts} one @param {Counts} other @param {1 | -1} [sign] @returns {Counts} */
 function sum(one, other, sign = 1) {
-  /** Never below nothing: what has expired without being loaded has never been taken off. */
+  // Never below nothing: what has expired without being loaded has never been taken off.
   const add = (/** @type {keyof Counts} */ key) => Math.max(0, one[key] + sign * other[key]);
   return { unread: add("unread"), unseen: add("unseen"), total: add("total") };
-}
-
-/**
- * @param {readonly Item[]} items
- * @param {(item: Item) => boolean} test
- * @returns {[Item[], Item[]]} Those that pass, and the others.
- */
-function split(items, test) {
-  return [items.filter(test), items.filter((item) => !test(item))];
 }

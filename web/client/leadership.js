@@ -18,218 +18,173 @@
 //
 // Deliberately absent: what events say, and requests. Without Web Locks or BroadcastChannel each tab leads itself.
 
-/** @typedef {import("./events.js").ServerEvent} ServerEvent */
+/** @typedef {import("./stream.js").Event} Event */
 /** @typedef {import("./stream.js").StreamState} StreamState */
 
-/**
- * @typedef {object} Pulse How the leader's stream is.
- * @property {StreamState} state
- * @property {number} heartbeatMs
- * @property {number} clockOffsetMs How far the server's clock is ahead of this machine's.
- */
+/** @typedef {{ state: StreamState, clockOffsetMs: number }} Pulse How the stream is, and how far the server's clock is ahead. */
 
 /**
  * @typedef {object} Told What a leader tells.
  * @property {Pulse} pulse
  * @property {string} [line] None before the leader has a snapshot.
  * @property {string} [cursor] The id up to which everything has been told, this included.
- * @property {ServerEvent[]} events
+ * @property {Event[]} events
  */
 
 /** What a tab asks on coming, and on being looked at: where are we, and could you hurry? The leader answers all. */
 const ASK = "ask";
 /**
- * A leader answers at once; one that is only busy, on a slow machine, must not be taken for dead. Those who miss it do not
- * act together: up to twice as long.
+ * A leader answers at once; one that is only busy, on a slow machine, must not be taken for dead. Those who miss it do
+ * not act together: up to twice as long.
  */
 const ANSWER_MS = 5_000;
-/** A live leader tells at least every second heartbeat, give or take a fifth. */
-const HEARTBEATS_UNTOLD = 6;
-/** Events that a tab remembers. A hand-over repeats a few. */
+/** A leader that has said nothing for so long is asked whether it is there. */
+const SILENCE_MS = 60_000;
+/** Ids that a tab remembers. A hand-over repeats a few. */
 const REMEMBERED_MAX = 1_000;
 
 /**
- * @typedef {object} LeadershipHandlers
- * @property {() => Promise<string>} snapshot Takes one, begun before this returns; gives the cursor that belongs to it.
+ * @param {string} name
+ * @param {object} handlers
+ * @param {() => Promise<string>} handlers.takeSnapshot Begins one before it returns; gives the cursor that belongs to it.
  *   It does not give up: it fails only if the tab has left, or the token is refused.
- * @property {(signal: AbortSignal) => Promise<void>} lead Keeps the stream open. If it ends by itself, this tab leads no more.
- * @property {(events: ServerEvent[], pulse: Pulse) => void} heard
- * @property {() => Pulse} pulse
- * @property {() => void} asked
+ * @param {(signal: AbortSignal) => Promise<void>} handlers.keepOpen Keeps the stream open. Before it ends
+ *   by itself, the tab leaves.
+ * @param {(events: Event[], pulse: Pulse) => void} handlers.heard
+ * @param {() => Pulse} handlers.pulse
+ * @param {() => void} handlers.hurry
+ * @param {{ locks?: Pick<LockManager, "request">, Channel?: new (name: string) => BroadcastChannel }} [browser]
  */
-
-/**
- * What of the browser is used; a test has its own.
- * @typedef {object} Surroundings
- * @property {Pick<LockManager, "request">} [locks]
- * @property {new (name: string) => BroadcastChannel} [Channel]
- */
-
-export class Leadership {
+export function createLeadership(name, { takeSnapshot, keepOpen, heard, pulse, hurry }, browser) {
+  const { locks, Channel } = browser ?? { locks: globalThis.navigator?.locks, Channel: globalThis.BroadcastChannel };
   /** Up to where this tab has everything. @type {string | undefined} */
-  cursor;
-  leads = false;
-
-  #name;
-  #on;
-  #locks;
-  #Channel;
+  let cursor;
   /** @type {string | undefined} */
-  #line;
-  /** @type {Set<string>} */
-  #remembered = new Set();
+  let line;
+  /** Aborted when this tab leads no more. @type {AbortSignal | undefined} */
+  let reign;
+  /** @type {string[]} */
+  let remembered = [];
   /** @type {BroadcastChannel | undefined} */
-  #channel;
-  /** Aborted when this tab leaves. @type {AbortController | undefined} */
-  #stay;
-  /** Aborted when another attempt to lead takes this one's place. @type {AbortController | undefined} */
-  #attempt;
+  let channel;
+  /** To lead: waiting for the lock, or having it. @type {AbortController | undefined} */
+  let attempt;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #watch;
+  let watch;
 
-  /**
-   * @param {string} name
-   * @param {LeadershipHandlers} handlers
-   * @param {Surroundings} [surroundings]
-   */
-  constructor(name, handlers, { locks, Channel } = browser()) {
-    this.#name = name;
-    this.#on = handlers;
-    this.#locks = locks;
-    this.#Channel = locks && Channel;
-  }
+  const leads = () => reign?.aborted === false;
 
-  /** Begins to listen, and stands in line to lead. */
-  join() {
-    if (this.#stay) return;
-    this.#stay = new AbortController();
-    if (this.#Channel) {
-      this.#channel = new this.#Channel(this.#name);
-      this.#channel.onmessage = ({ data }) => (data === ASK ? this.#answer() : this.#listen(data));
-      this.ask();
-    }
-    this.#stand({});
-  }
-
-  /** Lets go of everything at once, so that the next one leads before this tab is gone. */
-  leave() {
-    this.#stay?.abort();
-    this.#stay = undefined;
-    this.#channel?.close();
-    this.#channel = undefined;
-    this.#line = this.cursor = undefined;
-    clearTimeout(this.#watch);
+  /** @param {number} ms @param {() => void} act */
+  function afterSilence(ms, act) {
+    clearTimeout(watch);
+    watch = setTimeout(act, ms);
   }
 
   /** Somebody looks at this tab: how is the stream? */
-  ask() {
-    if (this.leads || !this.#channel) return this.#on.asked();
-    this.#channel.postMessage(ASK);
-    this.#afterSilence(ANSWER_MS * (1 + Math.random()), () => this.#stand({ steal: true }));
+  function ask() {
+    if (leads() || !channel) return hurry();
+    channel.postMessage(ASK);
+    afterSilence(ANSWER_MS * (1 + Math.random()), () => stand({ steal: true }));
   }
 
-  /** The leader tells everybody, and itself. @param {ServerEvent[]} [events] */
-  tell(events = []) {
-    if (!this.leads) return;
-    this.cursor = events.at(-1)?.id || this.cursor;
+  /** The leader tells everybody, and itself. @param {Event[]} [events] */
+  function tell(events = []) {
+    if (!leads()) return;
+    cursor = events.at(-1)?.id || cursor;
     /** @type {Told} */
-    const told = { pulse: this.#on.pulse(), line: this.#line, cursor: this.cursor, events };
-    this.#channel?.postMessage(told);
-    this.#hear(told);
+    const told = { pulse: pulse(), line, cursor, events };
+    channel?.postMessage(told);
+    hear(told);
   }
 
-  #answer() {
-    if (!this.leads) return;
-    this.tell();
-    this.#on.asked();
+  /** @param {MessageEvent<Told | typeof ASK>} message */
+  function listen({ data }) {
+    if (data === ASK) {
+      tell();
+      if (leads()) hurry();
+      return;
+    }
+    if (data.line) {
+      cursor = data.cursor;
+      // If it fails, this tab has left.
+      if (line !== data.line) takeSnapshot().catch(() => {});
+      line = data.line;
+    }
+    clearTimeout(watch);
+    if (!leads() && data.pulse.state === "live") afterSilence(SILENCE_MS, ask);
+    hear(data);
   }
 
   /** @param {Told} told */
-  #listen(told) {
-    const { line, cursor, pulse } = told;
-    if (line && cursor) {
-      this.cursor = cursor;
-      if (line !== this.#line) {
-        this.#line = line;
-        // It repeats itself until it succeeds. If it fails, this tab has left.
-        this.#on.snapshot().catch(() => {});
-      }
-    }
-    clearTimeout(this.#watch);
-    if (!this.leads && pulse.state === "live") {
-      this.#afterSilence(HEARTBEATS_UNTOLD * pulse.heartbeatMs, () => this.ask());
-    }
-    this.#hear(told);
+  function hear({ events, pulse }) {
+    const unheard = events.filter(({ id }) => !id || !remembered.includes(id));
+    remembered = [...remembered, ...unheard.map(({ id }) => id)].slice(-REMEMBERED_MAX);
+    heard(unheard, pulse);
   }
 
-  /** @param {Told} told */
-  #hear({ events, pulse }) {
-    const unheard = events.filter(({ id }) => !id || !this.#remembered.has(id));
-    for (const { id } of unheard) this.#remembered.add(id);
-    for (const id of this.#remembered) {
-      if (this.#remembered.size <= REMEMBERED_MAX) break;
-      this.#remembered.delete(id);
-    }
-    this.#on.heard(unheard, pulse);
-  }
-
-  /** @param {number} ms @param {() => void} act */
-  #afterSilence(ms, act) {
-    clearTimeout(this.#watch);
-    this.#watch = setTimeout(act, ms);
-  }
-
-  /** Waits for the lock, or takes it away; then leads as long as it is ours. @param {{ steal?: boolean }} how */
-  async #stand(how) {
-    const stay = this.#stay;
-    if (!stay) return;
-    this.#attempt?.abort();
-    const attempt = (this.#attempt = new AbortController());
-    const end = new AbortController();
-    const signal = AbortSignal.any([stay.signal, end.signal]);
-    if (!this.#locks) return this.#lead(signal);
+  /** Waits for the lock, or takes it away; then leads as long as it is ours. @param {LockOptions} how */
+  async function stand(how) {
+    attempt?.abort();
+    const { signal } = (attempt = new AbortController());
     try {
+      if (!locks) return await lead(signal);
       // The standard allows a signal only for those who wait.
-      const options = how.steal ? how : { signal: AbortSignal.any([stay.signal, attempt.signal]) };
-      await this.#locks.request(this.#name, options, () => this.#lead(signal));
+      await locks.request(name, how.steal ? how : { signal }, () => lead(signal));
     } catch {
       // Given up, or deposed: whoever is still here stands in line again.
-      end.abort();
-      if (!attempt.signal.aborted) this.#stand({});
+      if (!signal.aborted) stand({});
     }
   }
 
-  /** Leads. The lock is let go of as soon as the signal is aborted, whatever is still under way. @param {AbortSignal} signal */
-  #lead(signal) {
-    if (signal.aborted) return;
-    clearTimeout(this.#watch);
-    this.leads = true;
-    /** @type {Promise<void>} */
-    const deposed = new Promise((resolve) => signal.addEventListener("abort", () => resolve(this.#resign())));
+  /** The lock is let go of as soon as the signal is aborted, whatever is still under way. @param {AbortSignal} signal */
+  function lead(signal) {
+    clearTimeout(watch);
+    reign = signal;
+    const over = new Promise((resolve) => signal.addEventListener("abort", resolve));
     // If the token is refused, another tab may have a better one.
-    return Promise.race([deposed, this.#go(signal).catch(() => {}).finally(() => signal.aborted || this.#resign())]);
-  }
-
-  #resign() {
-    this.leads = false;
+    return Promise.race([over, go(signal).catch(() => {})]);
   }
 
   /** @param {AbortSignal} signal */
-  async #go(signal) {
-    this.tell();
-    if (!this.#line) {
-      const cursor = await this.#on.snapshot();
+  async function go(signal) {
+    tell();
+    if (!line) {
+      const own = await takeSnapshot();
       if (signal.aborted) return;
       // Whoever was deposed may have told of its line meanwhile.
-      this.cursor ??= cursor;
-      this.#line ??= crypto.randomUUID?.() ?? "alone";
-      this.tell();
+      cursor ??= own;
+      line ??= crypto.randomUUID?.() ?? "alone";
+      tell();
     }
-    await this.#on.lead(signal);
+    await keepOpen(signal);
   }
-}
 
-/** @returns {Surroundings} */
-function browser() {
-  return { locks: globalThis.navigator?.locks, Channel: globalThis.BroadcastChannel };
+  return {
+    get cursor() {
+      return cursor;
+    },
+
+    leads,
+    ask,
+    tell,
+
+    /** Begins to listen, and stands in line to lead. */
+    join() {
+      if (attempt) return;
+      if (locks && Channel) {
+        channel = new Channel(name);
+        channel.onmessage = listen;
+        ask();
+      }
+      stand({});
+    },
+
+    /** Lets go of everything at once, so that the next one leads before this tab is gone. */
+    leave() {
+      attempt?.abort();
+      channel?.close();
+      attempt = channel = line = cursor = undefined;
+      clearTimeout(watch);
+    },
+  };
 }

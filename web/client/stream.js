@@ -9,9 +9,9 @@
 //
 // Deliberately absent: what events mean, but for `hello`; the cursor, which is the caller's; other transports.
 
-import { Refusal, Unauthenticated } from "./access.js";
-import { Backoff } from "./backoff.js";
-import { EventParser } from "./events.js";
+import { Refusal } from "./access.js";
+import { createBackoff } from "./backoff.js";
+import { createParser } from "./events.js";
 
 /** The server greets at once. A connection that has not opened by now hangs somewhere on the way. */
 const OPENING_MS = 20_000;
@@ -19,108 +19,75 @@ const OPENING_MS = 20_000;
 const HEARTBEAT_MS = 15_000;
 const HEARTBEATS_MISSED = 2.5;
 
-/** @typedef {import("./events.js").ServerEvent} ServerEvent */
+/** @typedef {{ name: string, id: string, data: any }} Event Its data is parsed. */
 /** @typedef {"connecting" | "live" | "reconnecting"} StreamState */
 
 /**
- * @typedef {object} StreamHandlers
- * @property {(signal: AbortSignal) => Promise<Response>} open Asks for a stream after the cursor of the moment.
- * @property {(events: ServerEvent[]) => void} heard
- * @property {(state: StreamState) => void} connection
+ * @param {object} handlers
+ * @param {(signal: AbortSignal) => Promise<Response>} handlers.open Asks for a stream after the cursor of the moment.
+ * @param {(events: Event[]) => void} handlers.heard
+ * @param {(state: StreamState) => void} handlers.become
  */
+export function createStream({ open, heard, become }) {
+  const backoff = createBackoff();
+  let heartbeatMs = HEARTBEAT_MS;
+  let silentAt = Infinity;
+  let connection = new AbortController();
 
-export class Stream {
-  heartbeatMs = HEARTBEAT_MS;
-
-  #on;
-  #backoff = new Backoff();
-  #parser = new EventParser();
-  #liveSince = Infinity;
-  #silentAt = Infinity;
-  /** @type {AbortController | undefined} */
-  #connection;
-
-  /** @param {StreamHandlers} handlers */
-  constructor(handlers) {
-    this.#on = handlers;
-  }
-
-  /**
-   * Keeps a stream open until the signal is aborted, or the server says that there is nothing to come back for (204).
-   * @param {AbortSignal} signal
-   * @returns {Promise<void>} Fails if the user's token does, and only then.
-   */
-  async run(signal) {
-    while (!signal.aborted) {
-      let toldMs = 0;
-      try {
-        if (await this.#connect(signal)) return;
-      } catch (error) {
-        if (error instanceof Unauthenticated) throw error;
-        if (error instanceof Refusal) toldMs = error.retryAfterMs;
-      }
-      if (signal.aborted) return;
-      this.#on.connection("reconnecting");
-      this.#backoff.lived(Date.now() - this.#liveSince);
-      this.#liveSince = Infinity;
-      await this.#backoff.wait(this.#backoff.nextMs(Math.max(toldMs, this.#parser.retryMs)), signal);
-    }
-  }
-
-  /** Cuts a wait short, and does not trust a timer that a frozen tab could not run. */
-  wake() {
-    if (!this.#backoff.cut() && Date.now() > this.#silentAt) this.renew();
-  }
-
-  /** Whatever the connection is, another one is better. */
-  renew() {
-    this.#backoff.cut();
-    this.#connection?.abort();
-  }
-
-  /** One connection, until it ends. Returns whether it was the last one. @param {AbortSignal} signal */
-  async #connect(signal) {
-    const connection = (this.#connection = new AbortController());
-    const parser = (this.#parser = new EventParser());
+  /** One connection, until it ends. It was the last one if it does not fail. @param {AbortSignal} signal */
+  async function connect(signal) {
+    const own = (connection = new AbortController());
+    const ended = AbortSignal.any([signal, own.signal]);
+    const parser = createParser();
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let timer;
     const expectWithin = (/** @type {number} */ ms) => {
       clearTimeout(timer);
-      this.#silentAt = Date.now() + ms;
-      timer = setTimeout(() => connection.abort(), ms);
+      silentAt = Date.now() + ms;
+      timer = setTimeout(() => own.abort(), ms);
     };
     try {
-      expectWithin(Math.min(OPENING_MS, this.#silenceMs));
-      const response = await this.#on.open(AbortSignal.any([signal, connection.signal]));
-      if (response.status === 204) return true;
-      const type = response.headers.get("content-type");
-      if (!response.ok || !response.body || !type?.startsWith("text/event-stream")) throw new Refusal(response);
+      expectWithin(Math.min(OPENING_MS, HEARTBEATS_MISSED * heartbeatMs));
+      const response = await open(ended);
+      if (response.status === 204) return;
+      const isStream = response.headers.get("content-type")?.startsWith("text/event-stream");
+      if (!response.ok || !response.body || !isStream) throw new Refusal(response);
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (;;) {
         const { done, value } = await reader.read();
         // What comes after the connection was given up, or should have been, is read again by the next one.
-        if (done || connection.signal.aborted || signal.aborted || Date.now() > this.#silentAt) return false;
-        const events = parser.push(value);
+        if (done || ended.aborted || Date.now() > silentAt) throw { retryAfterMs: parser.retryMs };
+        const events = parser.push(value).map(({ name, id, data }) => ({ name, id, data: JSON.parse(data) }));
         const hello = events.find(({ name }) => name === "hello");
-        if (hello) this.#greet(JSON.parse(hello.data));
-        expectWithin(this.#silenceMs);
-        if (events.length > 0) this.#on.heard(events);
+        if (hello) {
+          heartbeatMs = hello.data.heartbeat_ms;
+          backoff.live();
+          become("live");
+        }
+        expectWithin(HEARTBEATS_MISSED * heartbeatMs);
+        if (events.length > 0) heard(events);
       }
     } finally {
       clearTimeout(timer);
-      this.#silentAt = Infinity;
-      connection.abort();
+      silentAt = Infinity;
+      own.abort();
     }
   }
 
-  get #silenceMs() {
-    return HEARTBEATS_MISSED * this.heartbeatMs;
-  }
+  return {
+    /**
+     * Keeps a stream open until the server says that there is nothing to come back for (204). Fails when the signal is
+     * aborted, or the user's token refused.
+     * @param {AbortSignal} signal
+     */
+    run: (signal) => backoff.insist(() => connect(signal), signal, () => become("reconnecting")),
 
-  /** @param {{ heartbeat_ms: number }} hello */
-  #greet(hello) {
-    this.heartbeatMs = hello.heartbeat_ms;
-    this.#liveSince = Date.now();
-    this.#on.connection("live");
-  }
+    /**
+     * Cuts a wait short, and does not trust a timer that a frozen tab could not run.
+     * @param {boolean} [isStale] Whatever the connection is, another one is better.
+     */
+    wake(isStale = Date.now() > silentAt) {
+      if (!backoff.cut() && isStale) connection.abort();
+    },
+  };
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Access, Refusal, Unauthenticated } from "../client/access.js";
+import { createAccess, Refusal, Unauthenticated } from "../client/access.js";
 
 /** A server that takes these tokens; without a list, everybody. */
 function serverOf(...good) {
@@ -19,7 +19,7 @@ const SERVER = "https://notify.example";
 
 test("a request says who it is for, in which language, and on whose word", async () => {
   const { requests, transport } = serverOf();
-  const access = new Access({ server: `${SERVER}/below/`, user: "ana&co", token: "t", locale: "es", transport });
+  const access = createAccess({ server: `${SERVER}/below/`, user: "ana&co", token: "t", locale: "es", transport });
   await access.json("POST", "/v1/inbox/seen", { query: { limit: 5, cursor: undefined }, body: { up_to: "x" } });
   assert.deepEqual(requests, [
     { method: "POST", path: "/below/v1/inbox/seen?user_id=ana%26co&lang=es&limit=5", token: "t", body: "{\"up_to\":\"x\"}" },
@@ -29,7 +29,7 @@ test("a request says who it is for, in which language, and on whose word", async
 test("a token that is refused is asked for once more", async () => {
   const { requests, transport } = serverOf("second");
   const tokens = ["first", "second", "third"];
-  const access = new Access({ server: SERVER, user: "ana", token: () => tokens.shift(), transport });
+  const access = createAccess({ server: SERVER, user: "ana", token: () => tokens.shift(), transport });
   assert.deepEqual(await access.json("GET", "/v1/inbox"), { well: true });
   await access.json("GET", "/v1/inbox");
   assert.deepEqual(requests.map(({ token }) => token), ["first", "second", "second"]);
@@ -38,7 +38,7 @@ test("a token that is refused is asked for once more", async () => {
 test("the second refusal stands, and so does the first where there is nobody to ask", async () => {
   for (const [token, requested] of [[() => "bad", 2], [async () => null, 0], ["bad", 1], [undefined, 1]]) {
     const { requests, transport } = serverOf("good");
-    const access = new Access({ server: SERVER, user: "ana", token, transport });
+    const access = createAccess({ server: SERVER, user: "ana", token, transport });
     await assert.rejects(access.json("GET", "/v1/inbox"), Unauthenticated);
     assert.equal(requests.length, requested, String(token));
   }
@@ -47,7 +47,7 @@ test("the second refusal stands, and so does the first where there is nobody to 
 test("requests that are refused together ask for one token", async () => {
   const { transport } = serverOf("token 2");
   let asked = 0;
-  const access = new Access({ server: SERVER, user: "ana", token: async () => `token ${(asked += 1)}`, transport });
+  const access = createAccess({ server: SERVER, user: "ana", token: async () => `token ${(asked += 1)}`, transport });
   await Promise.all(Array.from({ length: 5 }, () => access.json("GET", "/v1/inbox")));
   assert.equal(asked, 2);
 });
@@ -59,7 +59,7 @@ test("a back end that cannot give a token has not refused anybody", async () => 
     if (isDown) throw new TypeError("no network");
     return "token";
   };
-  const access = new Access({ server: SERVER, user: "ana", token, transport });
+  const access = createAccess({ server: SERVER, user: "ana", token, transport });
   await assert.rejects(access.json("GET", "/v1/inbox"), TypeError);
   isDown = false;
   await access.json("GET", "/v1/inbox");
@@ -67,13 +67,13 @@ test("a back end that cannot give a token has not refused anybody", async () => 
 
 test("any other answer is told as it is", async () => {
   const answer = () => Response.json({ code: "draining", detail: "soon" }, { status: 503, headers: { "retry-after": "2" } });
-  const access = new Access({ server: SERVER, user: "ana", transport: async () => answer() });
+  const access = createAccess({ server: SERVER, user: "ana", transport: async () => answer() });
   await assert.rejects(access.json("GET", "/v1/inbox"), (error) => {
     assert.ok(error instanceof Refusal);
     assert.deepEqual([error.status, error.code, error.message, error.retryAfterMs], [503, "draining", "soon", 2_000]);
     return true;
   });
-  const html = new Access({ server: SERVER, user: "ana", transport: async () => new Response("<h1>", { status: 502 }) });
+  const html = createAccess({ server: SERVER, user: "ana", transport: async () => new Response("<h1>", { status: 502 }) });
   await assert.rejects(html.json("GET", "/v1/inbox"), { status: 502, code: undefined });
 });
 
@@ -81,8 +81,22 @@ test("whoever differs in server, user or language has another name", () => {
   const names = [
     ["https://a.example", "ana"], ["https://a.example/", "ana", "es"], ["https://a.example", "luis"],
     ["https://b.example", "ana"], ["https://a.example", "ana\",\"es"], ["https://a.example", "[\"ana\"]"],
-  ].map(([server, user, locale]) => new Access({ server, user, locale }).name);
+  ].map(([server, user, locale]) => createAccess({ server, user, locale }).name);
   assert.equal(new Set(names).size, names.length, names.join("\n"));
-  const [one, other] = ["https://a.example", "https://a.example/"].map((server) => new Access({ server, user: "ana" }).name);
+  const [one, other] = ["https://a.example", "https://a.example/"].map((server) => createAccess({ server, user: "ana" }).name);
   assert.equal(one, other);
+});
+
+test("Retry-After is seconds or a date, and anything else is nothing", async (t) => {
+  t.mock.timers.enable({ apis: ["Date"], now: Date.parse("2026-11-24T09:00:00Z") });
+  for (const [header, waitMs] of [
+    ["", 0],
+    ["3", 3_000],
+    ["Tue, 24 Nov 2026 09:00:07 GMT", 7_000],
+    ["Tue, 24 Nov 2026 08:59:00 GMT", 0],
+    ["soon", 0],
+  ]) {
+    const response = new Response(null, { status: 503, headers: { "retry-after": header } });
+    assert.equal(new Refusal(response).retryAfterMs, waitMs, header);
+  }
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EventParser } from "../client/events.js";
+import { createParser } from "../client/events.js";
 
 /** A stream with everything that may stand in one, and what it says. */
 const TEXT = [
@@ -29,7 +29,7 @@ const EVENTS = [
 ];
 
 function parsed(pieces) {
-  const parser = new EventParser();
+  const parser = createParser();
   const events = pieces.flatMap((piece) => parser.push(piece)).map(({ name, id, data }) => [name, id, data]);
   return { events, retryMs: parser.retryMs };
 }
@@ -61,7 +61,7 @@ test("it says the same in pieces of any size", () => {
 });
 
 test("an event is given as soon as it is complete", () => {
-  const parser = new EventParser();
+  const parser = createParser();
   assert.deepEqual(parser.push("data: one\n\ndata: tw").map(({ data }) => data), ["one"]);
   assert.deepEqual(parser.push("o\n").map(({ data }) => data), []);
   assert.deepEqual(parser.push("\n").map(({ data }) => data), ["two"]);

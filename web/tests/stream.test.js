@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Unauthenticated } from "../client/access.js";
-import { Stream } from "../client/stream.js";
+import { createStream } from "../client/stream.js";
 
 const HELLO = "event: hello\nid: h\nretry: 2000\ndata: {\"heartbeat_ms\":1000}\n\n";
 
@@ -11,7 +11,7 @@ function start(t, ...answers) {
   t.mock.method(Math, "random", () => 0.5);
   const end = new AbortController();
   const told = { states: [], data: [], opened: 0 };
-  const stream = new Stream({
+  const stream = createStream({
     async open(signal) {
       told.opened += 1;
       const answer = answers.shift();
@@ -20,10 +20,12 @@ function start(t, ...answers) {
       return answer(signal);
     },
     heard: (events) => told.data.push(events.map(({ data }) => data)),
-    connection: (state) => told.states.push(state),
+    become: (state) => told.states.push(state),
   });
   const over = stream.run(end.signal);
   t.after(() => end.abort());
+  // Whoever asks is told how it ends.
+  over.catch(() => {});
   return { stream, told, over, end };
 }
 
@@ -56,12 +58,12 @@ test("it is live when the server has greeted, and what comes in one piece is han
   const { told } = start(t, first.answer);
   await settled();
   assert.deepEqual(told.states, []);
-  first.send(`${HELLO}id: 1\ndata: one\n\nid: 2\nda`);
+  first.send(`${HELLO}id: 1\ndata: "one"\n\nid: 2\nda`);
   await settled();
-  first.send("ta: two\n\n");
+  first.send('ta: "two"\n\n');
   await settled();
   assert.deepEqual(told.states, ["live"]);
-  assert.deepEqual(told.data, [["{\"heartbeat_ms\":1000}", "one"], ["two"]]);
+  assert.deepEqual(told.data, [[{ heartbeat_ms: 1_000 }, "one"], ["two"]]);
 });
 
 test("after an end it waits as long as the server has said and a little more", async (t) => {
@@ -135,9 +137,9 @@ test("what comes out of a page that could not run for long is not believed, but 
   await settled();
   // The clock has gone on, the timer could not.
   t.mock.timers.setTime(60_000);
-  first.send("id: 1\ndata: stale\n\n");
+  first.send('id: 1\ndata: "stale"\n\n');
   await settled();
-  assert.deepEqual(told.data.flat(), ["{\"heartbeat_ms\":1000}"]);
+  assert.deepEqual(told.data.flat(), [{ heartbeat_ms: 1_000 }]);
   assert.deepEqual(told.states, ["live", "reconnecting"]);
 });
 
@@ -149,6 +151,6 @@ test("204 is the end, a refused token too, and so is the caller's word", async (
   const { over, end, told } = start(t, streaming(HELLO).answer);
   await settled();
   end.abort();
-  await over;
+  await assert.rejects(over, { name: "AbortError" });
   assert.deepEqual(told.states, ["live"]);
 });
