@@ -61,7 +61,7 @@ test("a mark is shown at once, and taken back when the server fails", async (t) 
   const failing = new Promise((resolve) => (fail = resolve));
   await context.route(`**/v1/inbox/${id}*`, async (route) => {
     await failing;
-    await route.fulfill({ status: 500, contentType: "application/problem+json", body: '{"code":"internal","detail":"no"}' });
+    await route.fulfill({ status: 500, contentType: "application/problem+json", body: '{"code": "internal"}' });
   });
 
   const failure = tab.evaluate((id) => window.client.inbox.update(id, { read: true }).catch(({ code }) => code), id);
@@ -149,7 +149,7 @@ test("a token that ends is replaced, and nobody notices", async (t) => {
   assert.equal(asked.times, 3);
 });
 
-test("a token that is refused twice is said to be, and nothing is tried any more; another tab's may be better", async (t) => {
+test("a token that is refused twice is the end for its tab, and another tab's may be better", async (t) => {
   const server = await startServer(t, ...SIGNING);
   const { context, asked } = await withTokens(t, () => "eyJhbGciOiJIUzI1NiJ9.e30.no");
   const refused = await openTab(context, server, server.url, { ...ANA, token: "ask" });
@@ -172,7 +172,7 @@ test("a client that is closed has nothing of the user any more, and another tab 
   const [tab, other] = await openTabs(2, await newContext(t), server, server.url, ANA);
   await tab.evaluate(() => window.client.close());
   const { state, items, counts } = await snapshot(tab);
-  assert.deepEqual({ state, items, counts }, { state: "closed", items: [], counts: { unread: 0, unseen: 0, total: 0 } });
+  assert.deepEqual([state, items, counts], ["closed", [], { unread: 0, unseen: 0, total: 0 }]);
   await publish(server, 1, "Después");
   await assertHaveWhatTheServerHas([other], server, "ana");
   assert.deepEqual(await idsOf(tab), []);
@@ -210,7 +210,7 @@ test("what expires is gone on time, in every tab", async (t) => {
   await assertHaveWhatTheServerHas(tabs, server, "ana");
 });
 
-test("a listener that fails takes nothing else with it, and a snapshot is the same until something changes", async (t) => {
+test("a listener that fails takes nothing with it, and a snapshot is the same until something changes", async (t) => {
   const server = await startServer(t);
   const [tab] = await openTabs(1, await newContext(t), server, server.url, ANA);
   const errors = [];

@@ -120,7 +120,8 @@ function face({ title = "", message, severity, url }) {
 /** The same, from the row itself: the server has drawn it, or we have. @param {HTMLElement} row */
 function faceOf(row) {
   const [title, message] = [".notice-title", ".notice-message"].map((part) => row.querySelector(part)?.textContent);
-  return JSON.stringify([title, message, row.dataset.severity, row.querySelector("a[href]")?.getAttribute("href") ?? null]);
+  const address = row.querySelector("a[href]")?.getAttribute("href") ?? null;
+  return JSON.stringify([title, message, row.dataset.severity, address]);
 }
 
 /** Ids of what has arrived and was not drawn yet. @type {Set<string>} */

@@ -121,7 +121,8 @@ export function createClient(options) {
     const now = Date.now() + pulse.clockOffsetMs;
     inbox.expire(now);
     clearTimeout(expiry);
-    const next = Math.min(...inbox.shown.items.map(({ expires_at }) => (expires_at ? Date.parse(expires_at) : Infinity)));
+    const ends = inbox.shown.items.map(({ expires_at }) => Date.parse(expires_at ?? ""));
+    const next = Math.min(...ends.filter(Number.isFinite));
     if (next < Infinity) expiry = setTimeout(change, Math.min(next - now, TIMER_MAX_MS));
   }
 

@@ -198,7 +198,8 @@ function has({ items }, id) {
 export function isOfAbsent(contents, { name, data: { id, up_to, ids, set } }) {
   const isAbsent = (/** @type {string} */ id) => !has(contents, id);
   if (name === "removed") return contents.nextCursor !== null && isAbsent(id);
-  return name === "state" && contents.loaded && (up_to ? isAbsent(up_to) : set.archived === false && ids?.some(isAbsent));
+  if (name !== "state" || !contents.loaded) return false;
+  return up_to ? isAbsent(up_to) : set.archived === false && ids?.some(isAbsent);
 }
 
 /** @param {Contents} contents @param {Change} change @returns {Contents} */

@@ -1,27 +1,33 @@
 // One stream for all tabs of a browser that show the same user's inbox: one of them leads, the others listen to it.
 //
-// A lock (Web Locks) says who leads; it falls to the next tab when its holder is closed, navigates or crashes. A channel
-// (BroadcastChannel) carries what the leader hears to the others. Both have the name that says whose inbox it is.
+// A lock (Web Locks) says who leads; it falls to the next tab when its holder is closed, navigates or crashes. A
+// channel (BroadcastChannel) carries what the leader hears to the others. Both have the name that says whose inbox it
+// is.
 //
 // Invariant: no tab misses an event, whoever leads when. It rests on these:
-// * A line is a succession of leaders each of which went on from its own cursor, and each tab of the line has everything
-//   up to its own. A leader tells all in order, and the channel gives every listener the same. So whatever a tab of the
+// * A line is a succession of leaders each of which went on from its own cursor. Each tab of the line has everything up
+//   to its own: a leader tells all in order, and the channel gives every listener the same. So whatever a tab of the
 //   line has not, the next leader tells, since it begins at or before what every one of them has.
 // * A tab of no line listens first. When it hears of a line it takes the leader's cursor and then a snapshot: the
 //   snapshot is newer than that cursor, and whatever is newer than the snapshot will be told.
-// * A tab that begins to lead without a line takes its cursor from a snapshot of its own, and only then names a new line.
-//   Everybody else hears of another line than theirs, and takes a snapshot.
+// * A tab that begins to lead without a line takes its cursor from a snapshot of its own, and only then names a new
+//   line. Everybody else hears of another line than theirs, and takes a snapshot.
 // * A tab that cannot listen (frozen, or kept for the back button) leaves its line.
 // An event may come twice at a hand-over, never not at all. Ids tell: what was heard is not heard again.
 //
-// A leader that does not answer (its page shows `alert()`, or is stopped in a debugger) is deposed by whoever misses it.
+// A leader that does not answer (its page shows `alert()`, or is stopped in a debugger) is deposed by whoever misses
+// it.
 //
 // Deliberately absent: what events say, and requests. Without Web Locks or BroadcastChannel each tab leads itself.
 
 /** @typedef {import("./stream.js").Event} Event */
 /** @typedef {import("./stream.js").StreamState} StreamState */
 
-/** @typedef {{ state: StreamState, clockOffsetMs: number }} Pulse How the stream is, and how far the server's clock is ahead. */
+/**
+ * @typedef {object} Pulse
+ * @property {StreamState} state
+ * @property {number} clockOffsetMs How far the server's clock is ahead of this machine's.
+ */
 
 /**
  * @typedef {object} Told What a leader tells.
@@ -46,8 +52,8 @@ const REMEMBERED_MAX = 1_000;
 /**
  * @param {string} name
  * @param {object} handlers
- * @param {() => Promise<string>} handlers.takeSnapshot Begins one before it returns; gives the cursor that belongs to it.
- *   It does not give up: it fails only if the tab has left, or the token is refused.
+ * @param {() => Promise<string>} handlers.takeSnapshot Gives the cursor that belongs to it. Events from the call on are
+ *   not lost. It does not give up: it fails only if the tab has left, or the token is refused.
  * @param {(signal: AbortSignal) => Promise<void>} handlers.keepOpen Keeps the stream open. Before it ends
  *   by itself, the tab leaves.
  * @param {(events: Event[], pulse: Pulse) => void} handlers.heard
@@ -136,7 +142,10 @@ export function createLeadership(name, { takeSnapshot, keepOpen, heard, pulse, h
     }
   }
 
-  /** The lock is let go of as soon as the signal is aborted, whatever is still under way. @param {AbortSignal} signal */
+  /**
+   * Leads. The lock is let go of as soon as the signal is aborted, whatever is still under way.
+   * @param {AbortSignal} signal
+   */
   function lead(signal) {
     clearTimeout(watch);
     reign = signal;

@@ -12,7 +12,8 @@ function item(id, marks = {}) {
 function page(items, { counts, next_cursor = null } = {}) {
   const unread = items.filter(({ read_at }) => !read_at).length;
   const unseen = items.filter(({ seen_at }) => !seen_at).length;
-  return { data: items, counts: counts ?? { unread, unseen, total: items.length }, next_cursor, stream_cursor: "cursor" };
+  counts ??= { unread, unseen, total: items.length };
+  return { data: items, counts, next_cursor, stream_cursor: "cursor" };
 }
 
 function inboxOf(items, options) {
@@ -21,7 +22,9 @@ function inboxOf(items, options) {
   return inbox;
 }
 
-const arrives = (id, fields = {}) => ({ name: "message", data: { id, timestamp: AT, message: `Message ${id}`, ...fields } });
+const arrives = (id, fields = {}) => {
+  return { name: "message", data: { id, timestamp: AT, message: `Message ${id}`, ...fields } };
+};
 const says = (data) => ({ name: "state", data: { at: LATER, ...data } });
 const counts = (unread, unseen, total) => ({ unread, unseen, total });
 const ids = (inbox) => inbox.shown.items.map(({ id }) => id).join("");
