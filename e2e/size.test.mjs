@@ -4,9 +4,9 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
-const BUDGET_BYTES = 4_096;
+const BUDGET_BYTES = 5_120;
 
-test("the client, as an application would ship it, is at most 4 kB", async (t) => {
+test("the client, as an application would ship it, is at most 5 kB", async (t) => {
   const { outputFiles: [file] } = await build({
     entryPoints: [fileURLToPath(new URL("../web/client/client.js", import.meta.url))],
     bundle: true,

@@ -113,6 +113,24 @@ test("a leader that is kept for the back button hands over, and comes back with 
   assert.equal(await connectionsOf(server, "ana"), 1);
 });
 
+test("a leader that the browser freezes hands over, and has everything when it thaws", async (t) => {
+  const server = await startServer(t);
+  const context = await newContext(t);
+  const streams = watchStreams(context);
+  const tabs = await openTabs(3, context, server, server.url, ANA);
+  const { leader } = streams;
+  const rest = tabs.filter((tab) => tab !== leader);
+  const browser = await context.newCDPSession(leader);
+
+  await browser.send("Page.setWebLifecycleState", { state: "frozen" });
+  const [id] = await publish(server, "ana", 1, "Bajo el hielo");
+  await arrivesIn(rest, id);
+  await browser.send("Page.setWebLifecycleState", { state: "active" });
+  await publish(server, "ana", 1, "Deshielo");
+  await assertHaveWhatTheServerHas(tabs, server, "ana");
+  assert.equal(await connectionsOf(server, "ana"), 1);
+});
+
 test("a leader whose page stands still is deposed when somebody looks at another tab", async (t) => {
   const server = await startServer(t);
   const context = await newContext(t);

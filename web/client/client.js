@@ -6,8 +6,7 @@
 // Invariant: a snapshot, then every event after it, in order. What `getSnapshot` gives never changes; it is another
 // object whenever something has changed, and the same one until then.
 //
-// Deliberately absent: anything that is seen. Storage: cursors live in the memory of each tab, and whoever comes back
-// takes a snapshot. Native EventSource: it gives up for good on the first answer that is not a 200.
+// Deliberately absent: anything that is seen; storage, since cursors live in the memory of each tab.
 
 import { createAccess, Refusal, Unauthenticated } from "./access.js";
 import { createBackoff } from "./backoff.js";
@@ -19,7 +18,7 @@ export { Refusal, Unauthenticated };
 
 const PAGE_ITEMS = 50;
 const PAGE_ITEMS_MAX = 100;
-/** A recall of what is not here reaches many clients at once. They do not ask the server together. */
+/** A recall reaches many clients at once. They do not ask the server together. */
 const SPREAD_MS = 30_000;
 const CLOCK_TOLERANCE_MS = 1_000;
 /** What a timer can wait. */
@@ -103,7 +102,7 @@ export function createClient(options) {
     return (snapshot = { state, items, counts, loaded, more: nextCursor !== null, clockOffsetMs });
   }
 
-  /** Something may have changed. However much changes at once, listeners are told once. */
+  /** However much changes at once, listeners are told once. */
   function change() {
     if (isChanging) return;
     isChanging = true;
@@ -279,7 +278,7 @@ export function createClient(options) {
     const cursor = inbox.shown.nextCursor;
     if (cursor === null) return;
     await take({ limit: PAGE_ITEMS, cursor }, (page, answer) => {
-      // Unless a snapshot has taken the place of what it continues.
+      // Not if a snapshot has taken the place of what it continues.
       if (inbox.shown.nextCursor === cursor) inbox.append(page, answer);
     });
   }
