@@ -125,6 +125,7 @@ test("a leader that the browser freezes hands over, and has everything when it t
   await browser.send("Page.setWebLifecycleState", { state: "frozen" });
   const [id] = await publish(server, "ana", 1, "Bajo el hielo");
   await arrivesIn(rest, id);
+  assert.notEqual(streams.leader, leader);
   await browser.send("Page.setWebLifecycleState", { state: "active" });
   await publish(server, "ana", 1, "Deshielo");
   await assertHaveWhatTheServerHas(tabs, server, "ana");
