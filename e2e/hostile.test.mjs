@@ -195,7 +195,7 @@ test("the page itself refuses a hostile address, whatever a server may have let 
     const notification = { id: `n${index}`, timestamp: "2026-01-01T00:00:00.000Z", message: `Enlace ${index}`, url };
     return `data: ${JSON.stringify(notification)}\n\n`;
   });
-  await context.route("**/notifications?*", (route) => {
+  await context.route("**/v1/stream?*", (route) => {
     return route.fulfill({ contentType: "text/event-stream", body: `retry: 600000\n\n${events.join("")}` });
   });
   const page = await context.newPage();

@@ -57,7 +57,7 @@ test("a server that has lost its data is believed: the page takes a snapshot and
   await server.publish("ana", "También se perderá");
   const page = await openLive(context, server.page("ana"));
   const snapshots = [];
-  page.on("request", (request) => request.resourceType() === "fetch" && snapshots.push(request.url()));
+  page.on("request", (request) => new URL(request.url()).pathname === "/v1/inbox" && snapshots.push(request.url()));
 
   await server.kill();
   await server.forget();

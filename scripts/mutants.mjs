@@ -373,6 +373,118 @@ const mutants = [
     to: `.split('\\n')`,
     test: 'any_data_comes_back_as_one_event',
   },
+  {
+    name: 'tab: no snapshot when it hears of another line',
+    file: 'web/client/leadership.js',
+    from: 'if (line !== data.line) takeSnapshot().catch(() => {});',
+    to: '',
+    test: 'a tab that comes while the leader goes misses nothing, however the messages fall',
+  },
+  {
+    name: 'tab: what its leader has told not counted as its own',
+    file: 'web/client/leadership.js',
+    from: `      cursor = data.cursor;\n`,
+    to: '',
+    test: 'when the leader goes, the next one goes on from its own cursor, and nobody takes a snapshot',
+  },
+  {
+    name: 'tab: the old line claimed without having it',
+    file: 'web/client/leadership.js',
+    from: 'crypto.randomUUID?.() ?? "alone"',
+    to: '"alone"',
+    test: 'a newcomer that deposes a leader has no line, so whoever had one takes a snapshot',
+  },
+  {
+    name: 'tab: its line kept while it cannot listen',
+    file: 'web/client/leadership.js',
+    from: 'attempt = channel = line = cursor = undefined;',
+    to: 'attempt = channel = undefined;',
+    test: 'a tab that was away takes a snapshot when it comes back',
+  },
+  {
+    name: 'tab: what was heard heard again',
+    file: 'web/client/leadership.js',
+    from: '!id || !remembered.includes(id)',
+    to: 'true',
+    test: `whatever of the leader's last words the next one has not heard, everybody has once`,
+  },
+  {
+    name: 'tab: the lock kept by what is still under way',
+    file: 'web/client/leadership.js',
+    from: 'Promise.race([over,',
+    to: 'Promise.all([over,',
+    test: 'whoever leaves lets go of the lock at once, whatever is still under way',
+  },
+  {
+    name: 'tab: a leader that does not answer left alone',
+    file: 'web/client/leadership.js',
+    from: '() => stand({ steal: true })',
+    to: '() => {}',
+    test: 'a leader that does not answer is deposed, and stands in line again',
+  },
+  {
+    name: 'tab: a deposed leader that goes on',
+    file: 'web/client/leadership.js',
+    from: `    attempt?.abort();\n    const { signal }`,
+    to: '    const { signal }',
+    test: 'a leader that does not answer is deposed, and stands in line again',
+  },
+  {
+    name: 'tab: two users under one name',
+    file: 'web/client/access.js',
+    from: 'JSON.stringify([base, user, locale])',
+    to: 'JSON.stringify([base, locale])',
+    test: 'whoever differs in server, user or language has another name',
+  },
+  {
+    name: 'tab: a page that misses what arrived meanwhile',
+    file: 'web/client/inbox.js',
+    from: 'become(heard.reduce(applied, { items, rest, nextCursor, loaded: true }));',
+    to: 'become({ items, rest, nextCursor, loaded: true });',
+    test: 'what arrives while a snapshot is under way is there once, whether the snapshot has it or not',
+  },
+  {
+    name: 'tab: a late answer wins',
+    file: 'web/client/inbox.js',
+    from: 'if (one.isHeard || changesNothing())',
+    to: 'if (changesNothing())',
+    test: 'an answer that comes late does not undo what another device has done since',
+  },
+  {
+    name: 'tab: a mark forgotten before the stream has said it',
+    file: 'web/client/inbox.js',
+    from: 'if (one.isHeard || changesNothing()) drop',
+    to: 'drop',
+    test: 'a mark is shown at once, counted, and over when the stream has said it and the server has answered',
+  },
+  {
+    name: 'tab: a mark dropped by an older snapshot',
+    file: 'web/client/inbox.js',
+    from: 'drop((one) => confirmed.includes(one));',
+    to: 'drop(({ isConfirmed }) => isConfirmed);',
+    test: 'what the server has confirmed goes on being shown until the stream gets there, or a later snapshot',
+  },
+  {
+    name: 'tab: what arrives marked with the rest',
+    file: 'web/client/inbox.js',
+    from: 'let isConcerned = !ids && !up_to;',
+    to: 'let isConcerned = !ids;',
+    test: 'all read races an arrival: what has arrived since stays unread',
+  },
+  {
+    name: 'tab: a stale piece believed',
+    file: 'web/client/stream.js',
+    from: ' || Date.now() > silentAt) throw',
+    to: ') throw',
+    test: 'what comes out of a page that could not run for long is not believed, but read again',
+  },
+  {
+    name: 'tab: silence after the greeting not noticed',
+    file: 'web/client/stream.js',
+    from: `        expectWithin(HEARTBEATS_MISSED * heartbeatMs);\n`,
+    to: '',
+    test: 'so is one that says nothing but its greeting',
+  },
 ];
 
 const wanted = mutants.filter((mutant) => mutant.name.includes(process.argv[2] ?? ''));
@@ -388,8 +500,16 @@ for (const file of tracked) {
   cpSync(join(root, file), join(copy, file));
 }
 
+/** Runs one test of the client in the copy; true if it passed, or if there is none of that name. */
+function passesInClient({ test }) {
+  const name = test.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+  const files = tracked.filter((file) => /^web\/tests\/.*\.test\.js$/.test(file));
+  return spawnSync(process.execPath, ['--test', `--test-name-pattern=^${name}$`, ...files], { cwd: copy }).status === 0;
+}
+
 /** Runs one test in the copy; true if it passed. Building must succeed: a mutant that does not compile shows nothing. */
-function passes({ suite, test }) {
+function passes({ file, suite, test }) {
+  if (file.startsWith('web/')) return passesInClient({ test });
   const target = suite ? ['--test', suite] : ['--lib'];
   const environment = { ...process.env, CARGO_TARGET_DIR: join(root, 'target'), RUST_BACKTRACE: '0' };
   const cargo = (...more) =>

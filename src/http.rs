@@ -141,7 +141,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/inbox/{id}", get(inbox::get).patch(inbox::mark))
         .route("/openapi.json", get(openapi::openapi))
         .route("/docs", get(openapi::docs))
-        .route("/assets/{hash}/{file}", get(assets::asset))
+        .route("/assets/{hash}/{*file}", get(assets::asset))
         .route("/favicon.ico", get(assets::favicon))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))

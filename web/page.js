@@ -1,8 +1,8 @@
-// The page: a list that the server has rendered, kept up to date by the stream.
+// The page: a list that the server has rendered, kept as the client has it.
 //
 // Invariant: whatever somebody else wrote reaches the document as text, and an address only through `safeAddress`.
 
-import { Stream } from "./stream.js";
+import { createClient } from "./client/client.js";
 
 const MOST_ROWS = 500;
 /** A blink of a connection is nobody's business. */
@@ -12,26 +12,13 @@ const BURST_MS = 500;
 const BETWEEN_SENTENCES_MS = 5_000;
 const TIMES_EVERY_MS = 30_000;
 
-/** @typedef {"info" | "success" | "warning" | "error"} Severity */
-
-/**
- * @typedef {object} Notification
- * @property {string} id
- * @property {string} timestamp
- * @property {string} message
- * @property {string} [title]
- * @property {Severity} [severity]
- * @property {string} [url]
- * @property {true} [replay] It is older than the connection that brought it.
- */
+/** @typedef {import("./client/client.js").Item} Item */
 
 /**
  * @typedef {object} PageData What the server put into the page beside the list.
  * @property {string} lang
  * @property {string} userId
- * @property {string} cursor
- * @property {number} heartbeatMs
- * @property {Record<Severity, string>} severities
+ * @property {Record<NonNullable<Item["severity"]>, string>} severities
  * @property {typeof import("./languages/es.json")} strings
  */
 
@@ -47,12 +34,8 @@ function find(root, selector, type) {
   throw new Error(`the page has no ${selector}`);
 }
 
-/** @param {Document} page @returns {PageData} */
-function dataOf(page) {
-  return JSON.parse(find(page, "#page", HTMLScriptElement).text);
-}
-
-const data = dataOf(document);
+/** @type {PageData} */
+const data = JSON.parse(find(document, "#page", HTMLScriptElement).text);
 const list = find(document, "#notices", HTMLOListElement);
 const empty = find(document, "#empty", HTMLElement);
 const blankRow = find(document, "#row", HTMLTemplateElement);
@@ -63,12 +46,9 @@ const relative = new Intl.RelativeTimeFormat(data.lang, { numeric: "auto" });
 const exact = new Intl.DateTimeFormat(data.lang, { dateStyle: "full", timeStyle: "medium" });
 const day = new Intl.DateTimeFormat(data.lang, { dateStyle: "medium" });
 
-/** How far the server's clock is ahead of ours: a reader whose clock is wrong still reads "2 minutes ago". */
-let clockOffsetMs = 0;
-
 /** @param {Date} time */
 function age(time) {
-  const seconds = Math.max(0, (Date.now() + clockOffsetMs - time.getTime()) / 1000);
+  const seconds = Math.max(0, (Date.now() + client.getSnapshot().clockOffsetMs - time.getTime()) / 1000);
   if (seconds < 60) return relative.format(0, "second");
   if (seconds < 3600) return relative.format(-Math.floor(seconds / 60), "minute");
   if (seconds < 86400) return relative.format(-Math.floor(seconds / 3600), "hour");
@@ -91,9 +71,6 @@ function showAges() {
 
 // --- Rows ----------------------------------------------------------------------------------------------------
 
-/** @type {Set<string>} */
-const known = new Set();
-
 /**
  * The same rule as in page.html.
  * @param {string} url
@@ -107,7 +84,7 @@ function lines(text) {
   return text.replace(/\r\n?/g, "\n");
 }
 
-/** @param {Notification} notification */
+/** @param {Item} notification */
 function rowFor(notification) {
   const row = find(document.importNode(blankRow.content, true), ".notice", HTMLLIElement);
   const title = find(row, ".notice-title a", HTMLAnchorElement);
@@ -135,52 +112,45 @@ function rowFor(notification) {
   return row;
 }
 
-/** Makes what stands around the rows agree with them: call it after every change of the list. */
-function settle() {
-  while (list.children.length > MOST_ROWS) list.lastElementChild?.remove();
-  known.clear();
-  for (const row of list.children) known.add(/** @type {HTMLElement} */ (row).dataset.id ?? "");
-  list.hidden = known.size === 0;
-  empty.hidden = known.size > 0;
+/** What can be seen of a notification in its row. @param {Item} notification */
+function face({ title = "", message, severity, url }) {
+  return JSON.stringify([lines(title), lines(message), severity ?? "none", (url && safeAddress(url)) ?? null]);
 }
 
-/** @param {Notification} notification */
-function arrive(notification) {
-  if (known.has(notification.id)) return;
-  const row = rowFor(notification);
-  row.classList.add("notice-new");
-  list.prepend(row);
-  settle();
-  if (!notification.replay) announce();
-  if (document.hidden) countUnseen();
+/** The same, from the row itself: the server has drawn it, or we have. @param {HTMLElement} row */
+function faceOf(row) {
+  const [title, message] = [".notice-title", ".notice-message"].map((part) => row.querySelector(part)?.textContent);
+  const address = row.querySelector("a[href]")?.getAttribute("href") ?? null;
+  return JSON.stringify([title, message, row.dataset.severity, address]);
 }
 
-/** @param {string} id */
-function rowOf(id) {
-  return [...list.children].find((row) => /** @type {HTMLElement} */ (row).dataset.id === id);
+/** Ids of what has arrived and was not drawn yet. @type {Set<string>} */
+const arrived = new Set();
+
+/** Makes the list what the client has. A row that stays is not touched, whoever is reading it. */
+function showList() {
+  const { items, loaded } = client.getSnapshot();
+  if (!loaded) return;
+  const wanted = new Map(items.slice(0, MOST_ROWS).map((item) => [item.id, item]));
+  const rows = new Map(Array.from(list.children, (row) => [/** @type {HTMLElement} */ (row).dataset.id ?? "", row]));
+  for (const [id, row] of rows) if (!wanted.has(id)) row.remove();
+  let place = list.firstElementChild;
+  for (const [id, item] of wanted) {
+    const row = /** @type {HTMLElement | undefined} */ (rows.get(id));
+    if (row && row === place) place = row.nextElementSibling;
+    else list.insertBefore(row ?? newRow(item), place);
+    if (row && faceOf(row) !== face(item)) row.replaceWith(rowFor(item));
+  }
+  arrived.clear();
+  list.hidden = wanted.size === 0;
+  empty.hidden = wanted.size > 0;
 }
 
-/** @param {Notification} notification */
-function update(notification) {
-  rowOf(notification.id)?.replaceWith(rowFor(notification));
-}
-
-/** @param {string[]} ids */
-function remove(ids) {
-  for (const id of ids) rowOf(id)?.remove();
-  settle();
-}
-
-/** The server could not continue after our cursor, so what it has now takes the place of what we show. */
-async function snapshot() {
-  const response = await fetch(location.href, { cache: "no-store" });
-  if (!response.ok) throw new Error(`the page answered ${response.status}`);
-  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-  const { cursor } = dataOf(fresh);
-  list.replaceChildren(...find(fresh, "#notices", HTMLOListElement).children);
-  settle();
-  showAges();
-  return cursor;
+/** @param {Item} item */
+function newRow(item) {
+  const row = rowFor(item);
+  row.classList.toggle("notice-new", arrived.has(item.id));
+  return row;
 }
 
 // --- What is said about it -----------------------------------------------------------------------------------
@@ -225,48 +195,42 @@ document.addEventListener("visibilitychange", () => {
 const chip = find(document, "#state", HTMLElement);
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let patience;
-let live = false;
 
-/** @param {"connecting" | "live" | "reconnecting" | "offline"} state */
+/** @param {"connecting" | "live" | "reconnecting" | "offline" | "unauthenticated"} state */
 function showState(state) {
   chip.dataset.state = state;
   chip.textContent = data.strings[state];
   chip.hidden = false;
 }
 
-function judgeState() {
-  clearTimeout(patience);
-  if (!navigator.onLine) return showState("offline");
-  if (live) return showState("live");
-  patience = setTimeout(showState, QUIET_RECONNECT_MS, "reconnecting");
-}
+/** @type {string | undefined} */
+let judged;
 
-addEventListener("online", judgeState);
-addEventListener("offline", judgeState);
+function judgeState() {
+  const { state } = client.getSnapshot();
+  if (state === judged) return;
+  judged = state;
+  clearTimeout(patience);
+  if (state === "reconnecting") patience = setTimeout(showState, QUIET_RECONNECT_MS, state);
+  else showState(state === "closed" ? "offline" : state);
+}
 
 // --- Start ---------------------------------------------------------------------------------------------------
 
-settle();
+const client = createClient({
+  server: "/",
+  user: data.userId,
+  token: new URLSearchParams(location.search).get("access_token"),
+  locale: data.lang,
+});
+
+client.on("notification", ({ id, replay }) => {
+  arrived.add(id);
+  if (!replay) announce();
+  if (document.hidden) countUnseen();
+});
+client.subscribe(showList);
+client.subscribe(judgeState);
+judgeState();
 showAges();
 setInterval(showAges, TIMES_EVERY_MS);
-showState("connecting");
-
-const url = new URL("/notifications", location.href);
-url.searchParams.set("user_id", data.userId);
-url.searchParams.set("lang", data.lang);
-
-new Stream(url.href, data.cursor, data.heartbeatMs, {
-  notification: arrive,
-  updated: update,
-  removed: ({ id }) => remove([id]),
-  // What is archived is not on this page. All else that can be marked does not show here yet.
-  state: ({ ids, set }) => remove(set.archived ? (ids ?? []) : []),
-  snapshot,
-  connection(state) {
-    live = state === "live";
-    judgeState();
-  },
-  time(serverTime) {
-    clockOffsetMs = Date.parse(serverTime) - Date.now();
-  },
-});

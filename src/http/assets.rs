@@ -23,19 +23,32 @@ const GZIP: &[u8] = &[0x1f, 0x8b];
 const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 8] = [
+/// An asset of the folder `web`, under its own name.
+macro_rules! asset {
+    ($media_type:expr, $name:literal) => {
+        Asset { name: $name, media_type: $media_type, bytes: include_bytes!(concat!("../../web/", $name)) }
+    };
+}
+
+const ASSETS: [Asset; 14] = [
     Asset { name: "bootstrap.min.css", media_type: CSS, bytes: include_bytes!("../../web/vendor/bootstrap.min.css") },
-    Asset { name: "page.css", media_type: CSS, bytes: include_bytes!("../../web/page.css") },
-    Asset { name: "page.js", media_type: JAVASCRIPT, bytes: include_bytes!("../../web/page.js") },
-    Asset { name: "stream.js", media_type: JAVASCRIPT, bytes: include_bytes!("../../web/stream.js") },
-    Asset { name: "docs.css", media_type: CSS, bytes: include_bytes!("../../web/docs.css") },
-    Asset { name: "docs.js", media_type: JAVASCRIPT, bytes: include_bytes!("../../web/docs.js") },
+    asset!(CSS, "page.css"),
+    asset!(JAVASCRIPT, "page.js"),
+    asset!(JAVASCRIPT, "client/client.js"),
+    asset!(JAVASCRIPT, "client/access.js"),
+    asset!(JAVASCRIPT, "client/backoff.js"),
+    asset!(JAVASCRIPT, "client/events.js"),
+    asset!(JAVASCRIPT, "client/inbox.js"),
+    asset!(JAVASCRIPT, "client/leadership.js"),
+    asset!(JAVASCRIPT, "client/stream.js"),
+    asset!(CSS, "docs.css"),
+    asset!(JAVASCRIPT, "docs.js"),
     Asset {
         name: "rapidoc-min.js",
         media_type: JAVASCRIPT,
         bytes: include_bytes!("../../web/vendor/rapidoc-min.js.gz"),
     },
-    Asset { name: "favicon.svg", media_type: "image/svg+xml", bytes: include_bytes!("../../web/favicon.svg") },
+    asset!("image/svg+xml", "favicon.svg"),
 ];
 
 /// The folder's name: four bytes of the SHA-256 of all files.

@@ -1,7 +1,6 @@
 //! `/`: the page, Spanish and English.
 //!
-//! The first view is complete in the HTML and works without JavaScript; the script goes on from the cursor that came
-//! with it.
+//! The first view is complete in the HTML and works without JavaScript; the script keeps it as the client has it.
 
 use std::sync::{Arc, LazyLock};
 
@@ -18,7 +17,6 @@ use serde::Serialize;
 use super::error::Problem;
 use super::shapes::Item;
 use super::{App, assets, identity, inbox, language};
-use crate::notification::Position;
 use crate::store::Wanted;
 
 /// Notifications on the page.
@@ -86,8 +84,6 @@ struct View<'a> {
     version: &'a str,
     user_id: Option<String>,
     items: Vec<Item>,
-    cursor: String,
-    heartbeat_ms: u128,
     /// The interval of the demo generator, if it runs.
     demo: Option<String>,
     assets: Assets,
@@ -110,13 +106,13 @@ pub(super) async fn page(
     let user = identity::reader(&app, &method, &headers, &uri)?.map(|reader| reader.user);
     let wanted = language::wanted(&headers, &uri);
     let language = Language::first_of(&wanted);
-    let (items, head) = match &user {
+    let items = match &user {
         Some(user) => {
             let wanted_page = Wanted { limit: ITEMS, ..app.inbox.first_page(user.clone()) };
             let page = app.inbox.page(wanted_page).await?;
-            (page.items.iter().map(|item| inbox::shown(item, &wanted)).collect(), page.head)
+            page.items.iter().map(|item| inbox::shown(item, &wanted)).collect()
         }
-        None => (Vec::new(), Position::START),
+        None => Vec::new(),
     };
     let view = View {
         lang: language.code(),
@@ -126,8 +122,6 @@ pub(super) async fn page(
         version: env!("CARGO_PKG_VERSION"),
         user_id: user.map(|user| user.to_string()),
         items,
-        cursor: app.delivery.ids().fresh(head).to_string(),
-        heartbeat_ms: app.delivery.options().heartbeat.as_millis(),
         demo: app.options.demo.map(|interval| humantime::format_duration(interval).to_string()),
         assets: Assets {
             bootstrap: assets::url("bootstrap.min.css"),

@@ -1,0 +1,215 @@
+// However many tabs a user has open, her browser has one stream, and every tab has everything once.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { shortenWaits, until, useBrowser } from "./browser.mjs";
+import {
+  assertHaveWhatTheServerHas, connectionsOf, idsOf, isIn, openTab, openTabs, SOON_MS, watchStreams,
+} from "./client.mjs";
+import { startProxy } from "./proxy.mjs";
+import { startServer } from "./server.mjs";
+
+const newContext = useBrowser({
+  // The driver switches the back/forward cache off unless it is told not to.
+  ignoreDefaultArgs: ["--disable-back-forward-cache"],
+  // An origin without TLS that is not this machine's own is not secure, and has no Web Locks. Nor may such a page ask
+  // this machine for anything, unless the browser is told not to mind.
+  args: [
+    "--no-sandbox", "--host-resolver-rules=MAP notify.test 127.0.0.1", "--disable-features=LocalNetworkAccessChecks",
+  ],
+});
+
+const ANA = { user: "ana" };
+const UNAVAILABLE = [
+  "HTTP/1.1 503 Service Unavailable", "Retry-After: 1", "Content-Length: 0", "Connection: close", "", "",
+].join("\r\n");
+
+async function publish(server, user, count, text) {
+  const ids = [];
+  for (let number = 1; number <= count; number += 1) ids.push(await server.publish(user, `${text} ${number}`));
+  return ids;
+}
+
+async function arrivesIn(tabs, id) {
+  const newest = async () => (await Promise.all(tabs.map(idsOf))).map(([first]) => first);
+  await until("it has arrived", async () => (await newest()).every((first) => first === id), SOON_MS);
+}
+
+test("twelve tabs have one connection and everything once, also after a cut, 503s and a killed server", async (t) => {
+  const server = await startServer(t);
+  const proxy = await startProxy(t, server);
+  const context = await newContext(t);
+  await shortenWaits(context);
+  await publish(server, "ana", 3, "Antes");
+  const streams = watchStreams(context);
+  const tabs = await openTabs(12, context, server, proxy.url, ANA);
+  assert.equal(streams.opened, 1);
+  assert.equal(await connectionsOf(server, "ana"), 1);
+  await publish(server, "ana", 3, "En vivo");
+  await assertHaveWhatTheServerHas(tabs, server, "ana");
+
+  proxy.answer(UNAVAILABLE);
+  await publish(server, "ana", 3, "Durante el corte");
+  await until("the leader has been turned away three times", () => proxy.answered >= 3);
+  await proxy.restore();
+  await assertHaveWhatTheServerHas(tabs, server, "ana");
+  await until("there is one connection", async () => (await connectionsOf(server, "ana")) === 1);
+
+  await server.kill();
+  await server.start();
+  await publish(server, "ana", 3, "Después de la caída");
+  await assertHaveWhatTheServerHas(tabs, server, "ana");
+  for (const tab of tabs) await isIn(tab, "live");
+  assert.equal(await connectionsOf(server, "ana"), 1);
+});
+
+for (const [how, go] of [
+  ["is closed", (page) => page.close()],
+  ["navigates", (page, server) => page.goto(`${server.url}/healthz`)],
+  ["crashes", (page) => Promise.all([page.waitForEvent("crash"), page.goto("chrome://crash").catch(() => {})])],
+]) {
+  test(`when the leader ${how}, another tab has the stream within a second, and nobody misses anything`, async (t) => {
+    const server = await startServer(t);
+    const context = await newContext(t);
+    const streams = watchStreams(context);
+    const tabs = await openTabs(4, context, server, server.url, ANA);
+    const { leader } = streams;
+    const rest = tabs.filter((tab) => tab !== leader);
+    await publish(server, "ana", 1, "Antes");
+    await assertHaveWhatTheServerHas(rest, server, "ana");
+
+    await go(leader, server);
+    const [id] = await publish(server, "ana", 1, "Después");
+    await arrivesIn(rest, id);
+    assert.ok(streams.leader !== leader, "the same tab has the stream");
+    await assertHaveWhatTheServerHas(rest, server, "ana");
+    await until("there is one connection", async () => (await connectionsOf(server, "ana")) === 1);
+    for (const tab of rest) assert.equal((await tab.evaluate(() => window.heard)).length, 2);
+  });
+}
+
+test("a leader that is kept for the back button hands over, and comes back with nothing lost or doubled", async (t) => {
+  const server = await startServer(t);
+  const context = await newContext(t);
+  const streams = watchStreams(context);
+  const tabs = await openTabs(3, context, server, server.url, ANA);
+  const { leader } = streams;
+  const rest = tabs.filter((tab) => tab !== leader);
+  await publish(server, "ana", 1, "Antes");
+  await assertHaveWhatTheServerHas(tabs, server, "ana");
+  await leader.evaluate(() => addEventListener("pageshow", ({ persisted }) => (window.persisted = persisted)));
+
+  await leader.goto(`${server.url}/healthz`);
+  const [id] = await publish(server, "ana", 1, "Mientras no estaba");
+  await arrivesIn(rest, id);
+  await until("there is one connection", async () => (await connectionsOf(server, "ana")) === 1);
+
+  await leader.evaluate(() => history.back());
+  await leader.waitForFunction(() => window.client);
+  assert.equal(await leader.evaluate(() => window.persisted), true, "the page was loaded anew");
+  await assertHaveWhatTheServerHas(tabs, server, "ana");
+  await publish(server, "ana", 1, "En vivo otra vez");
+  await assertHaveWhatTheServerHas(tabs, server, "ana");
+  assert.equal(await connectionsOf(server, "ana"), 1);
+});
+
+test("a leader that the browser freezes hands over, and has everything when it thaws", async (t) => {
+  const server = await startServer(t);
+  const context = await newContext(t);
+  const streams = watchStreams(context);
+  const tabs = await openTabs(3, context, server, server.url, ANA);
+  const { leader } = streams;
+  const rest = tabs.filter((tab) => tab !== leader);
+  // A browser without a window never freezes a page by itself. It is told so, as the browser would tell it.
+  const tell = (event) => leader.evaluate((name) => document.dispatchEvent(new Event(name)), event);
+
+  await tell("freeze");
+  const [id] = await publish(server, "ana", 1, "Bajo el hielo");
+  await arrivesIn(rest, id);
+  assert.ok(streams.leader !== leader, "the same tab has the stream");
+  assert.equal((await idsOf(leader)).length, 0, "nobody is there to hear it");
+  await tell("resume");
+  await publish(server, "ana", 1, "Deshielo");
+  await assertHaveWhatTheServerHas(tabs, server, "ana");
+  assert.equal(await connectionsOf(server, "ana"), 1);
+});
+
+test("a leader whose page stands still is deposed when somebody looks at another tab", async (t) => {
+  const server = await startServer(t);
+  const context = await newContext(t);
+  await shortenWaits(context);
+  const streams = watchStreams(context);
+  const [first, ...rest] = await openTabs(3, context, server, server.url, ANA);
+  assert.ok(streams.leader === first);
+
+  let dialog;
+  first.on("dialog", (opened) => (dialog = opened));
+  // It comes back only when the dialog is closed.
+  const stands = first.evaluate(() => alert("Hasta que alguien responda"));
+  await until("the page stands still", () => dialog !== undefined);
+  await publish(server, "ana", 2, "Mientras nadie responde");
+  await rest[1].evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  await assertHaveWhatTheServerHas(rest, server, "ana");
+  assert.ok(streams.leader === rest[1], "another tab has the stream");
+
+  await dialog.dismiss();
+  await stands;
+  await publish(server, "ana", 1, "Otra vez todas");
+  await assertHaveWhatTheServerHas([first, ...rest], server, "ana");
+  await until("there is one connection", async () => (await connectionsOf(server, "ana")) === 1);
+});
+
+test("two users in two tabs of one browser never mix", async (t) => {
+  const server = await startServer(t);
+  const context = await newContext(t);
+  const users = ["ana", "ana\",null]", "luis"];
+  const tabs = [];
+  for (const user of users) tabs.push(...(await openTabs(2, context, server, server.url, { user })));
+  for (const user of users) {
+    assert.equal(await connectionsOf(server, encodeURIComponent(user)), 1);
+    await publish(server, encodeURIComponent(user), 2, `Para ${user}`);
+  }
+  for (const [number, user] of users.entries()) {
+    const own = tabs.slice(2 * number, 2 * number + 2);
+    await assertHaveWhatTheServerHas(own, server, encodeURIComponent(user));
+    for (const tab of own) {
+      const messages = await tab.evaluate(() => window.client.getSnapshot().items.map(({ message }) => message));
+      assert.deepEqual(messages, [`Para ${user} 2`, `Para ${user} 1`]);
+      assert.equal((await tab.evaluate(() => window.heard)).length, 2);
+    }
+  }
+});
+
+test("without Web Locks each tab has a stream of its own, and everything is as right", async (t) => {
+  const server = await startServer(t);
+  const context = await newContext(t);
+  const url = `http://notify.test:${server.port}`;
+  const tabs = await openTabs(3, context, server, url, ANA);
+  assert.equal(await tabs[0].evaluate(() => navigator.locks === undefined && !isSecureContext), true);
+  assert.equal(await connectionsOf(server, "ana"), 3);
+  const [first] = await publish(server, "ana", 3, "Sin cerrojos");
+  await assertHaveWhatTheServerHas(tabs, server, "ana");
+  await tabs[0].evaluate((id) => window.client.inbox.update(id, { read: true }), first);
+  await until("the others know", async () => {
+    const shown = await Promise.all(tabs.map((tab) => tab.evaluate(() => window.client.counts.unread)));
+    return shown.every((unread) => unread === 2);
+  });
+  await assertHaveWhatTheServerHas(tabs, server, "ana");
+});
+
+test("a tab that is opened in the midst of everything has everything", async (t) => {
+  const server = await startServer(t);
+  const proxy = await startProxy(t, server);
+  const context = await newContext(t);
+  await shortenWaits(context);
+  const tabs = await openTabs(2, context, server, proxy.url, ANA);
+  for (let round = 1; round <= 4; round += 1) {
+    const publishing = publish(server, "ana", 8, `Ronda ${round}`);
+    const opening = openTab(context, server, proxy.url, ANA);
+    if (round % 2) proxy.cut();
+    else await tabs.shift().close();
+    tabs.push(await opening);
+    await publishing;
+    await assertHaveWhatTheServerHas(tabs, server, "ana");
+  }
+});

@@ -1,0 +1,393 @@
+// The headless client of a user's inbox: what she has, kept as the server has it, in every tab.
+//
+//     const client = createClient({ server: "https://notify.example", user: "ana", token: () => fetchToken() });
+//     client.subscribe(() => show(client.getSnapshot()));
+//
+// Invariant: a snapshot, then every event after it, in order. What `getSnapshot` gives never changes; it is another
+// object whenever something has changed, and the same one until then.
+//
+// Deliberately absent: anything that is seen; storage, since cursors live in the memory of each tab.
+
+import { createAccess, Refusal, Unauthenticated } from "./access.js";
+import { createBackoff } from "./backoff.js";
+import { createInbox, isOfAbsent } from "./inbox.js";
+import { createLeadership } from "./leadership.js";
+import { createStream } from "./stream.js";
+
+export { Refusal, Unauthenticated };
+
+const PAGE_ITEMS = 50;
+const PAGE_ITEMS_MAX = 100;
+/** A recall reaches many clients at once. They do not ask the server together. */
+const SPREAD_MS = 30_000;
+const CLOCK_TOLERANCE_MS = 1_000;
+/** What a timer can wait. */
+const TIMER_MAX_MS = 2 ** 31 - 1;
+
+/** @typedef {import("./inbox.js").Item} Item */
+/** @typedef {import("./inbox.js").Page} Page */
+/** @typedef {import("./inbox.js").Counts} Counts */
+/** @typedef {import("./inbox.js").Mark} Mark */
+/** @typedef {import("./inbox.js").MarkSet} MarkSet */
+/** @typedef {import("./leadership.js").Pulse} Pulse */
+/** @typedef {"connecting" | "live" | "reconnecting" | "offline" | "unauthenticated" | "closed"} State */
+
+/**
+ * @typedef {object} Snapshot
+ * @property {State} state
+ * @property {readonly Item[]} items Those that are not archived, the newest first.
+ * @property {Readonly<Counts>} counts
+ * @property {boolean} loaded Whether there has been an answer at all.
+ * @property {boolean} more Whether there are older ones.
+ * @property {number} clockOffsetMs How far the server's clock is ahead of this machine's.
+ */
+
+/**
+ * @typedef {object} Heard What `on` tells of, as it stands in the documentation of the stream.
+ * @property {import("./inbox.js").Notification} notification It is new here. With `replay`, it is no news.
+ * @property {import("./inbox.js").Notification} updated
+ * @property {{ id: string, reason: string }} removed
+ * @property {Mark} state
+ * @property {{ muted: string[] }} preferences
+ */
+
+/**
+ * @param {object} options
+ * @param {string} options.server Where the server is; relative to the page.
+ * @param {string} options.user
+ * @param {string | null | (() => string | null | undefined | Promise<string | null | undefined>)} [options.token]
+ *   A function is asked again when the server refuses what it gave.
+ * @param {string} [options.locale] The language to be told in, where a notification has several.
+ * @param {import("./access.js").Transport} [options.transport] Instead of `fetch`.
+ */
+export function createClient(options) {
+  const access = createAccess(options);
+  const inbox = createInbox();
+  const backoff = createBackoff();
+  const end = new AbortController();
+  /** @type {Pulse} */
+  let pulse = { state: "connecting", clockOffsetMs: 0 };
+  /** What ends it, whatever the connection is. @type {"unauthenticated" | "closed" | undefined} */
+  let ended;
+  /** What the snapshot was made from. @type {typeof inbox.shown | undefined} */
+  let shown;
+  /** @type {Snapshot | undefined} */
+  let snapshot;
+  /** The snapshot that listeners know. @type {Snapshot | undefined} */
+  let told;
+  let isChanging = false;
+  /** Who listens to what; to `change` those who want snapshots. @type {Map<string, Set<(data: any) => void>>} */
+  const listeners = new Map();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let expiry;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let refreshing;
+  /** Aborted when this tab leaves; it may come back. */
+  let presence = new AbortController();
+  /** The snapshot that is under way. @type {Promise<string> | undefined} */
+  let taking;
+  let isWanted = false;
+
+  // --- What is told ------------------------------------------------------------------------------------------
+
+  /** @returns {Snapshot} */
+  function getSnapshot() {
+    const state = ended ?? (globalThis.navigator?.onLine === false ? "offline" : pulse.state);
+    const { clockOffsetMs } = pulse;
+    const isSame = shown === inbox.shown && snapshot?.state === state && snapshot.clockOffsetMs === clockOffsetMs;
+    if (snapshot && isSame) return snapshot;
+    shown = inbox.shown;
+    const { counts, loaded, nextCursor } = shown;
+    const items = shown.items.filter(({ archived_at }) => !archived_at);
+    return (snapshot = { state, items, counts, loaded, more: nextCursor !== null, clockOffsetMs });
+  }
+
+  /** However much changes at once, listeners are told once. */
+  function change() {
+    if (isChanging) return;
+    isChanging = true;
+    queueMicrotask(() => {
+      isChanging = false;
+      expire();
+      if (told === getSnapshot()) return;
+      told = getSnapshot();
+      emit("change");
+    });
+  }
+
+  /** Takes away what has expired, and comes back when the next one does. */
+  function expire() {
+    const now = Date.now() + pulse.clockOffsetMs;
+    inbox.expire(now);
+    clearTimeout(expiry);
+    const ends = inbox.shown.items.map(({ expires_at }) => Date.parse(expires_at ?? ""));
+    const next = Math.min(...ends.filter(Number.isFinite));
+    if (next < Infinity) expiry = setTimeout(change, Math.min(next - now, TIMER_MAX_MS));
+  }
+
+  /** @param {string} name @param {(data: any) => void} listener */
+  function listen(name, listener) {
+    const all = listeners.get(name) ?? new Set();
+    listeners.set(name, all.add(listener));
+    return () => void all.delete(listener);
+  }
+
+  /** @param {string} name @param {unknown} [data] */
+  function emit(name, data) {
+    for (const listener of listeners.get(name) ?? []) {
+      try {
+        listener(data);
+      } catch (error) {
+        // A listener that fails is its owner's business: it takes nothing else with it.
+        reportError(error);
+      }
+    }
+  }
+
+  // --- What the server says ----------------------------------------------------------------------------------
+
+  const stream = createStream({
+    open: (signal) => access.send("/v1/stream", { last_event_id: leadership.cursor }, { signal, cache: "no-store" }),
+    heard: (events) => leadership.tell(events),
+    become,
+  });
+
+  const leadership = createLeadership(access.name, {
+    takeSnapshot,
+    async keepOpen(signal) {
+      if (inbox.shown.loaded) become("reconnecting");
+      await stream.run(signal).then(() => stop("closed"), refuse);
+    },
+    heard(events, theirs) {
+      pulse = theirs;
+      events.forEach(hear);
+      change();
+    },
+    pulse: () => pulse,
+    hurry() {
+      stream.wake();
+      backoff.cut();
+    },
+  });
+
+  /** How the stream is, if it is this tab that has it. @param {Pulse["state"]} state */
+  function become(state) {
+    if (!leadership.leads() || state === pulse.state) return;
+    pulse = { ...pulse, state };
+    leadership.tell();
+  }
+
+  /** @param {import("./stream.js").Event} event */
+  function hear(event) {
+    const { name, data } = event;
+    const clockOffsetMs = Date.parse(data.server_time) - Date.now();
+    // What a message takes on its way is no news of the clocks.
+    if (Math.abs(clockOffsetMs - pulse.clockOffsetMs) > CLOCK_TOLERANCE_MS) pulse = { ...pulse, clockOffsetMs };
+    if (name === "reset") refresh(0);
+    // What the user has done elsewhere concerns her alone; what was taken back, perhaps everybody.
+    if (isOfAbsent(inbox.shown, event)) refresh(name === "removed" ? Math.random() * SPREAD_MS : 0);
+    const isNew = inbox.apply(event);
+    if (name !== "message") emit(name, data);
+    else if (isNew) emit("notification", data);
+  }
+
+  /** Takes a snapshot that begins now, however often it takes, and gives the cursor of its stream. */
+  function takeSnapshot() {
+    clearTimeout(refreshing);
+    isWanted = true;
+    const own = (taking ??= backoff.insist(load, presence.signal, () => become("reconnecting")).finally(() => {
+      if (taking === own) taking = undefined;
+    }));
+    own.catch(refuse);
+    return own;
+  }
+
+  async function load() {
+    for (;;) {
+      isWanted = false;
+      const limit = Math.min(Math.max(inbox.shown.items.length, PAGE_ITEMS), PAGE_ITEMS_MAX);
+      const { stream_cursor } = await take({ limit }, (page, answer) => inbox.replace(page, answer) || refresh(0));
+      // Whoever has asked for one meanwhile wants a newer one.
+      if (!isWanted) return stream_cursor;
+    }
+  }
+
+  /**
+   * Asks for a page, with which what arrives meanwhile is remembered.
+   * @param {import("./access.js").Query} query
+   * @param {(page: ReturnType<typeof inbox.begin>, answer: Page) => void} use
+   */
+  async function take(query, use) {
+    const { signal } = presence;
+    const page = inbox.begin();
+    try {
+      /** @type {Page} */
+      const answer = await access.json("GET", "/v1/inbox", { query, signal });
+      signal.throwIfAborted();
+      use(page, answer);
+      return answer;
+    } finally {
+      inbox.end(page);
+      change();
+    }
+  }
+
+  /** @param {number} waitMs */
+  function refresh(waitMs) {
+    clearTimeout(refreshing);
+    // If it fails, this tab has left.
+    refreshing = setTimeout(() => takeSnapshot().catch(() => {}), waitMs);
+  }
+
+  // --- What the user does ------------------------------------------------------------------------------------
+
+  /**
+   * Shows at once what is being done, and takes it back if it fails.
+   * @param {Omit<Mark, "at">} what
+   * @param {"PATCH" | "POST"} method
+   * @param {string} path
+   * @param {object} body
+   */
+  async function mark(what, method, path, body) {
+    const pending = inbox.mark({ ...what, at: new Date(Date.now() + pulse.clockOffsetMs).toISOString() });
+    change();
+    try {
+      const answer = await access.json(method, `/v1/inbox/${path}`, { body });
+      inbox.confirm(pending);
+      return answer;
+    } catch (error) {
+      inbox.rollBack(pending);
+      refuse(error);
+      throw error;
+    } finally {
+      change();
+    }
+  }
+
+  /** @param {"read-all" | "seen"} path @param {MarkSet} set */
+  async function markAll(path, set) {
+    // What arrives meanwhile has not been looked at.
+    const up_to = inbox.shown.items[0]?.id;
+    if (up_to) await mark({ up_to, set }, "POST", path, { up_to });
+  }
+
+  /** @type {Promise<void> | undefined} */
+  let loadingMore;
+
+  async function loadMore() {
+    const cursor = inbox.shown.nextCursor;
+    if (cursor === null) return;
+    await take({ limit: PAGE_ITEMS, cursor }, (page, answer) => {
+      // Not if a snapshot has taken the place of what it continues.
+      if (inbox.shown.nextCursor === cursor) inbox.append(page, answer);
+    });
+  }
+
+  // --- Beginning and end -------------------------------------------------------------------------------------
+
+  /** Ends everything if that is what the error means. @param {unknown} error */
+  function refuse(error) {
+    if (error instanceof Unauthenticated) stop("unauthenticated");
+  }
+
+  /** @param {"unauthenticated" | "closed"} how */
+  function stop(how) {
+    ended ??= how;
+    leave();
+    end.abort();
+    change();
+  }
+
+  function leave() {
+    presence.abort();
+    taking = undefined;
+    leadership.leave();
+    clearTimeout(refreshing);
+  }
+
+  /** Whoever looks at a tab does not wait. */
+  function look() {
+    if (presence.signal.aborted) presence = new AbortController();
+    leadership.join();
+    backoff.cut();
+    leadership.ask();
+  }
+
+  // What the browser tells a page is worth more than any timer.
+  /** @type {[EventTarget, Record<string, () => void>][]} */
+  const news = globalThis.document && [
+    [window, {
+      online() {
+        // The network may be another one now, where the old connection would only be found dead by its silence.
+        stream.wake(true);
+        look();
+        change();
+      },
+      offline: change,
+      // A page that is kept for the back button, or frozen, must not hold the stream that others wait for.
+      pagehide: leave,
+      pageshow: look,
+    }],
+    [document, { freeze: leave, resume: look, visibilitychange: () => document.hidden || look() }],
+  ];
+  for (const [target, acts] of news ?? []) {
+    for (const name in acts) target.addEventListener(name, () => acts[name]?.(), { signal: end.signal });
+  }
+  leadership.join();
+
+  return {
+    inbox: {
+      /**
+       * A page of the inbox as it is on the server, beside what `getSnapshot` gives.
+       * @param {{ status?: "all" | "unread" | "read" | "archived", category?: string, topic?: string, limit?: number,
+       *   cursor?: string }} [query]
+       * @returns {Promise<Page>}
+       */
+      list: (query) => access.json("GET", "/v1/inbox", { query }),
+
+      /** @param {string} id @returns {Promise<Item>} */
+      get: (id) => access.json("GET", `/v1/inbox/${id}`),
+
+      /**
+       * Marks one. It is shown at once, and taken back if it fails.
+       * @param {string} id
+       * @param {MarkSet} set
+       * @returns {Promise<Item>}
+       */
+      update: (id, set) => mark({ ids: [id], set }, "PATCH", id, set),
+
+      /** Marks all that are here, and all that are older. What arrives meanwhile stays as it is. */
+      markAllRead: () => markAll("read-all", { read: true }),
+      markAllSeen: () => markAll("seen", { seen: true }),
+
+      /** Loads older ones, if there are any. */
+      more: () => (loadingMore ??= loadMore().finally(() => (loadingMore = undefined))),
+    },
+
+    get counts() {
+      return getSnapshot().counts;
+    },
+
+    /**
+     * Calls a listener for each of these events. Returns what takes it back.
+     * @template {keyof Heard} K
+     * @param {K} name
+     * @param {(data: Heard[K]) => void} listener
+     */
+    on: (name, listener) => listen(name, listener),
+
+    /** Calls a listener after every change. Returns what takes it back. @param {() => void} listener */
+    subscribe: (listener) => listen("change", listener),
+
+    getSnapshot,
+
+    /** For log-out too: nothing of the user is left. */
+    close() {
+      ended = "closed";
+      inbox.clear();
+      stop("closed");
+    },
+  };
+}
+
+/** @typedef {ReturnType<typeof createClient>} Client */
