@@ -171,19 +171,17 @@ impl Shared {
 
     /// What an entry says on the wire; nothing for a change of membership.
     fn told(&self, entry: &Entry) -> Option<Told> {
-        let fresh = || self.ids.fresh(entry.position);
-        let notified = |at, notification: &Notification| {
-            Frame::notification(self.ids.of_notification(at, notification.id), notification)
-        };
+        let event_id = self.ids.of_entry(entry.position);
+        let notified = |at, notification: &Notification| Frame::notification(self.ids.of_entry(at), notification);
         let (frame, revision) = match &entry.change {
             Change::Notified(notification) => (notified(entry.position, notification), Revision::None),
             Change::Edited(notification) => {
-                (Frame::updated(fresh(), notification), Revision::Says(notified(entry.origin, notification)))
+                (Frame::updated(event_id, notification), Revision::Says(notified(entry.origin, notification)))
             }
-            Change::Removed { id, reason, .. } => (Frame::removed(fresh(), *id, *reason), Revision::Gone),
-            Change::Marked { marked, .. } => (Frame::state(fresh(), marked), Revision::None),
-            Change::Muted { categories, .. } => (Frame::preferences(fresh(), categories), Revision::None),
-            Change::Erased { .. } => (Frame::erased(fresh()), Revision::None),
+            Change::Removed { id, reason, .. } => (Frame::removed(event_id, *id, *reason), Revision::Gone),
+            Change::Marked { marked, .. } => (Frame::state(event_id, marked), Revision::None),
+            Change::Muted { categories, .. } => (Frame::preferences(event_id, categories), Revision::None),
+            Change::Erased { .. } => (Frame::erased(event_id), Revision::None),
             Change::Joined { .. } | Change::Left { .. } => return None,
         };
         let (expires_at, category) = match &entry.change {

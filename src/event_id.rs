@@ -9,8 +9,8 @@
 //! epoch. It is total: no input makes it panic or cost more than one block.
 //!
 //! The nonce makes two ids of the same position differ. A client that connects twice while only others were notified
-//! must not learn it; so the ids of `hello` and `heartbeat` take a random nonce. A notification's own id takes its
-//! nonce from the notification, so that every node and every replay gives it the same one.
+//! must not learn it; so the ids of `hello` and `heartbeat` take a random nonce. What stands in the log has one id, without
+//! a nonce, which every node and every replay gives it: whoever has it already knows it again.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ use aws_lc_rs::cipher::{AES_128, DecryptingKey, DecryptionContext, EncryptingKey
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::notification::{NotificationId, Position};
+use crate::notification::Position;
 
 /// Length of an event id, in characters.
 pub const EVENT_ID_LENGTH: usize = 22;
@@ -88,11 +88,10 @@ impl EventIds {
         format!("{:08x}", self.epoch)
     }
 
-    /// The id of a notification that stands at that position; always the same.
+    /// The id of the entry at that position; always the same.
     #[must_use]
-    pub fn of_notification(&self, position: Position, id: NotificationId) -> EventId {
-        let [.., a, b, c, d] = *id.0.as_bytes();
-        self.seal(position, u32::from_le_bytes([a, b, c, d]))
+    pub fn of_entry(&self, position: Position) -> EventId {
+        self.seal(position, 0)
     }
 
     /// An id of that position unlike every other.
@@ -136,7 +135,6 @@ impl EventIds {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use uuid::Uuid;
 
     use super::*;
 
@@ -177,10 +175,10 @@ mod tests {
     }
 
     #[test]
-    fn a_notification_has_one_id_and_a_cursor_a_new_one_each_time() {
+    fn an_entry_has_one_id_and_a_cursor_a_new_one_each_time() {
         let ids = ids(1, 1);
-        let notification = NotificationId(Uuid::from_u128(0x0192_aabb));
-        assert_eq!(ids.of_notification(Position(5), notification), ids.of_notification(Position(5), notification));
+        assert_eq!(ids.of_entry(Position(5)), ids.of_entry(Position(5)));
+        assert_ne!(ids.of_entry(Position(5)), ids.of_entry(Position(6)));
         assert_ne!(ids.fresh(Position(5)), ids.fresh(Position(5)));
     }
 }

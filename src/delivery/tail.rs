@@ -353,7 +353,7 @@ pub(super) mod tests {
         let id = NotificationId(Uuid::from_u128(position.into()));
         let fields = Fields { message: format!("número {position}"), ..Fields::default() };
         Frame::notification(
-            ids.of_notification(Position(position), id),
+            ids.of_entry(Position(position)),
             &Notification {
                 id,
                 timestamp: Timestamp::UNIX_EPOCH,

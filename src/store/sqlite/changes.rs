@@ -237,13 +237,12 @@ impl Changes<'_> {
             return Ok(Outcome::Marked { counts, missing });
         }
         let through = changed.iter().map(|(position, _)| *position).max().unwrap_or_default();
-        let lowest = inbox.items.last().map(|(position, _)| *position).unwrap_or_default();
         match (selection, set) {
             (Selection::UpTo(_) | Selection::All, Set { read: Some(true), archived: None, .. }) => {
-                self.mark_through(&user, &["seen", "read"], through, lowest, at)?;
+                self.mark_through(&user, &["seen", "read"], through, at)?;
             }
             (Selection::UpTo(_) | Selection::All, Set { seen: Some(true), read: None, archived: None }) => {
-                self.mark_through(&user, &["seen"], through, lowest, at)?;
+                self.mark_through(&user, &["seen"], through, at)?;
             }
             _ => self.mark_each(&user, &changed)?,
         }
@@ -253,16 +252,9 @@ impl Changes<'_> {
         Ok(Outcome::Marked { counts, missing })
     }
 
-    /// Marks all through a position in one row, and in what has rows of its own. Of the watermarks below all that she
-    /// has, the last is kept: what comes back into her inbox, since something newer was taken back, stays marked.
-    fn mark_through(
-        &self,
-        user: &UserId,
-        kinds: &[&str],
-        through: Position,
-        lowest: Position,
-        at: Timestamp,
-    ) -> rusqlite::Result<()> {
+    /// Marks all through a position in one row, and in what has rows of its own. Earlier watermarks stay as long as the log
+    /// has what they cover: what comes back into her inbox, since something newer was taken back, is as it was.
+    fn mark_through(&self, user: &UserId, kinds: &[&str], through: Position, at: Timestamp) -> rusqlite::Result<()> {
         for kind in kinds {
             let parameters = params![user.as_str(), kind, through, Millisecond(at)];
             self.connection
@@ -271,12 +263,6 @@ impl Changes<'_> {
                      WHERE NOT EXISTS (SELECT 1 FROM watermark WHERE user = ?1 AND kind = ?2 AND through >= ?3)",
                 )?
                 .execute(parameters)?;
-            self.connection
-                .prepare_cached(
-                    "DELETE FROM watermark WHERE user = ?1 AND kind = ?2 AND through < ?3
-                     AND through < (SELECT max(through) FROM watermark WHERE user = ?1 AND kind = ?2)",
-                )?
-                .execute(params![user.as_str(), kind, lowest])?;
             self.connection
                 .prepare_cached(&format!(
                     "UPDATE mark SET {kind} = ?3 WHERE user = ?1 AND position <= ?2 AND {kind} IS NULL"

@@ -35,6 +35,7 @@ pub(super) fn trim(connection: &Connection, head: Position, older_than: Timestam
         "DELETE FROM member WHERE until <= ?1",
         "DELETE FROM mute WHERE until <= ?1",
         "DELETE FROM user_trimmed WHERE through <= ?1",
+        "DELETE FROM watermark WHERE through <= ?1",
         "UPDATE log_identity SET trimmed = max(trimmed, ?1)",
     ] {
         connection.prepare_cached(sql)?.execute([last])?;

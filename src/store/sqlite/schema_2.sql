@@ -67,6 +67,7 @@ CREATE TABLE watermark (
     at      INTEGER NOT NULL,
     PRIMARY KEY (user, kind, through)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX watermark_through ON watermark (through);
 
 -- From where to where in the log a user does not want what is about a category.
 CREATE TABLE mute (

@@ -20,6 +20,7 @@ pub(super) async fn run(fresh: impl Fn() -> (Arc<dyn Store>, TempDir)) {
     an_inbox_is_paged_newest_first_and_by_state(&fresh().0).await;
     marks_of_all_and_of_some_agree(&fresh().0).await;
     a_user_marks_only_what_she_has(&fresh().0).await;
+    what_comes_back_is_as_it_was(&fresh().0).await;
     an_edit_and_a_recall_reach_whoever_has_the_notification(&fresh().0).await;
     who_has_left_is_told_of_changes_to_what_she_has(&fresh().0).await;
     a_notification_takes_the_place_of_the_one_before(&fresh().0).await;
@@ -143,6 +144,30 @@ async fn marks_of_all_and_of_some_agree(store: &Arc<dyn Store>) {
     let state = said_after(store, "1", Position::START).await;
     assert_eq!(state.iter().filter(|said| said.contains("\"set\"")).count(), 4, "{state:?}");
     assert!(said_after(store, "2", Position::START).await.is_empty(), "no other user is told");
+}
+
+/// What is too old for an inbox comes back into it when something newer is taken back, as it was.
+async fn what_comes_back_is_as_it_was(store: &Arc<dyn Store>) {
+    let mark_all = async |second: i64| {
+        let all = Command::Mark { user: user("1"), selection: Selection::All, set: read() };
+        store.one(Timestamp::from_second(second).expect("in range"), all).await.expect("done")
+    };
+    for second in [7, 8] {
+        publish(store, "everyone", &second.to_string()).await;
+        mark_all(second).await;
+    }
+    let newer: Vec<_> = (0..1000).map(|number| notification_at(9_000, &["everyone"], &number.to_string())).collect();
+    let commands = newer.iter().cloned().map(Command::Publish).collect();
+    let at = Timestamp::from_second(9).expect("in range");
+    store.append(Append { at, commands, once: None }).await.expect("appended");
+    mark_all(10).await;
+    for (recalled, second) in [(5, 8), (6, 7)] {
+        append(store, Command::Recall { id: newer[recalled].id }).await.expect("recalled");
+        let oldest = Wanted { limit: 1000, ..wanted("1") };
+        let oldest = page(store, oldest).await.items.pop().expect("a thousand");
+        assert_eq!(message(&oldest.notification), second.to_string());
+        assert_eq!(oldest.state.read_at.map(Timestamp::as_second), Some(second));
+    }
 }
 
 async fn a_user_marks_only_what_she_has(store: &Arc<dyn Store>) {
