@@ -339,6 +339,13 @@ const mutants = [
     test: 'an_issuer_and_an_audience_that_are_named_must_be_those',
   },
   {
+    name: 'tickets that are used up counted',
+    file: 'src/auth/tickets.rs',
+    from: 'keep && self.by_digest.len() < TICKETS_MAX',
+    to: 'keep && self.oldest_first.len() < 3 * TICKETS_PER_USER_MAX',
+    test: 'whoever_uses_up_many_pushes_out_nobody_elses',
+  },
+  {
     name: 'a ticket that is good for ever',
     file: 'src/auth/tickets.rs',
     from: '(ticket.until > now).then_some(ticket.admission)',

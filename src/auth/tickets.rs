@@ -25,6 +25,9 @@ const TICKETS_PER_USER_MAX: usize = 32;
 /// Most unused tickets of all users, at some 200 bytes each.
 const TICKETS_MAX: usize = 100_000;
 
+/// Used ones that may stand in the order of age before it is swept, beside as many as there are unused ones.
+const USED_MAX: usize = 64;
+
 type Digest = [u8; 32];
 
 /// What a ticket gives a right to.
@@ -106,9 +109,13 @@ impl Unused {
         {
             self.remove(&oldest);
         }
+        // What is used up counts for nothing: else whoever uses up many would push out the others'.
+        if self.oldest_first.len() > 2 * self.by_digest.len() + USED_MAX {
+            self.oldest_first.retain(|digest| self.by_digest.contains_key(digest));
+        }
         while let Some(oldest) = self.oldest_first.front().copied() {
             let keep = self.by_digest.get(&oldest).is_some_and(|ticket| ticket.until > now);
-            if keep && self.oldest_first.len() < TICKETS_MAX {
+            if keep && self.by_digest.len() < TICKETS_MAX {
                 return;
             }
             self.remove(&oldest);
@@ -153,6 +160,18 @@ mod tests {
         assert_eq!(tickets.redeem(&hers[0], at(1)), None, "her own oldest made room");
         assert!(tickets.redeem(&hers[1], at(1)).is_some());
         assert!(tickets.redeem(&of_another, at(1)).is_some(), "and nobody else's");
+    }
+
+    /// Mutant: count what is used up.
+    #[test]
+    fn whoever_uses_up_many_pushes_out_nobody_elses() {
+        let tickets = Tickets::default();
+        let (of_another, _) = tickets.issue(admission("2"), at(0));
+        for _ in 0..=TICKETS_MAX {
+            let _ = tickets.issue(admission("1"), at(0));
+        }
+        assert!(tickets.unused.lock().expect("whole").oldest_first.len() <= 2 * TICKETS_PER_USER_MAX + USED_MAX + 4);
+        assert!(tickets.redeem(&of_another, at(1)).is_some());
     }
 
     #[test]

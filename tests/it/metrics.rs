@@ -30,7 +30,6 @@ async fn what_happens_is_counted() {
     server.publish("user:2", "de otra").await;
     tab.message().await;
     tab.message().await;
-    let cursor = tab.cursor.clone().unwrap();
     let counted = |found: &HashMap<String, f64>, name: &str| found.get(name).copied().unwrap_or_default();
     let events = async {
         loop {
@@ -73,7 +72,6 @@ async fn what_happens_is_counted() {
     let found = within(gone).await;
     assert!(counted(&found, "pregon_streams") < 0.5);
     assert!(counted(&found, "pregon_streams_opened_total{resumed=\"reset\"}") > 0.5);
-    drop(cursor);
     server.stop().await;
 }
 
