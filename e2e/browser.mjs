@@ -44,12 +44,12 @@ export async function assertNeverReloaded(page) {
 
 /** The ids of the rows, from top to bottom. */
 export function shownIds(page) {
-  return page.locator("#notices > .notice").evaluateAll((rows) => rows.map((row) => row.dataset.id));
+  return page.locator("#notices .notice").evaluateAll((rows) => rows.map((row) => row.dataset.id));
 }
 
 /** The messages of the rows, from top to bottom. */
 export function shownMessages(page) {
-  return page.locator("#notices > .notice .notice-message").evaluateAll((all) => all.map((one) => one.textContent));
+  return page.locator("#notices .notice-message").evaluateAll((all) => all.map((one) => one.textContent));
 }
 
 /** Waits until a condition holds: it is asked again and again, and there is a deadline. */

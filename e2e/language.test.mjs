@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readFile, readdir } from "node:fs/promises";
 import { test } from "node:test";
 import { isLive, useBrowser } from "./browser.mjs";
 import { startServer } from "./server.mjs";
@@ -53,15 +53,33 @@ test("the language can be changed and changed back, and the user stays the same"
 });
 
 test("both languages have the same words, and every word is used", async () => {
-  const read = (file) => readFile(new URL(`../web/${file}`, import.meta.url), "utf8");
-  const [spanish, english] = (await Promise.all(["languages/es.json", "languages/en.json"].map(read))).map(JSON.parse);
-  const sources = (await Promise.all(["page.html", "page.js"].map(read))).join("\n");
+  const web = new URL("../web/", import.meta.url);
+  const files = ["page.html", "page.js", ...(await readdir(new URL("widget", web))).map((file) => `widget/${file}`)];
+  const sources = (await Promise.all(files.map((file) => readFile(new URL(file, web), "utf8")))).join("\n");
+  const [spanish, english] = (await Promise.all(["es", "en"].map((lang) => import(`../web/languages/${lang}.js`)))).map((all) => all.default);
 
   assert.deepEqual(Object.keys(spanish), Object.keys(english));
-  const unused = Object.keys(spanish).filter((key) => !new RegExp(`\\b${key}\\b`).test(sources));
-  assert.deepEqual(unused, []);
+  // A word may be put together from a part that is written and one that is not, and has a form for each plural.
+  const parts = [...sources.matchAll(/`([a-z_]*)\$\{[^{}]*\}([a-z_]*)`|"([a-z]+_)" ~ \w+|\w+ ~ "(_[a-z]+)"/g)];
+  const composed = parts.map(([, a = "", b = "", c = "", d = ""]) => [a + c, b + d]).filter(([begin, end]) => begin + end);
+  const isUsed = (key) => {
+    const word = key.replace(/_(one|other)$/, "");
+    return new RegExp(`\\b(${key}|${word})\\b`).test(sources) || composed.some(([begin, end]) => key.startsWith(begin) && key.endsWith(end));
+  };
+  assert.deepEqual(Object.keys(spanish).filter((key) => !isUsed(key)), []);
   const placeholders = (text) => text.match(/\{\w+\}/g) ?? [];
   for (const key of Object.keys(spanish)) {
     assert.deepEqual(placeholders(english[key]), placeholders(spanish[key]), key);
   }
+});
+
+test("a choice is remembered, and comes before what the browser says", async (t) => {
+  const server = await startServer(t);
+  const page = await (await newContext(t, { locale: "es-ES" })).newPage();
+  await page.goto(server.page("ana", "&lang=en"));
+  await page.goto(server.page("ana"));
+  await assertSpeaks(page, ENGLISH);
+  await page.goto(server.page("ana", "&lang=es"));
+  await page.goto(server.page("ana"));
+  await assertSpeaks(page, SPANISH);
 });

@@ -114,7 +114,7 @@ impl App {
 /// The router of the public listener.
 pub fn router(app: Arc<App>) -> Router {
     let routes = Router::new()
-        .route("/", get(page::page))
+        .route("/", get(page::page).post(page::act))
         .route("/notifications", get(stream::notifications))
         .route("/v1/stream", get(stream::stream))
         .route("/v1/stream/tickets", post(session::ticket))
@@ -142,6 +142,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/openapi.json", get(openapi::openapi))
         .route("/docs", get(openapi::docs))
         .route("/assets/{hash}/{*file}", get(assets::asset))
+        .route("/pregon.js", get(assets::widget))
+        .route("/pregon-client.js", get(assets::client))
         .route("/favicon.ico", get(assets::favicon))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))

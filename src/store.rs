@@ -254,6 +254,12 @@ impl Status {
         all.into_iter().find_map(|(status, known)| (known == name).then_some(status))
     }
 
+    /// What it is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+
     /// Whether a notification in that state is one of them.
     #[must_use]
     pub fn includes(self, state: &State) -> bool {

@@ -3,16 +3,15 @@
 //! **Invariant:** what a browser sends by itself, its cookie, changes nothing unless the browser also says that the request
 //! comes from this server's own pages; this is checked where the cookie is read, so that no route can forget it.
 
-use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Uri};
-use cookie::Cookie;
 use jiff::Timestamp;
 
 use super::App;
 use super::error::Problem;
-use super::request::parameter;
+use super::request::{cookie, parameter};
 use crate::auth::tickets::Admission;
 use crate::auth::{Principal, Refusal};
 use crate::notification::UserId;
@@ -145,9 +144,7 @@ pub(super) fn session_cookie(headers: &HeaderMap) -> (&'static str, bool) {
 /// The token in the cookie.
 pub(super) fn session(headers: &HeaderMap) -> Option<String> {
     let (wanted, _) = session_cookie(headers);
-    let sent = headers.get_all(COOKIE).into_iter().filter_map(|header| header.to_str().ok());
-    let mut cookies = sent.flat_map(Cookie::split_parse).filter_map(Result::ok);
-    cookies.find(|cookie| cookie.name() == wanted).map(|cookie| cookie.value().to_owned())
+    cookie(headers, wanted)
 }
 
 /// Whether the browser says that a request comes from a page that is trusted: of this server, or of an origin that was

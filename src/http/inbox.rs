@@ -119,7 +119,7 @@ fn with_cursor(uri: &Uri, cursor: &str) -> String {
 }
 
 /// Reads which page is wanted.
-fn wanted(app: &App, user: UserId, uri: &Uri) -> Result<Wanted, Problem> {
+pub(super) fn wanted(app: &App, user: UserId, uri: &Uri) -> Result<Wanted, Problem> {
     let mut wanted = app.inbox.first_page(user);
     if let Some(name) = parameter(uri, &["status"]) {
         wanted.status = Status::named(&name).ok_or_else(|| {

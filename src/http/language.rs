@@ -1,20 +1,32 @@
-//! Which languages a reader wants: `?lang=`, then `Accept-Language` (RFC 9110, section 12.5.4).
+//! Which languages a reader wants: `?lang=`, then what she has chosen before, then `Accept-Language` (RFC 9110, section
+//! 12.5.4).
 
-use axum::http::header::ACCEPT_LANGUAGE;
+use axum::http::header::{ACCEPT_LANGUAGE, HeaderValue};
 use axum::http::{HeaderMap, Uri};
 
-use super::request::parameter;
+use super::request::{cookie, parameter};
 use crate::content::LANGUAGE_BYTES_MAX;
 
 /// Most languages of one reader that are looked at.
 const LANGUAGES_MAX: usize = 4;
 
+/// The cookie with the language that a reader has chosen on the page.
+const CHOSEN: &str = "pregon-lang";
+/// A year, in seconds.
+const CHOSEN_FOR_S: u32 = 365 * 24 * 3600;
+
+/// What keeps a reader's choice.
+pub(super) fn cookie_for(tag: &'static str) -> HeaderValue {
+    let cookie = format!("{CHOSEN}={tag}; Path=/; SameSite=Lax; Max-Age={CHOSEN_FOR_S}");
+    HeaderValue::try_from(cookie).expect("it is ASCII")
+}
+
 /// Tags in lower case, the best first.
 pub(super) fn wanted(headers: &HeaderMap, uri: &Uri) -> Vec<String> {
-    let chosen = parameter(uri, &["lang"]);
+    let chosen = [parameter(uri, &["lang"]), cookie(headers, CHOSEN)];
     let accepted = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut wanted: Vec<String> = Vec::new();
-    for tag in chosen.iter().map(String::as_str).chain(accepted_in_order(accepted)) {
+    for tag in chosen.iter().flatten().map(String::as_str).chain(accepted_in_order(accepted)) {
         let tag = tag.to_ascii_lowercase();
         let fits = tag.len() <= LANGUAGE_BYTES_MAX && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if fits && !tag.is_empty() && !wanted.contains(&tag) && wanted.len() < LANGUAGES_MAX {
@@ -58,5 +70,15 @@ mod tests {
             let uri = format!("/{query}").parse().expect("a URI");
             assert_eq!(wanted(&headers, &uri), languages, "{query} {header}");
         }
+    }
+
+    #[test]
+    fn what_was_chosen_on_the_page_comes_before_what_the_browser_says() {
+        let sent = [("cookie", "a=b; pregon-lang=en"), ("accept-language", "es")];
+        let headers = sent.map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a header")));
+        let headers = HeaderMap::from_iter(headers);
+        assert_eq!(wanted(&headers, &"/".parse().expect("a URI")), ["en", "es"]);
+        assert_eq!(wanted(&headers, &"/?lang=fr".parse().expect("a URI")), ["fr", "en", "es"]);
+        assert_eq!(cookie_for("en"), "pregon-lang=en; Path=/; SameSite=Lax; Max-Age=31536000");
     }
 }

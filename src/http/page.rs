@@ -1,23 +1,33 @@
 //! `/`: the page, Spanish and English.
 //!
-//! The first view is complete in the HTML and works without JavaScript; the script keeps it as the client has it.
+//! **Invariant:** the first view is complete in the HTML and works without JavaScript: a list, its tabs and its pages as
+//! links, its marks as forms. The script then keeps the same list as the client has it.
+//!
+//! Deliberately absent: how a notification looks, which is `web/widget`'s: the template draws what the elements draw, with
+//! the same sheet, the same words and the same pictures.
 
 use std::sync::{Arc, LazyLock};
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY,
+    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    LOCATION, SET_COOKIE, VARY,
 };
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Value};
 use serde::Serialize;
+use url::form_urlencoded::{self, Serializer};
 
-use super::error::Problem;
+use super::error::{FieldError, Problem};
+use super::request::{self, cookie, parameter};
 use super::shapes::Item;
 use super::{App, assets, identity, inbox, language};
-use crate::store::Wanted;
+use crate::notification::NotificationId;
+use crate::state::{Counts, Set};
+use crate::store::{Page, Selection, Status, Wanted};
 
 /// Notifications on the page.
 pub(super) const ITEMS: usize = 50;
@@ -26,12 +36,25 @@ pub(super) const ITEMS: usize = 50;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: https:; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'";
 
+/// The cookie with the colours that a reader has chosen; page.js sets it.
+const THEME: &str = "pregon-theme";
+const THEMES: [&str; 2] = ["light", "dark"];
+
 static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut templates = Environment::new();
     templates.set_auto_escape_callback(|_| AutoEscape::Html);
     templates.add_template("page.html", include_str!("../../web/page.html")).expect("the template parses");
     templates
 });
+
+/// The pictures of the elements.
+static DRAWINGS: LazyLock<serde_json::Value> = LazyLock::new(|| object(include_str!("../../web/widget/drawings.js")));
+
+/// What a module gives that consists of one object, written as JSON.
+fn object(module: &str) -> serde_json::Value {
+    let json = module.find('{').zip(module.rfind('}')).and_then(|(begin, end)| module.get(begin..=end));
+    serde_json::from_str(json.unwrap_or_default()).expect("what stands between the outer braces is JSON")
+}
 
 /// The languages of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +91,7 @@ impl Language {
 
     fn strings(self) -> &'static serde_json::Value {
         static CATALOGUES: LazyLock<[serde_json::Value; 2]> = LazyLock::new(|| {
-            [include_str!("../../web/languages/es.json"), include_str!("../../web/languages/en.json")]
-                .map(|catalogue| serde_json::from_str(catalogue).expect("the catalogue is JSON"))
+            [include_str!("../../web/languages/es.js"), include_str!("../../web/languages/en.js")].map(object)
         });
         &CATALOGUES[usize::from(self == Self::English)]
     }
@@ -80,10 +102,22 @@ struct View<'a> {
     lang: &'a str,
     other_lang: &'a str,
     dir: &'a str,
+    theme: Option<String>,
     strings: &'a serde_json::Value,
+    drawings: &'a serde_json::Value,
     version: &'a str,
     user_id: Option<String>,
+    status: &'a str,
     items: Vec<Item>,
+    counts: Counts,
+    /// Up to which all are marked as read: what has arrived since has not been looked at.
+    newest: Option<String>,
+    /// The cursor of the next page.
+    next: Option<String>,
+    /// The parameters of this view, of its user's first view, and of this view in the other language.
+    here: String,
+    base: String,
+    other_here: String,
     /// The interval of the demo generator, if it runs.
     demo: Option<String>,
     assets: Assets,
@@ -91,10 +125,25 @@ struct View<'a> {
 
 #[derive(Serialize)]
 struct Assets {
-    bootstrap: String,
     css: String,
+    widget_css: String,
     js: String,
+    modules: Vec<String>,
     favicon: String,
+    favicon_unread: String,
+}
+
+impl Assets {
+    fn new() -> Assets {
+        Assets {
+            css: assets::url("page.css"),
+            widget_css: assets::url("widget.css"),
+            js: assets::url("page.js"),
+            modules: assets::modules("page.js"),
+            favicon: assets::url("favicon.svg"),
+            favicon_unread: assets::url("favicon-unread.svg"),
+        }
+    }
 }
 
 pub(super) async fn page(
@@ -104,31 +153,36 @@ pub(super) async fn page(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let user = identity::reader(&app, &method, &headers, &uri)?.map(|reader| reader.user);
-    let wanted = language::wanted(&headers, &uri);
-    let language = Language::first_of(&wanted);
-    let items = match &user {
-        Some(user) => {
-            let wanted_page = Wanted { limit: ITEMS, ..app.inbox.first_page(user.clone()) };
-            let page = app.inbox.page(wanted_page).await?;
-            page.items.iter().map(|item| inbox::shown(item, &wanted)).collect()
-        }
-        None => Vec::new(),
-    };
+    let languages = language::wanted(&headers, &uri);
+    let language = Language::first_of(&languages);
+    let mut status = Status::All;
+    let (mut items, mut more, mut counts) = (Vec::new(), false, Counts::default());
+    if let Some(user) = &user {
+        let wanted = Wanted { limit: ITEMS, ..inbox::wanted(&app, user.clone(), &uri)? };
+        status = wanted.status;
+        Page { items, more, counts, .. } = app.inbox.page(wanted).await?;
+    }
+    let is_first = parameter(&uri, &["cursor"]).is_none() && matches!(status, Status::All | Status::Unread);
+    let id = |item: &crate::store::Item| item.notification.id.to_string();
     let view = View {
         lang: language.code(),
         other_lang: language.other().code(),
         dir: "ltr",
+        theme: cookie(&headers, THEME).filter(|theme| THEMES.contains(&theme.as_str())),
         strings: language.strings(),
+        drawings: &DRAWINGS,
         version: env!("CARGO_PKG_VERSION"),
         user_id: user.map(|user| user.to_string()),
-        items,
+        status: status.name(),
+        newest: items.first().filter(|_| is_first).map(id),
+        next: items.last().filter(|_| more).map(|last| app.delivery.ids().fresh(last.position).to_string()),
+        items: items.iter().map(|item| inbox::shown(item, &languages)).collect(),
+        counts,
+        here: query(&uri, &[], None),
+        base: query(&uri, &["status", "cursor"], None),
+        other_here: query(&uri, &["lang"], Some(("lang", language.other().code()))),
         demo: app.options.demo.map(|interval| humantime::format_duration(interval).to_string()),
-        assets: Assets {
-            bootstrap: assets::url("bootstrap.min.css"),
-            css: assets::url("page.css"),
-            js: assets::url("page.js"),
-            favicon: assets::url("favicon.svg"),
-        },
+        assets: Assets::new(),
     };
     let html = TEMPLATES.get_template("page.html").and_then(|page| page.render(Value::from(Serde(&view))));
     let html = html.map_err(|error| {
@@ -143,12 +197,87 @@ pub(super) async fn page(
         (CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
         (VARY, HeaderValue::from_static("Accept-Language, Authorization, Cookie")),
     ];
-    Ok((StatusCode::OK, head, html).into_response())
+    let mut response = (StatusCode::OK, head, html).into_response();
+    // Whoever has chosen a language has it the next time too.
+    if parameter(&uri, &["lang"]).is_some_and(|tag| Language::tagged(&tag) == Some(language)) {
+        response.headers_mut().append(SET_COOKIE, language::cookie_for(language.code()));
+    }
+    Ok(response)
+}
+
+/// The parameters of an address without some of them, and with another one.
+fn query(uri: &Uri, without: &[&str], with: Option<(&str, &str)>) -> String {
+    let mut query = Serializer::new(String::new());
+    let given = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    query.extend_pairs(given.filter(|(name, _)| !without.contains(&name.as_ref())));
+    query.extend_pairs(with);
+    query.finish()
+}
+
+/// Does what a form of the page says: marks one, or all up to one, and shows the same view again.
+pub(super) async fn act(
+    State(app): State<Arc<App>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let reader = identity::named_reader(&app, &method, &headers, &uri)?;
+    // A form needs no script to be sent from anywhere, so here it matters for every credential that an address holds.
+    if !identity::is_of_ours(&app, &headers) {
+        return Err(Problem::cross_site());
+    }
+    let body = request::body(body).await?;
+    let given = |wanted: &str| {
+        let mut fields = form_urlencoded::parse(&body);
+        fields.find_map(|(name, value)| (name == wanted).then(|| value.into_owned()))
+    };
+    let id = |name: &str| given(name).and_then(|id| id.parse::<NotificationId>().ok());
+    let flag = |name: &str| given(name).map(|value| value == "true");
+    let all = Set { read: Some(true), ..Set::default() };
+    let (selection, set) = match (id("read_all"), id("id")) {
+        (Some(newest), _) => (Selection::UpTo(newest), all),
+        (None, Some(id)) => {
+            (Selection::These(vec![id]), Set { seen: None, read: flag("read"), archived: flag("archived") })
+        }
+        (None, None) => return Err(missing("/id", "must say which notification is meant")),
+    };
+    if set == Set::default() {
+        return Err(missing("/read", "must be there, or `archived`: one of them must change"));
+    }
+    // What is gone meanwhile is not in the list that is shown next: that says it well enough.
+    app.inbox.mark(reader.user, selection, set).await?;
+    let here = format!("/?{}", query(&uri, &[], None));
+    let here = HeaderValue::try_from(here).expect("an encoded query is ASCII");
+    Ok((StatusCode::SEE_OTHER, [(LOCATION, here)]).into_response())
+}
+
+fn missing(pointer: &str, detail: &str) -> Problem {
+    Problem::invalid(vec![FieldError::new(pointer, "missing", detail)])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_view_keeps_the_parameters_that_are_not_its_own() {
+        let uri: Uri = "/?user_id=a%26b&lang=es&status=unread&cursor=x".parse().expect("a URI");
+        assert_eq!(query(&uri, &[], None), "user_id=a%26b&lang=es&status=unread&cursor=x");
+        assert_eq!(query(&uri, &["status", "cursor"], None), "user_id=a%26b&lang=es");
+        let english = query(&uri, &["lang"], Some(("lang", "en")));
+        assert_eq!(english, "user_id=a%26b&status=unread&cursor=x&lang=en");
+        assert_eq!(query(&"/".parse().expect("a URI"), &[], None), "");
+    }
+
+    #[test]
+    fn the_words_and_pictures_of_the_elements_can_be_read() {
+        let keys = |language: Language| -> Vec<String> {
+            language.strings().as_object().expect("an object").keys().cloned().collect()
+        };
+        assert_eq!(keys(Language::Spanish), keys(Language::English));
+        assert!(DRAWINGS["bell"].is_string());
+    }
 
     #[test]
     fn the_readers_first_language_that_is_ours_is_taken_and_spanish_if_none_is() {

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts, Path};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
+use cookie::Cookie;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -339,4 +340,11 @@ pub(super) fn parameter(uri: &Uri, names: &[&str]) -> Option<String> {
     url::form_urlencoded::parse(uri.query()?.as_bytes())
         .find(|(name, value)| names.contains(&name.as_ref()) && !value.is_empty())
         .map(|(_, value)| value.into_owned())
+}
+
+/// The cookie of that name.
+pub(super) fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
+    let sent = headers.get_all(COOKIE).into_iter().filter_map(|header| header.to_str().ok());
+    let mut cookies = sent.flat_map(Cookie::split_parse).filter_map(Result::ok);
+    cookies.find(|cookie| cookie.name() == wanted).map(|cookie| cookie.value().to_owned())
 }

@@ -64,6 +64,7 @@ async fn a_cookie_reads_and_changes_only_from_our_own_pages() {
         (Method::PUT, "/v1/inbox/preferences"),
         (Method::POST, "/v1/stream/tickets"),
         (Method::DELETE, "/v1/session"),
+        (Method::POST, "/"),
     ] {
         for (name, value) in [
             ("x-nothing", "said"),
@@ -90,6 +91,44 @@ async fn a_cookie_reads_and_changes_only_from_our_own_pages() {
     assert_eq!(ended.status(), 204);
     let set = ended.headers()[SET_COOKIE].to_str().unwrap();
     assert!(set.starts_with("pregon=;") && set.contains("Max-Age=0"), "{set}");
+    server.stop().await;
+}
+
+/// Where anybody may name a user, a form of a page elsewhere could mark what is hers: a browser sends it without asking.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_of_the_page_is_taken_from_the_page_alone() {
+    let server = TestServer::start().await;
+    let id = server.publish("user:1", "x").await;
+    let form = |headers: &[(&str, &str)], body: &str| {
+        let mut request = server.anonymous(Method::POST, "/?user_id=1&lang=en");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.header("content-type", "application/x-www-form-urlencoded").body(body.to_owned()).send()
+    };
+    let read = format!("id={id}&read=true");
+    for headers in [&[][..], &[("sec-fetch-site", "cross-site")], &[("origin", "https://evil.example")]] {
+        let response = form(headers, &read).await.unwrap();
+        assert_eq!(outcome(response).await, refused(403, "cross_site"), "{headers:?}");
+    }
+    let counts = async || {
+        let answer = server.anonymous(Method::GET, "/v1/inbox/counts?user_id=1").send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["unread"].clone()
+    };
+    assert_eq!(counts().await, 1);
+
+    let ours = [("sec-fetch-site", "same-origin")];
+    for wrong in ["", "id=x&read=true", &format!("id={id}"), &format!("id={id}&seen=true")] {
+        let response = form(&ours, wrong).await.unwrap();
+        assert_eq!(outcome(response).await, refused(422, "invalid_request"), "{wrong}");
+    }
+    // The answer leads back to the same view.
+    let done = form(&ours, &read).await.unwrap();
+    assert_eq!((done.status().as_u16(), done.url().query()), (200, Some("user_id=1&lang=en")));
+    assert!(done.text().await.unwrap().contains(&id));
+    assert_eq!(counts().await, 0);
+    let gone = "id=01a20cb5-116e-716b-aa33-fad3da96c4bc&read=true";
+    assert_eq!(form(&ours, gone).await.unwrap().status(), 200, "the view says it well enough");
     server.stop().await;
 }
 

@@ -71,6 +71,7 @@ const LINES_OF_CODE_MAX: usize = 400;
 /// Licences that go with `MIT OR Apache-2.0`, as the crates write them.
 const LICENCES: &[&str] = &[
     "(MIT OR Apache-2.0) AND Unicode-3.0",
+    "0BSD OR MIT OR Apache-2.0",
     "Apache-2.0",
     "Apache-2.0 / MIT",
     "Apache-2.0 AND ISC",
@@ -79,6 +80,8 @@ const LICENCES: &[&str] = &[
     "Apache-2.0 OR MIT",
     "Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT",
     "BSD-3-Clause",
+    "BSD-3-Clause AND MIT",
+    "BSD-3-Clause/MIT",
     "CC0-1.0 OR MIT-0 OR Apache-2.0",
     "ISC",
     "ISC AND (Apache-2.0 OR ISC)",
@@ -87,6 +90,7 @@ const LICENCES: &[&str] = &[
     "MIT AND BSD-3-Clause",
     "MIT OR Apache-2.0",
     "MIT OR Apache-2.0 OR Zlib",
+    "MIT OR Zlib OR Apache-2.0",
     "MIT/Apache-2.0",
     "Unicode-3.0",
     "Unlicense OR MIT",
@@ -236,9 +240,11 @@ fn every_module_says_what_it_is_and_none_is_a_drawer() {
 #[test]
 fn the_map_names_every_file_of_the_house() {
     let map = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
-    let client = fs::read_dir(root().join("web/client")).unwrap();
-    let client = client.map(|entry| format!("web/client/{}", entry.unwrap().file_name().display()));
-    for path in sources("src").into_iter().map(|(path, _)| path).chain(client) {
+    let browser = ["web/client", "web/widget"].into_iter().flat_map(|folder| {
+        let files = fs::read_dir(root().join(folder)).unwrap();
+        files.map(move |entry| format!("{folder}/{}", entry.unwrap().file_name().display()))
+    });
+    for path in sources("src").into_iter().map(|(path, _)| path).chain(browser) {
         assert!(map.contains(&format!("`{path}`")), "docs/ARCHITECTURE.md does not name {path}");
     }
 }

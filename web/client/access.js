@@ -98,7 +98,9 @@ export function createAccess({ server, user, token, locale, transport = (url, in
      */
     async json(method, path, { query, body, signal } = {}) {
       const headers = body && { "content-type": "application/json" };
-      const response = await send(path, query, { method, headers, body: body && JSON.stringify(body), signal });
+      // What a reader has marked is sent, though she leaves the page by the same press.
+      const keepalive = body !== undefined;
+      const response = await send(path, query, { method, headers, body: body && JSON.stringify(body), signal, keepalive });
       if (response.ok) return response.json();
       throw new Refusal(response, await response.json().catch(() => {}));
     },

@@ -364,6 +364,14 @@ export function createClient(options) {
       more: () => (loadingMore ??= loadMore().finally(() => (loadingMore = undefined))),
     },
 
+    preferences: {
+      /** What she does not want. @returns {Promise<{ muted: string[] }>} */
+      get: () => access.json("GET", "/v1/inbox/preferences"),
+
+      /** Mutes these categories and no others, from here on. @param {{ muted: string[] }} body @returns {Promise<{ muted: string[] }>} */
+      update: (body) => access.json("PUT", "/v1/inbox/preferences", { body }),
+    },
+
     get counts() {
       return getSnapshot().counts;
     },
@@ -380,6 +388,9 @@ export function createClient(options) {
     subscribe: (listener) => listen("change", listener),
 
     getSnapshot,
+
+    /** Asks the server anew, whatever is here, until it answers. */
+    refresh: takeSnapshot,
 
     /** For log-out too: nothing of the user is left. */
     close() {

@@ -1,0 +1,46 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createTimes } from "../widget/times.js";
+import { addLanguage, wordsIn } from "../widget/words.js";
+
+const NOW = new Date(2026, 10, 26, 12, 0, 0).getTime();
+const HOUR = 3_600_000;
+
+const element = (time) => ({ dateTime: typeof time === "string" ? time : new Date(time).toISOString(), textContent: "as written", title: "" });
+
+test("an age is told as a reader says it, never in the future, and what is no time stays as it is written", () => {
+  for (const [lang, ago, said] of [
+    ["es", 0, "ahora"], ["es", -5 * HOUR, "ahora"], ["es", 2 * 60_000, "hace 2 minutos"], ["en", 3 * HOUR, "3 hours ago"],
+    ["en", 26 * HOUR, "yesterday"], ["en", 8 * 24 * HOUR, "Nov 18, 2026"],
+  ]) {
+    const time = element(NOW - ago);
+    createTimes(wordsIn([lang]), () => NOW).show(time);
+    assert.equal(time.textContent, said);
+    assert.match(time.title, /2026/);
+  }
+  const odd = element("never");
+  createTimes(wordsIn(["en"]), () => NOW).show(odd);
+  assert.equal(odd.textContent, "as written");
+});
+
+test("a day is the reader's own, by the server's clock", () => {
+  const { day } = createTimes(wordsIn(["en"]), () => NOW);
+  const at = (hours) => day(new Date(NOW - hours * HOUR).toISOString());
+  assert.deepEqual([0, 11, -3, 13, 35, 37, 400 * 24].map(at), [
+    "Today", "Today", "Today", "Yesterday", "Yesterday", "Tuesday, November 24", "Oct 22, 2025",
+  ]);
+});
+
+test("words are in the first language that there is, with the plural that it wants", () => {
+  assert.equal(wordsIn(["fr", "es-419", "en"]).say("new", { count: 1 }), "1 notificación nueva");
+  assert.equal(wordsIn([null, undefined, "EN-gb"]).say("new", { count: 2 }), "2 new notifications");
+  assert.equal(wordsIn([]).say("mute", { category: "$& {x}" }), "Mute “$& {x}”");
+  assert.equal(wordsIn(["en"]).say("no such word"), "no such word");
+});
+
+test("a language that is added says what it has, and the rest in English", () => {
+  addLanguage("pl", { unread: "Nieprzeczytane", count_few: "{count} nieprzeczytane", count_many: "{count} nieprzeczytanych" });
+  const { say } = wordsIn(["pl"]);
+  assert.deepEqual([2, 5].map((count) => say("count", { count })), ["2 nieprzeczytane", "5 nieprzeczytanych"]);
+  assert.equal(say("archive"), "Archive");
+});

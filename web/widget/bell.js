@@ -1,0 +1,146 @@
+// <pregon-bell>: a button that says how many there are, and a panel with the inbox.
+
+import { createAnnouncer } from "./announcer.js";
+import { createDesktop } from "./desktop.js";
+import { PregonElement } from "./element.js";
+import { PregonInbox } from "./inbox.js";
+import { drawing, find, fragment } from "./markup.js";
+import { chime } from "./sound.js";
+import { PregonToasts } from "./toasts.js";
+
+/** @typedef {import("../client/client.js").Client} Client */
+/** @typedef {import("../client/client.js").Snapshot} Snapshot */
+
+const COUNT_MAX = 99;
+const GAP_PX = 8;
+/** What the inbox in the panel has from the bell. */
+const PASSED = ["server", "user", "token", "token-url", "locale", "tabs"];
+
+const MARKUP = `<button class="bell" part="bell" aria-haspopup="dialog" aria-expanded="false">
+  <slot name="icon">${drawing("bell", "bell-icon")}</slot><span class="badge" part="badge" aria-hidden="true" hidden></span>
+</button>
+<div class="panel" part="panel" popover role="dialog"></div>
+<p class="visually-hidden" id="announcement" role="status"></p>`;
+
+export class PregonBell extends PregonElement {
+  /** @type {PregonInbox["renderItem"]} */
+  renderItem;
+  /** @type {ReturnType<PregonBell["build"]> | undefined} */
+  #parts;
+
+  /** @param {AbortSignal} signal */
+  begin(signal) {
+    const parts = (this.#parts ??= this.build());
+    const { inbox, toasts } = parts;
+    for (const element of [inbox, toasts]) {
+      for (const name of PASSED) {
+        const value = this.getAttribute(name);
+        if (value === null) element.removeAttribute(name);
+        else element.setAttribute(name, value);
+      }
+      element.setAttribute("locale", this.getAttribute("locale") ?? this.words.lang);
+      element.getToken = this.getToken;
+    }
+    inbox.renderItem = (item, row) => this.renderItem?.(item, row);
+    if (!inbox.isConnected) parts.panel.append(inbox);
+    parts.panel.setAttribute("aria-label", this.words.say("notifications"));
+    this.#name(0);
+    for (const name of ["resize", "scroll"]) {
+      addEventListener(name, () => this.#place(), { signal, capture: true, passive: true });
+    }
+  }
+
+  /** @param {Client} client @param {AbortSignal} signal */
+  listen(client, signal) {
+    const desktop = createDesktop();
+    this.during(client.on("notification", (notification) => {
+      const isWanted = this.tell("notification", notification);
+      if (notification.replay || notification.silent || !isWanted) return;
+      this.#parts?.announcer.arrived();
+      if (this.hasAttribute("toasts") && !this.#parts?.panel.matches(":popover-open")) this.#parts?.toasts.add(notification);
+      if (this.hasAttribute("sound") && !document.hidden) chime();
+      if (this.hasAttribute("desktop")) desktop.show(notification, () => this.open());
+    }), signal);
+  }
+
+  build() {
+    const root = this.attachShadow({ mode: "open" });
+    root.adoptedStyleSheets = PregonElement.sheets;
+    root.append(fragment(MARKUP));
+    const parts = {
+      root,
+      button: find(root, ".bell", HTMLButtonElement),
+      badge: find(root, ".badge", HTMLElement),
+      panel: find(root, ".panel", HTMLElement),
+      announcer: createAnnouncer(find(root, "#announcement", HTMLElement), () => this.words),
+      inbox: /** @type {PregonInbox} */ (document.createElement("pregon-inbox")),
+      toasts: /** @type {PregonToasts} */ (document.createElement("pregon-toasts")),
+    };
+    // What both would say, the bell says: whether the panel is open or not.
+    for (const element of [parts.inbox, parts.toasts]) element.setAttribute("panel", "");
+    for (const name of ["ready", "change", "state"]) root.addEventListener(`pregon-${name}`, (event) => event.stopPropagation());
+    parts.button.addEventListener("click", () => (parts.panel.matches(":popover-open") ? this.close() : this.open()));
+    parts.panel.addEventListener("toggle", (event) => {
+      const isOpen = /** @type {ToggleEvent} */ (event).newState === "open";
+      parts.button.setAttribute("aria-expanded", String(isOpen));
+      const active = root.activeElement;
+      if (!isOpen && (!active || parts.panel.contains(active))) parts.button.focus();
+    });
+    return parts;
+  }
+
+  /** @param {Snapshot} snapshot */
+  show({ counts, loaded }) {
+    const parts = this.#parts;
+    if (!parts) return;
+    const what = this.getAttribute("badge") ?? "unread";
+    const count = what === "unseen" ? counts.unseen : counts.unread;
+    parts.badge.hidden = !loaded || count === 0 || what === "none";
+    parts.badge.classList.toggle("badge-dot", what === "dot");
+    parts.badge.textContent = what === "dot" ? "" : count > COUNT_MAX ? `${COUNT_MAX}+` : String(count);
+    this.#name(loaded ? counts.unread : 0);
+    const { toasts } = parts;
+    if (this.hasAttribute("toasts") && !toasts.isConnected) parts.root.append(toasts);
+    if (!this.hasAttribute("toasts")) toasts.remove();
+  }
+
+  /** @param {number} count */
+  #name(count) {
+    const { say } = this.words;
+    const name = say("notifications");
+    this.#parts?.button.setAttribute("aria-label", count > 0 ? `${name}, ${say("count", { count })}` : name);
+  }
+
+  open() {
+    const parts = this.#parts;
+    if (!parts || parts.panel.matches(":popover-open")) return;
+    parts.panel.showPopover();
+    this.#place();
+    parts.inbox.focusTab();
+    this.changed();
+    parts.inbox.changed();
+  }
+
+  close() {
+    const { panel } = this.#parts ?? {};
+    if (panel?.matches(":popover-open")) panel.hidePopover();
+  }
+
+  /** Beside the button, on the side that was asked for, and wholly in view. On a small screen, all of it (style.js). */
+  #place() {
+    const { panel, button } = this.#parts ?? {};
+    if (!panel?.matches(":popover-open") || !button) return;
+    const [side, align] = (this.getAttribute("placement") ?? "bottom-end").split("-");
+    const at = button.getBoundingClientRect();
+    const { offsetWidth: width, offsetHeight: height } = panel;
+    const below = innerHeight - at.bottom;
+    const isAbove = side === "top" ? at.top > Math.min(height, below) : below < height + GAP_PX && at.top > below;
+    const isAtEnd = (align !== "start") !== (getComputedStyle(this).direction === "rtl");
+    const room = (isAbove ? at.top : below) - 2 * GAP_PX;
+    panel.style.setProperty("--room", `${Math.floor(room)}px`);
+    const top = isAbove ? at.top - GAP_PX - Math.min(height, room) : at.bottom + GAP_PX;
+    const left = isAtEnd ? at.right - width : at.left;
+    panel.style.top = `${top}px`;
+    panel.style.left = `${Math.max(GAP_PX, Math.min(left, innerWidth - width - GAP_PX))}px`;
+  }
+}

@@ -1,0 +1,106 @@
+// The clients that elements use: one for all that show the same user of the same server in the same language.
+//
+// Invariant: a client lives while an element uses it, and a moment longer, so that to move an element is not to reconnect.
+
+import { createBackoff } from "../client/backoff.js";
+import { createClient } from "../client/client.js";
+
+/** @typedef {import("../client/client.js").Client} Client */
+/** @typedef {string | null | undefined} Token */
+/** @typedef {Token | (() => Token | Promise<Token>)} TokenSource */
+
+/**
+ * @typedef {object} Settings
+ * @property {string} server
+ * @property {string | null} user Without it, the token says whose it is.
+ * @property {TokenSource} token
+ * @property {string} [locale]
+ */
+
+/** @typedef {{ client: Promise<Client>, users: number, end: AbortController, opened?: Client }} Connection */
+
+/** @type {Map<string, Connection>} */
+const connections = new Map();
+/** Functions have no name that is theirs alone. @type {WeakMap<Function, number>} */
+const numbers = new WeakMap();
+let functions = 0;
+/** @type {Map<string, () => Promise<string>>} */
+const fetchers = new Map();
+
+/** What fetches a token from the page's own back end: as text, or as JSON with a `token`. @param {string} url */
+export function tokenFrom(url) {
+  const { href } = new URL(url, location.href);
+  const fetcher = fetchers.get(href) ?? (async () => {
+    const answer = await fetch(href, { headers: { accept: "application/json, text/plain" }, cache: "no-store" });
+    // Whoever is not signed in gets no token; anything else may be better the next time.
+    if ([401, 403].includes(answer.status)) return "";
+    if (!answer.ok) throw new Error(`${href} answers ${answer.status}`);
+    const text = (await answer.text()).trim();
+    return text.startsWith("{") ? String(JSON.parse(text).token ?? "") : text;
+  });
+  fetchers.set(href, fetcher);
+  return fetcher;
+}
+
+/** Names what has the same client. @param {Settings} settings */
+export function nameOf({ server, user, token, locale }) {
+  if (typeof token !== "function") return JSON.stringify([server, user, token, locale]);
+  const number = numbers.get(token) ?? (functions += 1);
+  numbers.set(token, number);
+  return JSON.stringify([server, user, number, locale, "function"]);
+}
+
+/** Whose a token is: nobody believes it before the server has checked it. @param {string} token */
+function subjectOf(token) {
+  const [, payload = ""] = token.split(".");
+  const bytes = Uint8Array.from(atob(payload.replace(/-/g, "+").replace(/_/g, "/")), (letter) => letter.charCodeAt(0));
+  return String(JSON.parse(new TextDecoder().decode(bytes)).sub);
+}
+
+/** @param {Settings} settings @param {AbortSignal} signal */
+async function open({ user, token, ...others }, signal) {
+  if (user !== null) return createClient({ ...others, user, token });
+  const ask = async () => (typeof token === "function" ? token() : token);
+  /** @type {Token} */
+  let first = await createBackoff().insist(ask, signal, () => {});
+  if (!first) throw new Error("there is neither a user nor a token");
+  const subject = subjectOf(first);
+  // The first one is good for the first request too.
+  const next = () => {
+    const given = first ?? ask();
+    first = undefined;
+    return given;
+  };
+  return createClient({ ...others, user: subject, token: typeof token === "function" ? next : token });
+}
+
+/**
+ * Gives the client for these settings, and what gives it back.
+ * @param {Settings} settings
+ */
+export function acquire(settings) {
+  const name = nameOf(settings);
+  const end = new AbortController();
+  let connection = connections.get(name);
+  // What has ended is of no use to whoever comes next.
+  if (!connection || ["unauthenticated", "closed"].includes(connection.opened?.getSnapshot().state ?? "")) {
+    /** @type {Connection} */
+    const made = (connection = { client: open(settings, end.signal), users: 0, end });
+    connections.set(name, made);
+    made.client.then((client) => (made.opened = client), () => connections.delete(name));
+  }
+  const used = connection;
+  used.users += 1;
+  return {
+    client: used.client,
+    release() {
+      used.users -= 1;
+      setTimeout(() => {
+        if (used.users > 0) return;
+        if (connections.get(name) === used) connections.delete(name);
+        used.end.abort();
+        used.client.then((client) => client.close(), () => {});
+      });
+    },
+  };
+}

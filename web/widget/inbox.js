@@ -1,0 +1,413 @@
+// <pregon-inbox>: the list with its tabs, in a page or in the panel of the bell.
+//
+// Invariant: what is shown is what the client has. Nothing that is being read moves because something has arrived: what
+// comes while the reader is further down waits behind a button.
+
+import { createAnnouncer } from "./announcer.js";
+import drawings from "./drawings.js";
+import { PregonElement } from "./element.js";
+import { createFeed } from "./feed.js";
+import { drawing, find, fragment, safeAddress } from "./markup.js";
+import { createMenu } from "./menu.js";
+import { createNote } from "./note.js";
+import { createRows } from "./row.js";
+import { createSelection } from "./selection.js";
+import { showShortcuts } from "./shortcuts.js";
+import { TABS, createTabs } from "./tabs.js";
+import { createTimes } from "./times.js";
+
+/** @typedef {import("../client/client.js").Item} Item */
+/** @typedef {import("../client/client.js").Client} Client */
+/** @typedef {import("../client/client.js").Snapshot} Snapshot */
+
+/** A blink of a connection is nobody's business. */
+const QUIET_RECONNECT_MS = 2_000;
+const TIMES_EVERY_MS = 30_000;
+/** Whoever looks for this long has seen it. */
+const SEEN_AFTER_MS = 1_000;
+/** With fewer than these to look at, more are loaded. */
+const ENOUGH_ITEMS = 20;
+/** What was read by one press can be taken back, as long as it is not more requests than a browser should make. */
+const UNDO_ITEMS_MAX = 50;
+
+const MARKUP = `<div class="inbox" part="inbox">
+  <div class="head" part="header">
+    <slot name="header"><h2 class="name" part="title"></h2></slot>
+    <p class="count" dir="auto"></p>
+    <p class="status" id="state" part="status" hidden></p>
+    <button class="quiet" data-do="read-all"></button>
+  </div>
+  <div class="bar">
+    <div class="tabs" part="tabs" role="tablist"></div>
+    <div class="filters"><select class="category" hidden></select><input class="search" type="search" maxlength="100"></div>
+  </div>
+  <div class="scroll" id="panel" role="tabpanel">
+    <i class="edge"></i>
+    <button class="pill" part="pill" data-do="show-held" hidden></button>
+    <div class="skeleton" aria-hidden="true">${"<p><i></i><b></b><b></b></p>".repeat(3)}</div>
+    <div class="failure" hidden><h3></h3><p></p><button class="choice" data-do="retry"></button></div>
+    <div class="days" id="notices"></div>
+    <div class="empty" id="empty" part="empty" hidden><slot name="empty">${drawings.empty}<h3></h3><p></p></slot></div>
+    <div class="foot"><button class="choice" data-do="more" hidden></button><p class="end" hidden></p><i class="edge"></i></div>
+  </div>
+  <slot name="footer"></slot>
+  <div class="note" part="toast" hidden><span class="note-text" role="status"></span><button class="note-act"></button><button class="tool note-close">${drawing("close")}</button></div>
+  <div class="menu" part="menu" popover role="menu">${["mute", "copy-link"].map((act) => `<button role="menuitem" data-menu="${act}"></button>`).join("")}</div>
+  <dialog class="shortcuts"><h3></h3><dl></dl><form method="dialog"><button class="choice"></button></form></dialog>
+  <p class="visually-hidden" id="announcement" role="status"></p>
+</div>`;
+
+export class PregonInbox extends PregonElement {
+  /** Changes a row after it was filled. @type {((item: Item, row: HTMLElement) => void) | undefined} */
+  renderItem;
+  /** @type {import("./selection.js").Filter} */
+  #filter = { tab: "all", category: "", words: "" };
+  /** What waits behind the button. @type {Set<string>} */
+  #held = new Set();
+  /** What has arrived and was not shown yet. @type {Set<string>} */
+  #arrived = new Set();
+  #isAtTop = true;
+  #isNearEnd = false;
+  #isLoadingMore = false;
+  /** Whether what the server has drawn has given way to what the client has. */
+  #hasShown = false;
+  /** @type {ReturnType<PregonInbox["build"]> | undefined} */
+  #parts;
+  /** @type {ReturnType<typeof createSelection> | undefined} */
+  #selection;
+  /** The state of the connection, and the one that is shown. @type {Snapshot["state"] | undefined} */
+  #state;
+  /** @type {Snapshot["state"] | undefined} */
+  #shownState;
+
+  /** @param {AbortSignal} signal */
+  begin(signal) {
+    // Of whoever was shown before nothing is left.
+    if (this.#hasShown) this.#parts?.feed.show([], () => false);
+    const parts = this.#parts?.words === this.words ? this.#parts : this.build();
+    this.#parts = parts;
+    this.#selection = undefined;
+    this.#state = this.#shownState = undefined;
+    this.#held.clear();
+    const { say } = this.words;
+    parts.name.textContent = say("notifications");
+    parts.readAll.textContent = say("read_all");
+    parts.search.placeholder = say("search");
+    parts.search.setAttribute("aria-label", say("search"));
+    parts.category.setAttribute("aria-label", say("category"));
+    parts.more.textContent = say("more");
+    parts.end.textContent = say("end");
+    find(parts.noteHost, ".note-close", HTMLElement).setAttribute("aria-label", say("close"));
+    const wanted = (this.getAttribute("tabs") ?? TABS.join()).split(/[,\s]+/);
+    parts.tabs.limit(wanted);
+    this.#filter.tab = TABS.find((tab) => tab === this.getAttribute("tab")) ?? this.#filter.tab;
+    if (!wanted.includes(this.#filter.tab)) this.#filter.tab = TABS.find((tab) => wanted.includes(tab)) ?? "all";
+
+    const ticking = setInterval(() => parts.feed.tick(), TIMES_EVERY_MS);
+    this.during(() => clearInterval(ticking), signal);
+    const edges = new IntersectionObserver((entries) => this.#watchEdges(entries), { rootMargin: "0px 0px 400px 0px" });
+    for (const edge of parts.root.querySelectorAll(".edge")) edges.observe(edge);
+    this.during(() => edges.disconnect(), signal);
+    document.addEventListener("visibilitychange", () => this.#see(), { signal });
+  }
+
+  /** @param {Client} client @param {AbortSignal} signal */
+  listen(client, signal) {
+    const selection = (this.#selection = createSelection(client, () => this.#showList()));
+    this.during(() => selection.end(), signal);
+    for (const name of /** @type {const} */ (["state", "removed", "updated"])) this.during(client.on(name, () => selection.spoil()), signal);
+    this.during(client.on("notification", (notification) => {
+      const { id, replay, silent } = notification;
+      this.#arrived.add(id);
+      if (!this.#isAtTop && this.checkVisibility()) this.#held.add(id);
+      // In the panel, it is the bell that tells.
+      if (this.hasAttribute("panel") || !this.tell("notification", notification)) return;
+      if (!replay && !silent) this.#parts?.announcer.arrived();
+    }), signal);
+  }
+
+  /** Builds what is in it, once. What the server has drawn stays until there is something to take its place. */
+  build() {
+    const { words } = this;
+    const root = this.shadowRoot ?? this.attachShadow({ mode: "open" });
+    const drawn = root.querySelectorAll("#notices > .day");
+    const drawnEmpty = root.querySelector(".empty:not([hidden])");
+    const content = fragment(MARKUP);
+    find(content, "#notices", HTMLElement).append(...drawn);
+    find(content, ".skeleton", HTMLElement).hidden = drawn.length > 0 || drawnEmpty !== null;
+    if (drawnEmpty) find(content, ".empty", HTMLElement).hidden = false;
+    if (drawnEmpty) find(content, ".empty slot", HTMLElement).replaceChildren(...drawnEmpty.children);
+    const links = root.querySelectorAll("link");
+    // What the server has drawn brings its own sheet.
+    if (links.length === 0) root.adoptedStyleSheets = PregonElement.sheets;
+    root.replaceChildren(...links, content);
+
+    const times = createTimes(words, () => Date.now() + (this.client?.getSnapshot().clockOffsetMs ?? 0));
+    const rows = createRows({ words, times, server: this.settings.server, render: (item, row) => this.renderItem?.(item, row) });
+    const act = (/** @type {string} */ name, /** @type {HTMLElement} */ row, /** @type {Event} */ event) => this.#act(name, row, event);
+    const left = () => this.focusTab();
+    const get = (/** @type {string} */ selector) => find(root, selector, HTMLElement);
+    const noteHost = get(".note");
+    const parts = {
+      words, root, rows, noteHost,
+      feed: createFeed(get("#notices"), { times, rows, act, left }),
+      note: createNote(noteHost),
+      menu: createMenu(get(".menu"), (name, row) => this.#act(name, row)),
+      announcer: createAnnouncer(get("#announcement"), () => this.words),
+      tabs: createTabs(get(".tabs"), words, (tab) => this.#choose({ tab })),
+      name: get(".name"), count: get(".count"), status: get("#state"), readAll: get("[data-do=read-all]"),
+      category: find(root, ".category", HTMLSelectElement), search: find(root, ".search", HTMLInputElement),
+      pill: get(".pill"), skeleton: get(".skeleton"), failure: get(".failure"), days: get("#notices"),
+      empty: get("#empty"), more: get("[data-do=more]"), end: get(".end"), scroll: get(".scroll"), shortcuts: find(root, "dialog", HTMLDialogElement),
+    };
+    get(".inbox").addEventListener("click", (event) => this.#press(event));
+    parts.category.addEventListener("change", () => this.#choose({ category: parts.category.value }));
+    parts.search.addEventListener("input", () => this.#choose({ words: parts.search.value }));
+    return parts;
+  }
+
+  focusTab() {
+    this.#parts?.tabs.focus(this.#filter.tab);
+  }
+
+  // --- What is shown -------------------------------------------------------------------------------------------
+
+  /** @param {Snapshot} snapshot */
+  show(snapshot) {
+    const { state, counts, loaded } = snapshot;
+    const parts = this.#parts;
+    if (!parts) return;
+    const { say } = this.words;
+    parts.count.textContent = loaded && counts.unread > 0 ? say("count", { count: counts.unread }) : "";
+    parts.readAll.hidden = counts.unread === 0;
+    parts.tabs.show(this.#filter.tab, snapshot);
+    parts.scroll.setAttribute("aria-labelledby", `tab-${this.#filter.tab}`);
+    this.#showState(state);
+    this.#showList();
+  }
+
+  /** @param {Snapshot["state"]} state */
+  #showState(state) {
+    if (state === this.#state) return;
+    this.#state = state;
+    const tell = () => {
+      const parts = this.#parts;
+      if (!parts || state !== this.#state) return;
+      this.#shownState = state;
+      parts.status.dataset.state = state;
+      parts.status.textContent = this.words.say(`state_${state}`);
+      parts.status.hidden = false;
+      this.#showList();
+    };
+    if (state === "reconnecting") setTimeout(tell, QUIET_RECONNECT_MS);
+    else tell();
+  }
+
+  /** Says that something cannot be shown, and what can be done. @param {boolean} hasFailed Whether it was asked for in vain. */
+  #showFailure(hasFailed) {
+    const { failure } = this.#parts ?? {};
+    if (!failure) return false;
+    const { say } = this.words;
+    const isExpired = this.#shownState === "unauthenticated";
+    failure.hidden = !isExpired && !hasFailed;
+    find(failure, "h3", HTMLElement).textContent = say(isExpired ? "state_unauthenticated" : "failed_load");
+    find(failure, "p", HTMLElement).textContent = say(isExpired ? "expired_text" : "failed_load_text");
+    find(failure, "button", HTMLElement).textContent = say(isExpired ? "sign_in" : "retry");
+    return !failure.hidden;
+  }
+
+  #showList() {
+    const parts = this.#parts;
+    const selected = this.#selection?.of(this.#filter);
+    if (!parts || !selected) return;
+    const { say } = this.words;
+    const { items, more, loaded } = selected;
+    const hasFailed = this.#showFailure(selected.hasFailed || (!loaded && this.#shownState === "reconnecting"));
+    if (!loaded && this.#hasShown) parts.feed.show([], () => false);
+    if (!loaded && this.#hasShown) parts.empty.hidden = true;
+    parts.skeleton.hidden = loaded || hasFailed || parts.days.childElementCount > 0 || !parts.empty.hidden;
+    if (!loaded) return;
+    this.#hasShown = true;
+    const visible = items.filter(({ id }) => !this.#held.has(id));
+    parts.feed.show(visible, ({ id }) => this.#arrived.has(id));
+    this.#arrived.clear();
+    const held = items.length - visible.length;
+    parts.pill.hidden = held === 0;
+    parts.pill.textContent = `↑ ${say("pill", { count: held })}`;
+
+    const isEmpty = items.length === 0 && !more;
+    const isFiltered = Boolean(this.#filter.category || this.#filter.words);
+    const what = isFiltered ? "nothing_found" : this.#filter.tab === "all" ? "empty" : `empty_${this.#filter.tab}`;
+    parts.empty.hidden = !isEmpty || hasFailed;
+    find(parts.empty, "h3", HTMLElement).textContent = say(`${what}_title`);
+    find(parts.empty, "p", HTMLElement).textContent = (what === "empty" && this.getAttribute("empty-text")) || say(`${what}_text`);
+    parts.more.hidden = !more;
+    parts.end.hidden = more || isEmpty;
+    this.#showCategories();
+    if (more && (items.length < ENOUGH_ITEMS || this.#isNearEnd)) this.#loadMore();
+    this.#see();
+  }
+
+  #showCategories() {
+    const { category } = this.#parts ?? {};
+    const names = this.#selection?.categories() ?? [];
+    if (!category || names.join() === category.dataset.names) return;
+    category.dataset.names = names.join();
+    const option = (/** @type {string} */ value, /** @type {string} */ text) => new Option(text, value, false, value === this.#filter.category);
+    category.replaceChildren(option("", this.words.say("every_category")), ...names.map((name) => option(name, name)));
+    category.hidden = names.length < 2 && !this.#filter.category;
+  }
+
+  /** What is in front of the reader's eyes for a moment, she has seen. */
+  #see() {
+    const isSeen = () => !document.hidden && this.checkVisibility() && (this.client?.getSnapshot().counts.unseen ?? 0) > 0;
+    if (!isSeen() || this.#seeing) return;
+    this.#seeing = setTimeout(() => {
+      this.#seeing = undefined;
+      if (isSeen()) this.client?.inbox.markAllSeen().catch(() => {});
+    }, SEEN_AFTER_MS);
+  }
+
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #seeing;
+
+  /** @param {IntersectionObserverEntry[]} entries */
+  #watchEdges(entries) {
+    for (const { target, isIntersecting } of entries) {
+      if (target.parentElement?.matches(".foot")) this.#isNearEnd = isIntersecting;
+      else this.#isAtTop = isIntersecting || !this.checkVisibility();
+    }
+    if (this.#isAtTop) this.#held.clear();
+    this.#showList();
+  }
+
+  async #loadMore() {
+    if (this.#isLoadingMore) return;
+    this.#isLoadingMore = true;
+    this.#parts?.feed.busy(true);
+    const isLoaded = await Promise.resolve(this.#selection?.more(this.#filter)).then(() => true, () => false);
+    this.#parts?.feed.busy(false);
+    // Where it has failed, the button is still there. Otherwise a page that does not fill the view asks for the next one,
+    // once it is in its place.
+    setTimeout(() => {
+      this.#isLoadingMore = false;
+      if (isLoaded) this.#showList();
+    });
+  }
+
+  // --- What the reader does ------------------------------------------------------------------------------------
+
+  /** @param {Partial<import("./selection.js").Filter>} change */
+  #choose(change) {
+    Object.assign(this.#filter, change);
+    this.#held.clear();
+    if (change.tab) this.#parts?.scroll.scrollTo({ top: 0 });
+    this.changed();
+  }
+
+  /** @param {Event} event */
+  #press({ target }) {
+    const button = target instanceof Element ? target.closest("[data-do]") : null;
+    if (!(button instanceof HTMLElement)) return;
+    switch (button.dataset.do) {
+      case "read-all": return this.#readAll();
+      case "more": return this.#loadMore();
+      case "show-held":
+        this.#held.clear();
+        this.#showList();
+        find(this.#parts?.root ?? document, ".edge", HTMLElement).scrollIntoView({ block: "end" });
+        return this.#parts?.feed.focusFirst();
+      case "retry":
+        if (this.#state === "unauthenticated" && !this.tell("sign-in", {})) return;
+        this.#selection?.spoil();
+        return this.refresh();
+    }
+  }
+
+  /** Shows a mark that the client makes, and says so if it fails. @param {Promise<unknown> | undefined} marking */
+  async #mark(marking) {
+    try {
+      await marking;
+      return true;
+    } catch (error) {
+      this.tell("error", { error });
+      this.#parts?.note.say(this.words.say("failed_mark"));
+      return false;
+    }
+  }
+
+  async #readAll() {
+    const { client } = this;
+    if (!client) return;
+    const { items, counts } = client.getSnapshot();
+    const unread = items.filter(({ read_at }) => !read_at).map(({ id }) => id);
+    const canUndo = unread.length === counts.unread && unread.length <= UNDO_ITEMS_MAX;
+    if (!(await this.#mark(client.inbox.markAllRead()))) return;
+    const undo = () => void this.#mark(Promise.all(unread.map((id) => client.inbox.update(id, { read: false }))));
+    this.#parts?.note.say(this.words.say("all_read"), this.words.say("undo"), canUndo ? undo : undefined);
+  }
+
+  /** @param {string} name @param {HTMLElement} row @param {Event} [event] */
+  async #act(name, row, event) {
+    const parts = this.#parts;
+    const item = parts?.rows.itemOf(row);
+    const { client } = this;
+    if (!parts || !item || !client) return;
+    const { say } = this.words;
+    switch (name) {
+      case "select": return this.#select(item, row, event);
+      case "read": return this.#mark(client.inbox.update(item.id, { read: !item.read_at }));
+      case "read-all": return this.#readAll();
+      case "unread": return this.#choose({ tab: "unread" });
+      case "shortcuts": return this.showShortcuts();
+      case "menu": return parts.menu.open(row, {
+        mute: item.category && say("mute", { category: item.category }),
+        "copy-link": safeAddress(item.url) && say("copy_link"),
+      });
+      case "copy-link":
+        await navigator.clipboard?.writeText(new URL(safeAddress(item.url) ?? "", location.href).href);
+        return parts.note.say(say("copied"));
+      case "mute": return this.#mute(item.category ?? "");
+      case "archive": {
+        const isArchived = !item.archived_at;
+        const undo = () => void this.#mark(this.#selection?.archive(item, !isArchived));
+        parts.note.say(say(isArchived ? "archived" : "restored"), say("undo"), undo);
+        return this.#mark(this.#selection?.archive(item, isArchived));
+      }
+      case "action": {
+        const button = event?.target instanceof Element ? event.target.closest("[data-action]") : null;
+        const action = item.actions?.find(({ id }) => button instanceof HTMLElement && id === button.dataset.action);
+        if (!this.tell("action", { item, action })) event?.preventDefault();
+        if (!item.read_at) this.#mark(client.inbox.update(item.id, { read: true }));
+      }
+    }
+  }
+
+  /** @param {Item} item @param {HTMLElement} row @param {Event} [event] */
+  #select(item, row, event) {
+    const link = row.querySelector(":is(.notice-title, .notice-message) a[href]");
+    const isOnLink = event?.type === "click" && event.target instanceof Node && link?.contains(event.target);
+    // Wherever the row is pressed, it is its link that is pressed.
+    if (link instanceof HTMLElement && !isOnLink) return link.click();
+    if (!item.read_at) this.#mark(this.client?.inbox.update(item.id, { read: true }));
+    if (!this.tell("select", { item })) event?.preventDefault();
+  }
+
+  /** @param {string} category */
+  async #mute(category) {
+    const { client } = this;
+    if (!client) return;
+    const { say } = this.words;
+    const change = async (/** @type {(muted: string[]) => string[]} */ next) => {
+      const { muted } = await client.preferences.get();
+      await client.preferences.update({ muted: next(muted) });
+    };
+    const undo = () => void this.#mark(change((muted) => muted.filter((name) => name !== category)));
+    const isDone = await this.#mark(change((muted) => [...new Set([...muted, category])]));
+    if (isDone) this.#parts?.note.say(say("muted", { category }), say("undo"), undo);
+  }
+
+  showShortcuts() {
+    if (this.#parts) showShortcuts(this.#parts.shortcuts, this.words);
+  }
+}

@@ -1,0 +1,68 @@
+// What else can be done with a row. One menu serves all rows.
+
+import { find } from "./markup.js";
+
+/**
+ * @param {HTMLElement} host
+ * @param {(act: string, row: HTMLElement) => void} act
+ */
+export function createMenu(host, act) {
+  /** @type {HTMLElement | undefined} */
+  let row;
+  /** @type {HTMLElement | undefined} */
+  let opener;
+  const choices = () => [...host.querySelectorAll("button")].filter((choice) => !choice.hidden);
+
+  function close() {
+    if (host.matches(":popover-open")) host.hidePopover();
+  }
+
+  host.addEventListener("keydown", (event) => {
+    const all = choices();
+    const at = all.findIndex((choice) => choice.matches(":focus"));
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (event.key === "Tab") close();
+    if (!step) return;
+    event.preventDefault();
+    all[(at + step + all.length) % all.length]?.focus();
+  });
+  host.addEventListener("click", (event) => {
+    const choice = event.target instanceof Element ? event.target.closest("[data-menu]") : null;
+    close();
+    if (choice instanceof HTMLElement && row) act(choice.dataset.menu ?? "", row);
+  });
+  host.addEventListener("toggle", (event) => {
+    const isOpen = /** @type {ToggleEvent} */ (event).newState === "open";
+    opener?.setAttribute("aria-expanded", String(isOpen));
+    // It stands beside its button, which would move away below it.
+    if (isOpen) addEventListener("scroll", close, { capture: true, passive: true });
+    else removeEventListener("scroll", close, { capture: true });
+    if (!isOpen && host.matches(":focus-within")) opener?.focus();
+  });
+
+  return {
+    /**
+     * @param {HTMLElement} ofRow
+     * @param {Record<string, string | undefined>} labels Of each choice; what has none is not there.
+     */
+    open(ofRow, labels) {
+      row = ofRow;
+      opener = find(ofRow, "[data-act=menu]", HTMLElement);
+      for (const choice of host.querySelectorAll("button")) {
+        const label = labels[choice.dataset.menu ?? ""];
+        choice.hidden = label === undefined;
+        choice.textContent = label ?? "";
+      }
+      host.showPopover();
+      const anchor = opener.getBoundingClientRect();
+      const { offsetWidth, offsetHeight } = host;
+      const isBelow = anchor.bottom + offsetHeight + 8 < innerHeight;
+      const isRightToLeft = getComputedStyle(host).direction === "rtl";
+      const left = isRightToLeft ? anchor.left : anchor.right - offsetWidth;
+      host.style.top = `${isBelow ? anchor.bottom + 4 : Math.max(8, anchor.top - offsetHeight - 4)}px`;
+      host.style.left = `${Math.min(Math.max(8, left), innerWidth - offsetWidth - 8)}px`;
+      choices()[0]?.focus();
+    },
+    close,
+  };
+}

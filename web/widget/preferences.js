@@ -1,0 +1,83 @@
+// <pregon-preferences>: which categories a user wants to receive.
+
+import { PregonElement } from "./element.js";
+import { find, fragment } from "./markup.js";
+
+/** @typedef {import("../client/client.js").Client} Client */
+/** @typedef {import("../client/client.js").Snapshot} Snapshot */
+
+const MARKUP = `<fieldset class="preferences" part="preferences"><legend></legend><p></p><div class="switches"></div></fieldset>`;
+
+export class PregonPreferences extends PregonElement {
+  static observedAttributes = [...PregonElement.observedAttributes, "categories"];
+
+  /** @type {HTMLElement | undefined} */
+  #host;
+  /** @type {string[] | undefined} */
+  #muted;
+
+  begin() {
+    this.#muted = undefined;
+    if (!this.#host) {
+      const root = this.attachShadow({ mode: "open" });
+      root.adoptedStyleSheets = PregonElement.sheets;
+      root.append(fragment(MARKUP));
+      this.#host = find(root, "fieldset", HTMLElement);
+    }
+    find(this.#host, "legend", HTMLElement).textContent = this.words.say("preferences");
+  }
+
+  /** @param {Client} client @param {AbortSignal} signal */
+  listen(client, signal) {
+    const take = (/** @type {{ muted: string[] }} */ { muted }) => {
+      if (signal.aborted) return;
+      this.#muted = muted;
+      this.changed();
+    };
+    this.during(client.on("preferences", take), signal);
+    client.preferences.get().then(take, (error) => signal.aborted || this.tell("error", { error }));
+  }
+
+  /** @param {Snapshot} snapshot */
+  show({ items }) {
+    const host = this.#host;
+    const muted = this.#muted;
+    if (!host || !muted) return;
+    const named = (this.getAttribute("categories") ?? "").split(",").map((name) => name.trim()).filter(Boolean);
+    const known = named.length > 0 ? named : items.flatMap(({ category }) => category ?? []);
+    const names = [...new Set([...known, ...muted])].sort((one, other) => one.localeCompare(other));
+    find(host, "p", HTMLElement).textContent = this.words.say(names.length > 0 ? "preferences_text" : "no_preferences");
+    const switches = find(host, ".switches", HTMLElement);
+    const boxes = new Map([...switches.querySelectorAll("input")].map((box) => [box.value, box]));
+    for (const [name, box] of boxes) if (!names.includes(name)) box.parentElement?.remove();
+    for (const name of names) {
+      const box = boxes.get(name) ?? this.#switch(switches, name);
+      box.checked = !muted.includes(name);
+    }
+  }
+
+  /** @param {HTMLElement} host @param {string} name */
+  #switch(host, name) {
+    const label = find(fragment('<label class="switch"><span dir="auto"></span><input type="checkbox" role="switch"></label>'), "label", HTMLElement);
+    find(label, "span", HTMLElement).textContent = name;
+    const box = find(label, "input", HTMLInputElement);
+    box.value = name;
+    box.addEventListener("change", () => this.#change(name, box.checked));
+    host.append(label);
+    return box;
+  }
+
+  /** @param {string} name @param {boolean} isWanted */
+  async #change(name, isWanted) {
+    const before = this.#muted ?? [];
+    const others = before.filter((other) => other !== name);
+    this.#muted = isWanted ? others : [...others, name];
+    try {
+      await this.client?.preferences.update({ muted: this.#muted });
+    } catch (error) {
+      this.#muted = before;
+      this.tell("error", { error });
+    }
+    this.changed();
+  }
+}
