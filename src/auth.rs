@@ -3,11 +3,14 @@
 //! A back end has a server key; a user has a token that the back end has signed: a JWT (RFC 7519) whose `sub` is the
 //! user ([`tokens`]); for one stream there are [`tickets`].
 //!
-//! **Invariants:** a secret is compared by its digest in constant time, and never shown: `Debug` prints `***`.
+//! **Invariants:** a secret is compared by its digest in constant time, and never shown: `Debug` prints `***`. Whoever is let
+//! in by a key that may go away holds its [`Trust`], and so hears when it has.
 //!
 //! Deliberately absent so far: server keys kept in the store.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -17,10 +20,12 @@ use jiff::Timestamp;
 
 use crate::notification::UserId;
 
+pub mod jwks;
+mod key_set;
 pub mod tickets;
 pub mod tokens;
 
-use tokens::{TokenError, TokenRules, Tokens};
+use tokens::{Issuing, JwksUrl, TokenError, TokenRules, Tokens};
 
 /// Fewest characters of a server key.
 pub const SERVER_KEY_LENGTH_MIN: usize = 16;
@@ -70,8 +75,39 @@ pub enum Principal {
         user: UserId,
         /// Until when her token says so.
         expires_at: Timestamp,
+        /// That of the key it was signed with; nothing if that key lasts as long as the server.
+        trust: Option<Trust>,
     },
 }
+
+/// Whether a key is still what tokens are checked with. It is shared by all that was opened with it, and ends once.
+#[derive(Clone, Debug)]
+pub struct Trust(Arc<AtomicBool>);
+
+impl Trust {
+    pub(crate) fn begin() -> Trust {
+        Trust(Arc::new(AtomicBool::new(true)))
+    }
+
+    pub(crate) fn end(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether what it has opened may stay open.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Two are equal if they end together.
+impl PartialEq for Trust {
+    fn eq(&self, other: &Trust) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Trust {}
 
 /// Why a request has no principal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,7 +122,7 @@ pub enum Refusal {
     #[error("the server key is not known here")]
     Unknown,
     /// A token, and this server has no key to check it with.
-    #[error("user tokens are not accepted here: the server was started without --jwt-key")]
+    #[error("user tokens are not accepted here: the server was started without --jwt-key, --jwks-url and [[issuers]]")]
     TokensOff,
     /// A ticket that opens nothing.
     #[error("the ticket is not known here: it has been used, is older than a minute, or was given before a restart")]
@@ -134,6 +170,19 @@ impl Auth {
     /// When it does not pass.
     pub fn user(&self, token: &[u8]) -> Result<Principal, Refusal> {
         Ok(self.tokens.as_ref().ok_or(Refusal::TokensOff)?.user(token)?)
+    }
+
+    /// The issuers whose keys can't be had at the moment, so that their tokens can't be checked.
+    #[must_use]
+    pub fn issuers_without_keys(&self) -> Vec<String> {
+        let away = self.fetching().filter(|(issuing, _)| issuing.is_away());
+        away.map(|(issuing, _)| issuing.name().to_owned()).collect()
+    }
+
+    /// The issuers whose keys are fetched, and from where.
+    fn fetching(&self) -> impl Iterator<Item = (&Arc<Issuing>, &JwksUrl)> {
+        let issuers = self.tokens.iter().flat_map(Tokens::issuers);
+        issuers.filter_map(|issuing| Some((issuing, issuing.jwks_url()?)))
     }
 
     /// Makes a token of a user that is valid until then, in whole seconds; nothing if there is no secret for it.

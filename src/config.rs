@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,12 +16,14 @@ use std::time::Duration;
 use toml::{Table, Value};
 use url::Url;
 
-use crate::auth::tokens::{TokenAlgorithm, TokenKey, TokenRules};
-use crate::auth::{SERVER_KEY_LENGTH_MIN, ServerKey};
+use crate::auth::tokens::TokenRules;
+use crate::auth::{SERVER_KEY_LENGTH_MIN, ServerKey, jwks};
+
+mod issuers;
 
 const DEFAULTS: &str = include_str!("../config.default.toml");
 /// Keys that have no default.
-const WITHOUT_DEFAULT: [&str; 11] = [
+const WITHOUT_DEFAULT: [&str; 12] = [
     "admin_listen",
     "cors_origin",
     "server_key",
@@ -29,10 +32,13 @@ const WITHOUT_DEFAULT: [&str; 11] = [
     "jwt_key_file",
     "jwt_issuer",
     "jwt_audience",
+    "jwks_url",
     "tls_cert",
     "tls_key",
     "streams_max",
 ];
+/// What can only be said in a file.
+const WITHOUT_FLAG: [&str; 1] = ["issuers"];
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -47,6 +53,10 @@ pub struct Config {
     pub server_key: Option<ServerKey>,
     /// Which user tokens are accepted, if any are.
     pub tokens: Option<TokenRules>,
+    /// How often the keys of issuers are fetched.
+    pub jwks_refresh: Duration,
+    /// How long they are used while they can't be fetched.
+    pub jwks_stale_max: Duration,
     /// Certificate and key, if the server speaks TLS.
     pub tls: Option<TlsFiles>,
     /// Origins whose pages may use this server from a browser.
@@ -172,6 +182,15 @@ pub struct Flags {
     /// What `aud` of user tokens must be or have
     #[arg(long, value_name = "AUDIENCE", env = "PREGON_JWT_AUDIENCE")]
     jwt_audience: Option<String>,
+    /// Where the keys of the issuer of user tokens are (JWKS): https:, or http: on this machine
+    #[arg(long, value_name = "URL", env = "PREGON_JWKS_URL")]
+    jwks_url: Option<String>,
+    /// How often such keys are fetched [default: 5m]
+    #[arg(long, value_name = "DURATION", env = "PREGON_JWKS_REFRESH")]
+    jwks_refresh: Option<String>,
+    /// How long they are used while they can't be fetched [default: 24h]
+    #[arg(long, value_name = "DURATION", env = "PREGON_JWKS_STALE_MAX")]
+    jwks_stale_max: Option<String>,
     /// Certificate (PEM), to speak TLS: HTTP/2 and HTTP/1.1
     #[arg(long, value_name = "FILE", env = "PREGON_TLS_CERT")]
     tls_cert: Option<String>,
@@ -231,6 +250,9 @@ impl Flags {
             ("jwt_algorithm", &self.jwt_algorithm),
             ("jwt_issuer", &self.jwt_issuer),
             ("jwt_audience", &self.jwt_audience),
+            ("jwks_url", &self.jwks_url),
+            ("jwks_refresh", &self.jwks_refresh),
+            ("jwks_stale_max", &self.jwks_stale_max),
             ("tls_cert", &self.tls_cert),
             ("tls_key", &self.tls_key),
             ("open_user_id", &self.open_user_id),
@@ -299,6 +321,8 @@ impl Config {
 
 /// Keys and values, and where each value comes from.
 struct Layers {
+    /// Which part of the file they are; empty for the whole.
+    place: String,
     values: Table,
     origins: std::collections::HashMap<String, String>,
     errors: Vec<String>,
@@ -307,7 +331,7 @@ struct Layers {
 impl Layers {
     fn new() -> Layers {
         let values = DEFAULTS.parse().expect("the compiled-in defaults are TOML");
-        Layers { values, origins: std::collections::HashMap::new(), errors: Vec::new() }
+        Layers { place: String::new(), values, origins: std::collections::HashMap::new(), errors: Vec::new() }
     }
 
     fn set(&mut self, key: &str, value: Value, origin: &str) {
@@ -325,20 +349,14 @@ impl Layers {
             Ok(table) => table,
             Err(error) => return self.errors.push(format!("{shown}: {}", error.to_string().trim_end())),
         };
-        let known: Vec<String> =
-            self.values.keys().cloned().chain(WITHOUT_DEFAULT.iter().map(|key| (*key).to_owned())).collect();
+        let without = WITHOUT_DEFAULT.iter().chain(&WITHOUT_FLAG).map(|key| (*key).to_owned());
+        let known: Vec<String> = self.values.keys().cloned().chain(without).collect();
         for (key, value) in table {
             if known.contains(&key) {
                 self.set(&key, value, &format!("{shown}: {key}"));
-                continue;
+            } else {
+                self.errors.push(unknown(&shown.to_string(), &key, known.iter().map(String::as_str)));
             }
-            let nearest = known
-                .iter()
-                .map(|name| (strsim::jaro_winkler(&key, name), name))
-                .filter(|(likeness, _)| *likeness > 0.8)
-                .max_by(|(a, _), (b, _)| a.total_cmp(b));
-            let hint = nearest.map(|(_, name)| format!("; did you mean `{name}`?")).unwrap_or_default();
-            self.errors.push(format!("{shown}: unknown key `{key}`{hint}"));
         }
     }
 
@@ -360,9 +378,15 @@ impl Layers {
     }
 
     fn duration(&mut self, key: &str, min: Duration) -> Option<Duration> {
+        self.duration_within(key, &(min..=Duration::MAX))
+    }
+
+    fn duration_within(&mut self, key: &str, limits: &RangeInclusive<Duration>) -> Option<Duration> {
+        let (min, max) = (humantime::format_duration(*limits.start()), humantime::format_duration(*limits.end()));
         self.read(key, |text| match humantime::parse_duration(text) {
-            Ok(duration) if duration >= min => Ok(duration),
-            Ok(_) => Err(format!("must be at least {}", humantime::format_duration(min))),
+            Ok(duration) if limits.contains(&duration) => Ok(duration),
+            Ok(duration) if duration < *limits.start() => Err(format!("must be at least {min}")),
+            Ok(_) => Err(format!("must be at most {max}")),
             Err(error) => Err(format!("{error}; write a duration such as 90s, 15m, 1h or 30d")),
         })
     }
@@ -378,17 +402,6 @@ impl Layers {
             parse(text.trim_end())
         });
         self.read(key, parse).or(from_file)
-    }
-
-    fn tokens(&mut self) -> Option<TokenRules> {
-        let algorithm = self.read("jwt_algorithm", str::parse).unwrap_or(TokenAlgorithm::HS256);
-        let key = self.secret("jwt_key", |text| TokenKey::given(algorithm, text).map_err(|error| error.to_string()));
-        let named = |text: &str| if text.is_empty() { Err("must not be empty".into()) } else { Ok(text.to_owned()) };
-        let (issuer, audience) = (self.read("jwt_issuer", named), self.read("jwt_audience", named));
-        if key.is_none() && (issuer.is_some() || audience.is_some()) {
-            self.errors.push("jwt_issuer and jwt_audience: they are of no use without jwt_key".into());
-        }
-        Some(TokenRules { key: key?, issuer, audience })
     }
 
     fn tls(&mut self) -> Option<TlsFiles> {
@@ -411,6 +424,9 @@ impl Layers {
                 ServerKey::given(text).ok_or(wanted)
             });
             let tokens = self.tokens();
+            let jwks_refresh = self.duration_within("jwks_refresh", &(second..=jwks::REFRESH_MAX));
+            let refreshed = jwks_refresh.unwrap_or(second);
+            let jwks_stale_max = self.duration_within("jwks_stale_max", &(refreshed..=jwks::STALE_MAX));
             let tls = self.tls();
             let count = |text: &str| match text.parse() {
                 Ok(count) if count > 0 => Ok(count),
@@ -444,6 +460,8 @@ impl Layers {
                 data_dir: data_dir?,
                 server_key,
                 tokens,
+                jwks_refresh: jwks_refresh?,
+                jwks_stale_max: jwks_stale_max?,
                 tls,
                 cors_origins: cors_origins.unwrap_or_default(),
                 open_user_id: open_user_id?,
@@ -466,13 +484,21 @@ impl Layers {
     }
 }
 
+/// That a key is unknown, and which may be meant.
+fn unknown<'a>(place: &str, key: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let likeness = known.map(|name| (strsim::jaro_winkler(key, name), name));
+    let nearest = likeness.filter(|(likeness, _)| *likeness > 0.8).max_by(|(a, _), (b, _)| a.total_cmp(b));
+    let hint = nearest.map(|(_, name)| format!("; did you mean `{name}`?")).unwrap_or_default();
+    format!("{place}: unknown key `{key}`{hint}")
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
 
     use super::*;
 
-    fn file(text: &str) -> tempfile::NamedTempFile {
+    pub(in crate::config) fn file(text: &str) -> tempfile::NamedTempFile {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         file.write_all(text.as_bytes()).expect("written");
         file

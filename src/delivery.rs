@@ -26,6 +26,7 @@ use rustls::ServerConnection;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use crate::auth::Trust;
 use crate::event_id::EventIds;
 use crate::metrics;
 use crate::notification::{Audience, Change, Entry, Notification, Position, UserId};
@@ -116,6 +117,8 @@ pub struct NewStream {
     pub start: Start,
     /// When it ends at the latest: what gives the right to it is no longer valid then.
     pub expires_at: Option<Timestamp>,
+    /// It ends with that, within a second.
+    pub trust: Option<Trust>,
     /// How she is told.
     pub form: Form,
 }
@@ -448,7 +451,7 @@ mod tests {
 
     fn everything() -> NewStream {
         let user = "1".parse().expect("valid");
-        NewStream { user, start: Start::Earliest, expires_at: None, form: Form::default() }
+        NewStream { user, start: Start::Earliest, expires_at: None, trust: None, form: Form::default() }
     }
 
     async fn within<T>(future: impl Future<Output = T>) -> T {

@@ -34,6 +34,8 @@ pub struct Metrics {
     pub log: Log,
     /// Of requests.
     pub requests: Requests,
+    /// Issuers of user tokens whose keys can't be had, as of the last look.
+    pub issuers_without_keys: Gauge,
     registry: Registry,
 }
 
@@ -156,6 +158,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let (streams, log) = (Streams::default(), Log::default());
         let requests = Requests { answered: Family::default(), seconds: Family::new_with_constructor(durations) };
+        let issuers_without_keys = Gauge::default();
         let mut registry = Registry::default();
         let own = registry.sub_registry_with_prefix("pregon");
         own.register("build", "Which program this is", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
@@ -175,8 +178,10 @@ impl Default for Metrics {
         own.register("requests", "Requests answered", requests.answered.clone());
         let answer = "Until the head of an answer was there";
         own.register_with_unit("request", answer, Unit::Seconds, requests.seconds.clone());
+        let issuers = "Issuers of user tokens whose keys can't be had";
+        own.register("issuers_without_keys", issuers, issuers_without_keys.clone());
         registry.register_collector(Box::new(Process));
-        Metrics { streams, log, requests, registry }
+        Metrics { streams, log, requests, issuers_without_keys, registry }
     }
 }
 

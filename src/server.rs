@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use crate::auth::jwks::{self, Jwks};
 use crate::auth::tickets::Tickets;
 use crate::auth::{Auth, ServerKey};
 use crate::config::Config;
@@ -19,7 +20,7 @@ use crate::delivery::{self, Delivery};
 use crate::demo;
 use crate::http::{self, App};
 use crate::inbox::Inbox;
-use crate::listener::tls::{self, TlsError};
+use crate::listener::tls::{Certificate, TlsError};
 use crate::listener::{Listener, Places};
 use crate::metrics::Metrics;
 use crate::publish::Publisher;
@@ -55,6 +56,9 @@ pub enum StartError {
     /// TLS can't be spoken.
     #[error("can't speak TLS")]
     Tls(#[from] TlsError),
+    /// Keys of issuers can't be fetched, whoever has them.
+    #[error("can't fetch the keys of issuers")]
+    Jwks(#[from] reqwest::Error),
     /// The engines can't be started.
     #[error("delivery can't start")]
     Delivery(#[source] std::io::Error),
@@ -66,7 +70,8 @@ pub struct Server {
     address: SocketAddr,
     admin: Option<(Listener, SocketAddr)>,
     places: Places,
-    tls: Option<TlsAcceptor>,
+    tls: Option<(TlsAcceptor, Arc<Certificate>)>,
+    jwks: Jwks,
     app: Arc<App>,
     store: Arc<dyn Store>,
     config: Config,
@@ -79,7 +84,14 @@ impl Server {
     /// When something of it can't be had.
     pub async fn bind(config: Config) -> Result<Server, StartError> {
         let server_key: &ServerKey = config.server_key.as_ref().ok_or(StartError::NoServerKey)?;
-        let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+        let tls = config.tls.as_ref().map(|files| -> Result<_, TlsError> {
+            let certificate = Arc::new(Certificate::read(files)?);
+            Ok((certificate.acceptor()?, certificate))
+        });
+        let tls = tls.transpose()?;
+        let auth = Auth::new(server_key, config.tokens.clone());
+        let jwks = jwks::Options { refresh: config.jwks_refresh, stale_max: config.jwks_stale_max };
+        let mut jwks = Jwks::new(&auth, jwks)?;
         let (listener, address) = listen(config.listen)?;
         let admin = config.admin_listen.map(listen).transpose()?;
         let metrics = Metrics::default();
@@ -97,7 +109,7 @@ impl Server {
             publisher: Publisher::new(Arc::clone(&store), Timestamp::now),
             inbox: Inbox::new(Arc::clone(&store), Timestamp::now),
             delivery: Arc::new(delivery),
-            auth: Auth::new(server_key, config.tokens.clone()),
+            auth,
             tickets: Tickets::default(),
             metrics,
             options: http::Options {
@@ -114,7 +126,9 @@ impl Server {
             polls: Semaphore::new(places.requests.div_ceil(2)),
             draining: AtomicBool::new(false),
         });
-        Ok(Server { listener, address, admin, places, tls, app, store, config })
+        // Last, since nobody else need wait for others.
+        jwks.begin().await;
+        Ok(Server { listener, address, admin, places, tls, jwks, app, store, config })
     }
 
     /// The address that it listens on.
@@ -136,6 +150,12 @@ impl Server {
         format!("{scheme}://{}", self.address)
     }
 
+    /// The certificate that it shows, if it speaks TLS: so that it can be read again.
+    #[must_use]
+    pub fn certificate(&self) -> Option<Arc<Certificate>> {
+        self.tls.as_ref().map(|(_, certificate)| Arc::clone(certificate))
+    }
+
     /// Most streams at once.
     #[must_use]
     pub fn streams_max(&self) -> usize {
@@ -145,7 +165,8 @@ impl Server {
     /// Serves until `shutdown` completes; then refuses publishes, closes the streams spread over the drain time, and
     /// returns when the last answer is out. Whoever takes longer than [`GRACE`] beyond that is cut off.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Server { listener, admin, places, tls, app, store, config, .. } = self;
+        let Server { listener, admin, places, tls, jwks, app, store, config, .. } = self;
+        let (tls, certificate) = tls.unzip();
         let (stop, stopped) = watch::channel(false);
         let router = http::router(Arc::clone(&app));
         let admin = admin.map(|(listener, _)| {
@@ -156,11 +177,13 @@ impl Server {
         let serving = tokio::spawn(listener.serve(places, tls, router, Arc::clone(&app.delivery), stopped));
         let retention = tokio::spawn(retain(store, config.retention));
         let time = tokio::spawn(app.publisher.clone().keep_time());
+        let keys = tokio::spawn(jwks.run());
+        let certificate = certificate.map(|certificate| tokio::spawn(certificate.follow()));
         let demo = config.demo.then(|| tokio::spawn(demo::run(app.publisher.clone(), config.demo_interval)));
 
         shutdown.await;
 
-        for task in [Some(retention), Some(time), demo].into_iter().flatten() {
+        for task in [Some(retention), Some(time), Some(keys), certificate, demo].into_iter().flatten() {
             task.abort();
             // That it was aborted is no news.
             let _ = task.await;

@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 
-use super::sha256;
+use super::{Trust, sha256};
 use crate::notification::UserId;
 
 /// How long a ticket may be used.
@@ -37,6 +37,8 @@ pub struct Admission {
     pub user: UserId,
     /// When that stream ends at the latest; nothing if a server key or nobody vouches for her.
     pub expires_at: Option<Timestamp>,
+    /// That of the key that her token was signed with, if it may go away.
+    pub trust: Option<Trust>,
 }
 
 /// The tickets that have not been used yet.
@@ -74,12 +76,14 @@ impl Tickets {
         (secret, until)
     }
 
-    /// What a ticket gives a right to; it is used up then. Nothing if there is none such, or it is too late.
+    /// What a ticket gives a right to; it is used up then. Nothing if there is none such, it is too late, or what vouched
+    /// for her is gone.
     #[must_use]
     pub fn redeem(&self, secret: &str, now: Timestamp) -> Option<Admission> {
         let mut unused = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
         let ticket = unused.remove(&sha256(secret.as_bytes()))?;
-        (ticket.until > now).then_some(ticket.admission)
+        let vouched = ticket.admission.trust.as_ref().is_none_or(Trust::holds);
+        (ticket.until > now && vouched).then_some(ticket.admission)
     }
 }
 
@@ -133,7 +137,7 @@ mod tests {
     }
 
     fn admission(user: &str) -> Admission {
-        Admission { user: user.parse().expect("valid"), expires_at: None }
+        Admission { user: user.parse().expect("valid"), expires_at: None, trust: None }
     }
 
     #[test]
@@ -150,6 +154,17 @@ mod tests {
         let (ticket, until) = tickets.issue(soon.clone(), at(0));
         assert_eq!(until, at(10), "no longer than what it was given for");
         assert_eq!(tickets.redeem(&ticket, at(9)), Some(soon));
+    }
+
+    #[test]
+    fn a_ticket_is_good_only_while_the_key_behind_it_is() {
+        let (tickets, trust) = (Tickets::default(), Trust::begin());
+        let hers = Admission { trust: Some(trust.clone()), ..admission("1") };
+        let (first, _) = tickets.issue(hers.clone(), at(0));
+        let (second, _) = tickets.issue(hers.clone(), at(0));
+        assert_eq!(tickets.redeem(&first, at(1)), Some(hers));
+        trust.end();
+        assert_eq!(tickets.redeem(&second, at(1)), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `pregon serve`, and what `dev` shares with it: log, signals, banner.
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -11,6 +12,7 @@ use super::Failure;
 use super::banner::Banner;
 use crate::auth::ServerKey;
 use crate::config::{Config, ConfigError, Flags, LogFormat};
+use crate::listener::tls::Certificate;
 use crate::server::{Server, StartError};
 
 /// Serve
@@ -77,6 +79,9 @@ pub(super) fn serve(config: Config, extras: Extras) -> Result<(), Failure> {
             );
         }
         let shutdown = shutdown().context("can't listen for signals").map_err(Failure::Failed)?;
+        if let Some(certificate) = server.certificate() {
+            reload_on_hangup(certificate).context("can't listen for signals").map_err(Failure::Failed)?;
+        }
         Banner {
             url: server.url(),
             ready_in: started.elapsed(),
@@ -104,6 +109,17 @@ fn failure(error: StartError) -> Failure {
         StartError::NoServerKey => Failure::Config(error.into()),
         error => Failure::Failed(error.into()),
     }
+}
+
+/// Reads the certificate again with each SIGHUP.
+fn reload_on_hangup(certificate: Arc<Certificate>) -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            certificate.reload();
+        }
+    });
+    Ok(())
 }
 
 /// Completes with the first SIGTERM or SIGINT.

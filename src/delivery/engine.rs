@@ -239,7 +239,7 @@ impl Engine {
     }
 
     fn attach(&mut self, attachment: Attachment) {
-        let Attachment { stream: NewStream { user, start, expires_at, form }, head, transport } = attachment;
+        let Attachment { stream: NewStream { user, start, expires_at, trust, form }, head, transport } = attachment;
         if self.connections.len() == self.connections.capacity() {
             self.connections.reserve_exact(growth(self.connections.len()));
         }
@@ -255,6 +255,7 @@ impl Engine {
         let pace = pace(&self.shared.options, self.now, self.drained_by);
         // Registered first, then the head is taken, then the store is read: any other order loses or doubles.
         let mut subscriber = Subscriber::registered(self.tail.head(), pace, self.now);
+        subscriber.end_with_trust(trust);
         if let Some(expires_at) = expires_at {
             subscriber.end_with_token(self.now.saturating_add(ticks_until(expires_at)));
         }

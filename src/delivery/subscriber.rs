@@ -9,6 +9,7 @@
 //! * Nothing beyond the tail's head is sent, whatever the store can already see.
 //! * A wake-up is never lost: it is the tail's head, which is compared with the cursor whenever anything ends.
 //! * A sink that takes nothing for the stall time is closed; it costs no more than one owed piece until then.
+//! * When the right to read is over it is closed, also a sink that takes a little now and then.
 //!
 //! Deliberately absent: sockets, threads, time (a [`Tick`] is passed in), randomness.
 
@@ -16,6 +17,7 @@ use bytes::Bytes;
 
 use super::Tick;
 use super::tail::{Batch, Budget, Gathered, Placed, Tail, Telling};
+use crate::auth::Trust;
 use crate::notification::{Interest, Position};
 use crate::sse::{Beats, Form, ResetReason};
 use crate::store::Opening;
@@ -160,6 +162,10 @@ pub(super) struct Subscriber {
     beat_named: bool,
     /// It ends with its token, and has not been told so yet.
     owes_notice: bool,
+    /// Its end is its token's.
+    ends_with_token: bool,
+    /// It ends with that.
+    trust: Option<Trust>,
     beat_at: Tick,
     progress_at: Tick,
     pace: Pace,
@@ -193,6 +199,8 @@ impl Subscriber {
             blocked: false,
             beat_named: false,
             owes_notice: false,
+            ends_with_token: false,
+            trust: None,
             beat_at: now.saturating_add(pace.beat),
             progress_at: now,
             pace,
@@ -204,7 +212,19 @@ impl Subscriber {
         if end < self.pace.end {
             self.pace.end = end;
             self.owes_notice = true;
+            self.ends_with_token = true;
         }
+    }
+
+    /// Ends it when the key that its token was signed with is no longer trusted.
+    pub(super) fn end_with_trust(&mut self, trust: Option<Trust>) {
+        self.trust = trust;
+    }
+
+    /// Whether nothing gives a right to it any more.
+    fn is_over(&self, now: Tick) -> bool {
+        let expired = self.ends_with_token && now >= self.pace.end;
+        expired || self.trust.as_ref().is_some_and(|trust| !trust.holds())
     }
 
     /// When it ends, if it is time to tell that its token does.
@@ -254,6 +274,7 @@ impl Subscriber {
                 if end < self.pace.end {
                     self.pace.end = end;
                     self.owes_notice = false;
+                    self.ends_with_token = false;
                 }
                 return Output::Nothing;
             }
@@ -317,10 +338,11 @@ impl Subscriber {
             return Output::Nothing;
         }
         if self.blocked {
-            let stalled = view.now >= self.progress_at.saturating_add(self.pace.stall);
+            // Whoever reads slowly enough would else read on without a right to it.
+            let stalled = view.now >= self.progress_at.saturating_add(self.pace.stall) || self.is_over(view.now);
             return if stalled { Output::Close(Reason::Stalled) } else { Output::Nothing };
         }
-        if view.now >= self.pace.end {
+        if view.now >= self.pace.end || self.is_over(view.now) {
             return Output::Close(Reason::Ended);
         }
         // What was for others has moved the head and woken nobody here. The cursor follows it, so that it neither
@@ -697,6 +719,32 @@ mod tests {
         drained.input(Input::EndBy(200));
         drained.tick(199);
         assert_eq!(noticed(&drained), 0, "it ends for another reason, and another token would not help");
+    }
+
+    /// Mutant: the right to read lasts as long as the reader is slow.
+    #[test]
+    fn whoever_reads_slowly_does_not_read_on_when_the_right_is_over() {
+        let (at_rest, slow) = (usize::MAX, 3);
+        for (room, reason) in [(at_rest, Reason::Ended), (slow, Reason::Stalled)] {
+            let opened = |subscriber: fn(&mut Subscriber, Trust)| {
+                let (mut bench, trust) = (Bench::new(0, 100), Trust::begin());
+                subscriber(&mut bench.subscriber, trust.clone());
+                bench.room = room;
+                bench.open(0);
+                bench.tick(49);
+                assert_eq!(bench.closed, None);
+                (bench, trust)
+            };
+            let (mut bench, _) = opened(|subscriber, _| subscriber.end_with_token(50));
+            bench.tick(50);
+            assert_eq!(bench.closed, Some(reason), "its token has expired");
+            let (mut bench, trust) = opened(|subscriber, trust| subscriber.end_with_trust(Some(trust)));
+            bench.tick(50);
+            assert_eq!(bench.closed, None);
+            trust.end();
+            bench.tick(51);
+            assert_eq!(bench.closed, Some(reason), "its key is gone");
+        }
     }
 
     #[test]

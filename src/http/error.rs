@@ -204,8 +204,18 @@ impl Problem {
         problem
     }
 
-    /// The request needs a credential, or a better one.
+    /// The request needs a credential, or a better one; or nobody can say now whether its own is good.
     pub fn unauthorized(refusal: &Refusal, hint: &'static str) -> Problem {
+        if *refusal == Refusal::Token(TokenError::Away) {
+            return Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "issuer_unavailable",
+                "Issuer unavailable",
+                refusal.to_string(),
+            )
+            .with_hint("send it again later; /readyz names the issuers whose keys are missing")
+            .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
         let (challenge, code) = match refusal {
             Refusal::Missing => ("Bearer", "credential_missing"),
             Refusal::Scheme => ("Bearer error=\"invalid_request\"", "credential_malformed"),
@@ -217,6 +227,12 @@ impl Problem {
         Problem::new(StatusCode::UNAUTHORIZED, code, "Unauthorized", refusal.to_string())
             .with_hint(hint)
             .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+    }
+
+    /// Whether it will pass by itself.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        self.0.status == StatusCode::SERVICE_UNAVAILABLE
     }
 
     /// The credential is good, and not for this.

@@ -26,7 +26,8 @@ pub(super) async fn healthz() -> &'static str {
 
 /// Says whether the server takes requests.
 ///
-/// It does, and the store has not stopped. Fails first when the server is about to end.
+/// It does, and the store has not stopped. Fails first when the server is about to end. While the keys of an issuer can't be
+/// had, all others are served.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -43,5 +44,6 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<Json<Ready>, P
     }
     app.inbox.check().await?;
     let weakened = if app.options.open_user_id { vec!["open-user-id"] } else { Vec::new() };
-    Ok(Json(Ready { status: "ready", streams: app.delivery.connections(), weakened }))
+    let issuers_without_keys = app.auth.issuers_without_keys();
+    Ok(Json(Ready { status: "ready", streams: app.delivery.connections(), weakened, issuers_without_keys }))
 }

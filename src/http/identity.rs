@@ -13,7 +13,7 @@ use super::App;
 use super::error::Problem;
 use super::request::{cookie, parameter};
 use crate::auth::tickets::Admission;
-use crate::auth::{Principal, Refusal};
+use crate::auth::{Principal, Refusal, Trust};
 use crate::notification::UserId;
 
 const SERVER_KEY_HINT: &str = "send Authorization: Bearer pregon_sk_… with the key that the server was started with";
@@ -38,10 +38,11 @@ impl axum::extract::FromRequestParts<std::sync::Arc<App>> for Backend {
     }
 }
 
-/// A user who reads, and until when she may.
+/// A user who reads, until when she may, and while which key is trusted.
 pub(super) struct Reader {
     pub(super) user: UserId,
     pub(super) expires_at: Option<Timestamp>,
+    pub(super) trust: Option<Trust>,
 }
 
 /// The user whose stream or page is asked for; nothing if none is named.
@@ -61,11 +62,11 @@ pub(super) fn reader(app: &App, method: &Method, headers: &HeaderMap, uri: &Uri)
 fn reads(app: &App, principal: Result<Principal, Refusal>, uri: &Uri) -> Result<Option<Reader>, Problem> {
     let named = named(uri);
     match principal {
-        Ok(Principal::User { user, expires_at }) => {
+        Ok(Principal::User { user, expires_at, trust }) => {
             if named?.is_some_and(|named| named != user) {
                 return Err(Problem::forbidden("the token is another user's than `user_id` names"));
             }
-            return Ok(Some(Reader { user, expires_at: Some(expires_at) }));
+            return Ok(Some(Reader { user, expires_at: Some(expires_at), trust }));
         }
         Ok(Principal::Server) => {}
         Err(Refusal::Missing) if app.options.open_user_id => {}
@@ -73,7 +74,7 @@ fn reads(app: &App, principal: Result<Principal, Refusal>, uri: &Uri) -> Result<
         Err(Refusal::Missing) if matches!(named, Ok(None)) => {}
         Err(refusal) => return Err(Problem::unauthorized(&refusal, USER_HINT)),
     }
-    Ok(named?.map(|user| Reader { user, expires_at: None }))
+    Ok(named?.map(|user| Reader { user, expires_at: None, trust: None }))
 }
 
 fn named(uri: &Uri) -> Result<Option<UserId>, Problem> {
@@ -96,12 +97,12 @@ pub(super) fn named_reader(app: &App, method: &Method, headers: &HeaderMap, uri:
 pub(super) fn listener(app: &App, method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<Reader, Problem> {
     let Some(ticket) = parameter(uri, &["ticket"]) else { return named_reader(app, method, headers, uri) };
     let admission = app.tickets.redeem(&ticket, app.publisher.now());
-    let Admission { user, expires_at } =
+    let Admission { user, expires_at, trust } =
         admission.ok_or_else(|| Problem::unauthorized(&Refusal::Ticket, "ask for another: POST /v1/stream/tickets"))?;
     if named(uri)?.is_some_and(|named| named != user) {
         return Err(Problem::forbidden("the ticket is another user's than `user_id` names"));
     }
-    Ok(Reader { user, expires_at })
+    Ok(Reader { user, expires_at, trust })
 }
 
 /// The user whose inbox it is: by her token, or named by the server key, or by anybody where that is allowed.
@@ -118,7 +119,7 @@ impl axum::extract::FromRequestParts<std::sync::Arc<App>> for Owner {
 /// A user token in the `Authorization` header, whose it is, and until when.
 pub(super) fn bearer(app: &App, headers: &HeaderMap) -> Result<(String, UserId, Timestamp), Problem> {
     match from_header(app, headers).unwrap_or(Err(Refusal::Missing)) {
-        Ok(Principal::User { user, expires_at }) => {
+        Ok(Principal::User { user, expires_at, .. }) => {
             // What has passed as a token is ASCII, after seven characters of `Bearer `.
             let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.get(7..));
             Ok((token.unwrap_or_default().to_owned(), user, expires_at))

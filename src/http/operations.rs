@@ -39,7 +39,10 @@ const PROBLEMS: [(&str, &str); 12] = [
     ("415", "`unsupported_media_type`"),
     ("422", "`invalid_request`: `errors` has every wrong field. `batch_size`: nothing, or too much."),
     ("500", "`internal`: it is logged."),
-    ("503", "`draining`, `store_unavailable`, `store_stopped`: `Retry-After` says when to come back."),
+    (
+        "503",
+        "`draining`, `store_unavailable`, `store_stopped`, `issuer_unavailable`: `Retry-After` says when to come back.",
+    ),
     ("507", "`store_full`: nothing was stored; it works again once there is space."),
 ];
 

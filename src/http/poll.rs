@@ -28,10 +28,10 @@ pub(super) const WAIT_MAX: Duration = Duration::from_secs(55);
 /// Most events in one answer.
 pub(super) const EVENTS_MAX: usize = 100;
 
+/// The answer to a poll; without a stream, that the client shall come back.
 pub(super) async fn answer(
     app: &App,
-    stream: NewStream,
-    postponed: bool,
+    stream: Option<NewStream>,
     headers: &HeaderMap,
     uri: &Uri,
 ) -> Result<Response, Problem> {
@@ -45,14 +45,15 @@ pub(super) async fn answer(
         events: Vec::new(),
         partial: Vec::new(),
     };
-    let room = app.polls.try_acquire();
-    let postponed = postponed || room.is_err();
-    if !postponed {
-        // Nothing is sent by HTTP meanwhile, so there is nothing to abort.
-        let (abort, _) = AbortHandle::new_pair();
-        polled.wait(app.delivery.attach_body(stream, abort), Instant::now() + wait).await;
-    }
-    let retry_ms = postponed.then(|| app.delivery.retry_ms());
+    let retry_ms = match (stream, app.polls.try_acquire()) {
+        (Some(stream), Ok(_room)) => {
+            // Nothing is sent by HTTP meanwhile, so there is nothing to abort.
+            let (abort, _) = AbortHandle::new_pair();
+            polled.wait(app.delivery.attach_body(stream, abort), Instant::now() + wait).await;
+            None
+        }
+        _ => Some(app.delivery.retry_ms()),
+    };
     let answer = shapes::Polled { data: polled.events, cursor: polled.cursor, retry_ms };
     let mut response = json(StatusCode::OK, encoded(&answer));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

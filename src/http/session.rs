@@ -112,9 +112,9 @@ pub(super) async fn ticket(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let Reader { user, expires_at } = identity::named_reader(&app, &method, &headers, &uri)?;
+    let Reader { user, expires_at, trust } = identity::named_reader(&app, &method, &headers, &uri)?;
     let user_id = user.to_string();
-    let (ticket, until) = app.tickets.issue(Admission { user, expires_at }, app.publisher.now());
+    let (ticket, until) = app.tickets.issue(Admission { user, expires_at, trust }, app.publisher.now());
     let ticket = Ticket { ticket, expires_at: sse::time(until), user_id };
     Ok(json(StatusCode::CREATED, encoded(&ticket)))
 }

@@ -397,6 +397,10 @@ pub struct Ready {
     #[serde(rename = "unsafe")]
     #[schema(examples(json!(["open-user-id"])))]
     pub weakened: Vec<&'static str>,
+    /// Issuers whose keys can't be had at the moment, so that their tokens are refused.
+    #[schema(examples(json!(["https://login.example"])))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub issuers_without_keys: Vec<String>,
 }
 
 /// The answer to a poll.

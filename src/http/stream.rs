@@ -92,7 +92,11 @@ pub(super) async fn stream(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Reader { user, expires_at } = identity::listener(&app, &method, &headers, &uri)?;
+    let reader = match identity::listener(&app, &method, &headers, &uri) {
+        // The keys of her issuer can't be had: a browser that was told so by a status would never come back.
+        Err(problem) if problem.is_temporary() => None,
+        reader => Some(reader?),
+    };
     let start = start(&app.delivery, &headers, &uri)?;
     let polled = match parameter(&uri, &["poll"]).as_deref() {
         None | Some("0" | "false") => false,
@@ -101,10 +105,11 @@ pub(super) async fn stream(
     };
     let wire = if polled || wants_lines(&headers) { Wire::Lines } else { Wire::Events };
     let form = Form { wire, languages: language::wanted(&headers, &uri) };
-    let postponed = app.is_draining() || app.delivery.connections() >= app.options.streams_max;
-    let stream = NewStream { user, start, expires_at, form };
+    let has_room = !app.is_draining() && app.delivery.connections() < app.options.streams_max;
+    let stream = reader.filter(|_| has_room);
+    let stream = stream.map(|Reader { user, expires_at, trust }| NewStream { user, start, expires_at, trust, form });
     if polled {
-        return poll::answer(&app, stream, postponed, &headers, &uri).await;
+        return poll::answer(&app, stream, &headers, &uri).await;
     }
     let mut response = ().into_response();
     let answer = response.headers_mut();
@@ -121,10 +126,11 @@ pub(super) async fn stream(
     if method == Method::HEAD {
         return Ok(response);
     }
-    if postponed {
-        *response.body_mut() = sse::retry(wire, app.delivery.retry_ms()).into();
-    } else {
-        response.extensions_mut().insert(TakeOver(stream));
+    match stream {
+        Some(stream) => {
+            response.extensions_mut().insert(TakeOver(stream));
+        }
+        None => *response.body_mut() = sse::retry(wire, app.delivery.retry_ms()).into(),
     }
     Ok(response)
 }

@@ -12,6 +12,8 @@ mod cors;
 mod examples;
 mod forged;
 mod inbox;
+mod issuers;
+mod key_server;
 mod kill;
 mod metrics;
 mod openapi;

@@ -1,31 +1,39 @@
 //! TLS: the same stream over HTTP/1.1, whose socket an engine takes, and over HTTP/2, where it is a body.
 
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pregon::config::TlsFiles;
 use reqwest::{Certificate, Client, ClientBuilder, Method};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use crate::server::{Tab, TestServer, within};
+use crate::server::{KEY, Tab, TestServer, within};
 
 /// A server with a certificate of its own, and a client that knows it.
 async fn server(change: impl FnOnce(&mut pregon::Config), client: fn(ClientBuilder) -> ClientBuilder) -> TestServer {
     let folder = Arc::new(TempDir::new().unwrap());
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let files = TlsFiles { cert: folder.path().join("cert.pem"), key: folder.path().join("key.pem") };
-    std::fs::write(&files.cert, made.cert.pem()).unwrap();
-    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    let certificate = make_certificate(&files);
     let mut server = TestServer::start_in(folder, |config| {
         config.tls = Some(files);
         change(config);
     })
     .await;
-    let certificate = Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
     server.use_client(client(Client::builder().tls_certs_only([certificate])).build().unwrap());
     server
+}
+
+/// Puts a new certificate and its key into the files.
+fn make_certificate(files: &TlsFiles) -> Certificate {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(&files.cert, made.cert.pem()).unwrap();
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    Certificate::from_pem(made.cert.pem().as_bytes()).unwrap()
 }
 
 fn http1(builder: ClientBuilder) -> ClientBuilder {
@@ -158,4 +166,75 @@ async fn a_request_without_tls_is_turned_away_and_disturbs_nobody() {
     let healthy = within(server.anonymous(Method::GET, "/healthz").send()).await.unwrap();
     assert_eq!(healthy.status(), 200);
     server.stop().await;
+}
+
+/// Whether a new connection is shown that certificate.
+async fn shows(url: &str, certificate: &Certificate) -> bool {
+    let client = Client::builder().tls_certs_only([certificate.clone()]).build().unwrap();
+    within(client.get(format!("{url}/healthz")).send()).await.is_ok()
+}
+
+/// Streams over HTTP/1.1 and HTTP/2 are there before the certificate changes, and after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_replaced_and_streams_live_on() {
+    for client in [http1, http2] {
+        let server = server(|_| {}, client).await;
+        let files = TlsFiles { cert: server.folder.path().join("cert.pem"), key: server.folder.path().join("key.pem") };
+        let mut tab = server.tab("1").await;
+        tab.expect("hello").await;
+        let newer = make_certificate(&files);
+        within(async { while !shows(&server.url, &newer).await {} }).await;
+        // The client of the server's own requests knows the first certificate only, on the connection that it has.
+        std::fs::write(&files.key, "no key").unwrap();
+        let newest = make_certificate(&files);
+        within(async { while !shows(&server.url, &newest).await {} }).await;
+        assert!(!shows(&server.url, &newer).await, "it is no longer shown");
+        let publisher = Client::builder().tls_certs_only([newest]).build().unwrap();
+        let publish = publisher.post(format!("{}/v1/users/1/notifications", server.url)).bearer_auth(KEY).body("hola");
+        assert_eq!(within(publish.send()).await.unwrap().status(), 201);
+        assert_eq!(tab.message().await, "hola");
+        server.stop().await;
+    }
+}
+
+/// Files that can't be used change nothing; SIGHUP says when to look.
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_reads_the_certificate_again() {
+    let folder = TempDir::new().unwrap();
+    let files = TlsFiles { cert: folder.path().join("cert.pem"), key: folder.path().join("key.pem") };
+    let first = make_certificate(&files);
+    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_pregon"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--server-key", KEY, "--log-format", "json", "--drain", "0s"])
+        .arg("--data-dir")
+        .arg(folder.path())
+        .arg("--tls-cert")
+        .arg(&files.cert)
+        .arg("--tls-key")
+        .arg(&files.key)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut ready = String::new();
+    within(BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready)).await.unwrap();
+    let url = serde_json::from_str::<Value>(&ready).unwrap()["url"].as_str().unwrap().to_owned();
+    let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
+    let mut hang_up = async |says: &str| {
+        kill_process(pid, Signal::HUP).unwrap();
+        within(async { while !said.next_line().await.unwrap().expect("the server goes on").contains(says) {} }).await;
+    };
+    assert!(shows(&url, &first).await);
+    std::fs::write(&files.key, "no key").unwrap();
+    hang_up("the new certificate can't be used; the one from before stays").await;
+    assert!(shows(&url, &first).await);
+    let second = make_certificate(&files);
+    hang_up("new connections get the certificate that is there now").await;
+    assert!(shows(&url, &second).await);
+    assert!(!shows(&url, &first).await);
+    kill_process(pid, Signal::TERM).unwrap();
+    assert!(within(child.wait()).await.unwrap().success());
 }
