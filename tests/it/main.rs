@@ -1,6 +1,7 @@
 //! Tests of the whole server through its own surface. Each starts a real server on a free port.
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
+mod addresses;
 mod api;
 mod bad_input;
 mod bad_routes;
@@ -20,6 +21,7 @@ mod openapi;
 mod publishing;
 mod server;
 mod session;
+mod ssrf;
 mod stream;
 mod tidy;
 mod tls;
