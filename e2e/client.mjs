@@ -8,7 +8,7 @@ import { until } from "./browser.mjs";
 export const SOON_MS = 1_000;
 
 /** Where the client's files are: below the same folder as the page's own script. */
-async function folderOf(server) {
+export async function folderOf(server) {
   // The template writes a slash in an attribute as a character reference.
   const [, hash] = /assets(?:\/|&#x2f;)([0-9a-f]+)/.exec(await (await fetch(server.page("nobody"))).text());
   return `/assets/${hash}`;

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { shortenWaits, until, useBrowser } from "./browser.mjs";
 import {
-  assertHaveWhatTheServerHas, connectionsOf, idsOf, isIn, openTab, openTabs, snapshot, SOON_MS,
+  assertHaveWhatTheServerHas, connectionsOf, idsOf, isIn, openTab, openTabs, snapshot, SOON_MS, watchStreams,
 } from "./client.mjs";
 import { startServer } from "./server.mjs";
 
@@ -135,18 +135,47 @@ async function withTokens(t, give) {
 
 test("a token that ends is replaced, and nobody notices", async (t) => {
   const server = await startServer(t, ...SIGNING);
-  const { context, asked } = await withTokens(t, (times) => tokenFor(server, "ana", times <= 2 ? "1s" : "1h"));
-  const [tab] = await openTabs(1, context, server, server.url, { ...ANA, token: "ask" });
-  await tab.evaluate(() => {
-    window.states = [];
-    window.client.subscribe(() => window.states.push(window.client.getSnapshot().state));
+  const { context, asked } = await withTokens(t, (times) => tokenFor(server, "ana", times <= 3 ? "10s" : "1h"));
+  const streams = watchStreams(context);
+  const tabs = await openTabs(2, context, server, server.url, { ...ANA, token: "ask" });
+  for (const tab of tabs) {
+    await tab.evaluate(() => {
+      window.states = [];
+      window.client.subscribe(() => window.states.push(window.client.getSnapshot().state));
+    });
+  }
+  for (const moves of [1, 2]) {
+    await publish(server, 1, `Antes del cambio ${moves}`);
+    await until("the stream has moved", () => streams.opened > moves);
+  }
+  await publish(server, 2, "Con la que dura");
+  await assertHaveWhatTheServerHas(tabs, server, "ana");
+  for (const tab of tabs) assert.deepEqual([...new Set(await tab.evaluate(() => window.states))], ["live"]);
+  await until("there is one connection", async () => (await connectionsOf(server, "ana")) === 1);
+  // Each tab for its first requests, the one with the stream for two more.
+  assert.equal(asked.times, 4);
+});
+
+test("the browser's own EventSource, with a ticket for each connection, misses and doubles nothing either", async (t) => {
+  const server = await startServer(t, ...SIGNING);
+  const { context } = await withTokens(t, () => tokenFor(server, "ana", "1h"));
+  const streams = [];
+  context.on("request", (request) => {
+    const { pathname, searchParams } = new URL(request.url());
+    if (pathname === "/v1/stream") streams.push([searchParams.has("ticket"), searchParams.has("last_event_id")]);
   });
-  await until("both short ones have ended", () => asked.times >= 3);
-  await isIn(tab, "live");
-  await publish(server, 2);
-  await assertHaveWhatTheServerHas([tab], server, "ana");
-  assert.deepEqual((await tab.evaluate(() => window.states)).filter((state) => state === "unauthenticated"), []);
-  assert.equal(asked.times, 3);
+  const options = { ...ANA, token: "ask", transport: "eventsource" };
+  const tabs = await openTabs(2, context, server, server.url, options);
+  await publish(server, 2, "En vivo");
+  await assertHaveWhatTheServerHas(tabs, server, "ana");
+  await server.kill();
+  await server.start();
+  await publish(server, 2, "Después de la caída");
+  await assertHaveWhatTheServerHas(tabs, server, "ana");
+  for (const tab of tabs) await isIn(tab, "live");
+  await until("there is one connection", async () => (await connectionsOf(server, "ana")) === 1);
+  assert.ok(streams.length >= 2);
+  assert.deepEqual([...new Set(streams.map(String))], ["true,true"]);
 });
 
 test("a token that is refused twice is the end for its tab, and another tab's may be better", async (t) => {

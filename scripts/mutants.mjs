@@ -457,7 +457,7 @@ const mutants = [
   {
     name: 'tab: no snapshot when it hears of another line',
     file: 'web/client/leadership.js',
-    from: 'if (line !== data.line) takeSnapshot().catch(() => {});',
+    from: 'if (line !== data.line) takeSnapshot();',
     to: '',
     test: 'a tab that comes while the leader goes misses nothing, however the messages fall',
   },
@@ -471,8 +471,8 @@ const mutants = [
   {
     name: 'tab: the old line claimed without having it',
     file: 'web/client/leadership.js',
-    from: 'crypto.randomUUID?.() ?? "alone"',
-    to: '"alone"',
+    from: 'line ??= own;',
+    to: 'line ??= "alone";',
     test: 'a newcomer that deposes a leader has no line, so whoever had one takes a snapshot',
   },
   {
@@ -520,29 +520,29 @@ const mutants = [
   {
     name: 'tab: a page that misses what arrived meanwhile',
     file: 'web/client/inbox.js',
-    from: 'become(heard.reduce(applied, { items, rest, nextCursor, loaded: true }));',
-    to: 'become({ items, rest, nextCursor, loaded: true });',
+    from: 'become(heard.reduce(applied, { items, counts, nextCursor, loaded: true }));',
+    to: 'become({ items, counts, nextCursor, loaded: true });',
     test: 'what arrives while a snapshot is under way is there once, whether the snapshot has it or not',
   },
   {
     name: 'tab: a late answer wins',
     file: 'web/client/inbox.js',
-    from: 'if (one.isHeard || changesNothing())',
-    to: 'if (changesNothing())',
+    from: 'if (!one.isHeard) apply',
+    to: 'apply',
     test: 'an answer that comes late does not undo what another device has done since',
   },
   {
     name: 'tab: a mark forgotten before the stream has said it',
     file: 'web/client/inbox.js',
-    from: 'if (one.isHeard || changesNothing()) drop',
-    to: 'drop',
+    from: 'if (!one.isHeard) apply({ name: "state", data: one.mark });',
+    to: '',
     test: 'a mark is shown at once, counted, and over when the stream has said it and the server has answered',
   },
   {
     name: 'tab: a mark dropped by an older snapshot',
     file: 'web/client/inbox.js',
-    from: 'drop((one) => confirmed.includes(one));',
-    to: 'drop(({ isConfirmed }) => isConfirmed);',
+    from: 'apply({ name: "state", data: one.mark })',
+    to: 'become(marked(base, one.mark))',
     test: 'what the server has confirmed goes on being shown until the stream gets there, or a later snapshot',
   },
   {
@@ -562,7 +562,7 @@ const mutants = [
   {
     name: 'tab: silence after the greeting not noticed',
     file: 'web/client/stream.js',
-    from: `        expectWithin(HEARTBEATS_MISSED * heartbeatMs);\n`,
+    from: `        expectOne();\n`,
     to: '',
     test: 'so is one that says nothing but its greeting',
   },
@@ -610,6 +610,41 @@ const mutants = [
     to: 'if false {',
     suite: 'it',
     test: 'a_form_of_the_page_is_taken_from_the_page_alone',
+  },
+  {
+    name: 'tab: a move told as a failure',
+    file: 'web/client/stream.js',
+    from: 'if (!isMoving) throw error;',
+    to: 'throw error;',
+    test: 'a better connection takes the place at once, and nobody is told',
+  },
+  {
+    name: 'tab: the old token taken for a fresh one',
+    file: 'web/client/access.js',
+    from: 'if (!fresh || fresh === old) return false;',
+    to: '',
+    test: 'a fresh token takes the place of the one in use, and only a fresh one does',
+  },
+  {
+    name: 'tab: an older snapshot in the place of a newer one',
+    file: 'web/client/client.js',
+    from: 'if (own === wanted && !inbox',
+    to: 'if (!inbox',
+    test: 'a snapshot that was asked for before another one does not take its place',
+  },
+  {
+    name: 'tab: an EventSource left to come back with a ticket that is used up',
+    file: 'web/client/eventsource.js',
+    from: 'source.addEventListener("error", end);',
+    to: '',
+    test: 'its first error is its end: it does not come back by itself with a ticket that is used up',
+  },
+  {
+    name: 'tab: silence judged by heartbeats that cannot be heard',
+    file: 'web/client/eventsource.js',
+    from: ' * HEARTBEATS_PER_EVENT',
+    to: '',
+    test: 'silence is told by the heartbeats that it hears, every second one',
   },
 ];
 

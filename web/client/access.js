@@ -8,7 +8,6 @@
 
 /** @typedef {string | null | undefined} Token */
 /** @typedef {Record<string, string | number | undefined>} Query */
-/** @typedef {(input: URL, init: RequestInit) => Promise<Response>} Transport */
 
 /** An answer that is not what was asked for. `code` is the server's own word for it, where it has one. */
 export class Refusal extends Error {
@@ -17,21 +16,16 @@ export class Refusal extends Error {
     super(detail);
     this.status = status;
     this.code = code;
-    this.retryAfterMs = retryAfterMs(headers.get("retry-after") ?? "");
+    const told = headers.get("retry-after") ?? "";
+    /** How long it asks to be waited for, in seconds or until a date (RFC 9110, section 10.2.3). */
+    this.retryAfterMs = Math.max(0, Number(told) * 1_000 || Date.parse(told) - Date.now() || 0);
   }
 }
 
 /** Neither the token nor another one is good for this user. */
 export class Unauthenticated extends Error {}
 
-/**
- * How long an answer asks to be waited for, by its `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
- * @param {string} header
- */
-function retryAfterMs(header) {
-  const waitMs = /^\d+$/.test(header) ? Number(header) * 1_000 : Date.parse(header) - Date.now();
-  return waitMs > 0 ? waitMs : 0;
-}
+/** @typedef {ReturnType<typeof createAccess>} Access */
 
 /**
  * @param {object} options
@@ -39,45 +33,52 @@ function retryAfterMs(header) {
  * @param {string} options.user
  * @param {Token | (() => Token | Promise<Token>)} [options.token]
  * @param {string} [options.locale]
- * @param {Transport} [options.transport]
+ * @param {typeof globalThis.fetch} [options.fetch]
  */
-export function createAccess({ server, user, token, locale, transport = (url, init) => fetch(url, init) }) {
+export function createAccess({ server, user, token, locale, fetch = globalThis.fetch }) {
   const base = new URL(server, globalThis.location?.href).href.replace(/\/$/, "");
-  const mayAskAgain = typeof token === "function";
-  const ask = async () => (typeof token === "function" ? token() : token);
-  /** The token in use, or on its way: everybody waits for the same answer. @type {Promise<Token> | undefined} */
+  /** The token in use, or on its way: everybody waits for the same answer. @type {Token | Promise<Token>} */
   let given;
+
+  async function ask() {
+    // Whatever fails, fails when everybody is waiting for it.
+    await undefined;
+    try {
+      return typeof token === "function" ? await token() : token;
+    } catch (error) {
+      // A back end that cannot be reached has not said no: whoever comes next asks again.
+      given = undefined;
+      throw error;
+    }
+  }
+
+  /** @param {string} path @param {Query} [query] */
+  function urlOf(path, query) {
+    const url = new URL(base + path);
+    // JSON leaves out what is undefined.
+    const set = JSON.parse(JSON.stringify({ user_id: user, lang: locale, ...query }));
+    url.search = String(new URLSearchParams(set));
+    return url;
+  }
 
   /**
    * Whatever is answered, unless it is a refusal of the token.
    * @param {string} path
    * @param {Query} [query]
-   * @param {RequestInit} [init]
+   * @param {RequestInit & { headers?: Record<string, string> }} [init]
    */
   async function send(path, query, init) {
-    const url = new URL(base + path);
-    for (const [name, value] of Object.entries({ user_id: user, lang: locale, ...query })) {
-      if (value !== undefined) url.searchParams.set(name, String(value));
-    }
-    for (let isRefused = false; ; isRefused = true) {
+    for (let tries = typeof token === "function" ? 2 : 1; tries > 0; tries -= 1) {
       const used = (given ??= ask());
+      const word = await used;
+      const headers = { ...init?.headers, ...(word && { authorization: `Bearer ${word}` }) };
+      const response = await fetch(urlOf(path, query), { ...init, headers });
+      if (![401, 403].includes(response.status)) return response;
+      await response.body?.cancel();
       // Somebody else may have found out before and asked again.
-      const forget = () => void (given === used && (given = undefined));
-      const token = await used.catch((error) => {
-        // A back end that cannot be reached has not said no: whoever comes next asks again.
-        forget();
-        throw error;
-      });
-      if (token || !mayAskAgain) {
-        const headers = new Headers(init?.headers);
-        if (token) headers.set("authorization", `Bearer ${token}`);
-        const response = await transport(url, { ...init, headers });
-        if (![401, 403].includes(response.status)) return response;
-        await response.body?.cancel();
-      }
-      forget();
-      if (isRefused || !mayAskAgain) throw new Unauthenticated("the token is refused, or there is none");
+      if (given === used) given = undefined;
     }
+    throw new Unauthenticated("the token is refused, or there is none");
   }
 
   return {
@@ -86,6 +87,8 @@ export function createAccess({ server, user, token, locale, transport = (url, in
      * users have two names, however they are called.
      */
     name: `pregon ${JSON.stringify([base, user, locale])}`,
+
+    urlOf,
 
     send,
 
@@ -100,9 +103,18 @@ export function createAccess({ server, user, token, locale, transport = (url, in
       const headers = body && { "content-type": "application/json" };
       // What a reader has marked is sent, though she leaves the page by the same press.
       const keepalive = body !== undefined;
-      const response = await send(path, query, { method, headers, body: body && JSON.stringify(body), signal, keepalive });
+      const response = await send(path, query, { method, headers, body: JSON.stringify(body), signal, keepalive });
       if (response.ok) return response.json();
       throw new Refusal(response, await response.json().catch(() => {}));
+    },
+
+    /** Asks for a fresh token while the old one is still good. Gives whether there is one to go on with. */
+    async renew() {
+      const old = await given;
+      const fresh = await ask();
+      if (!fresh || fresh === old) return false;
+      given = fresh;
+      return true;
     },
   };
 }

@@ -12,67 +12,40 @@ const LONGEST_WAIT_MS = 30_000;
 const GOOD_LIFE_MS = 10_000;
 
 export function createBackoff() {
-  let failures = 0;
-  /** @type {number | undefined} */
-  let liveSince;
-  /** @type {(() => void) | undefined} */
-  let cutShort;
-
-  /** @param {number} waitMs @param {AbortSignal} signal @returns {Promise<void>} */
-  function wait(waitMs, signal) {
-    return new Promise((resolve) => {
-      const end = () => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", end);
-        cutShort = undefined;
-        resolve();
-      };
-      const timer = setTimeout(end, waitMs);
-      cutShort = end;
-      signal.addEventListener("abort", end);
-    });
-  }
+  let endWait = () => {};
 
   return {
     /**
-     * Gives what an attempt gives, once one succeeds. Fails when the signal is aborted, or the user's token refused.
+     * Gives what an attempt gives, once one succeeds. Fails when the token is refused, or at the end of an attempt or a
+     * wait in which the signal was aborted.
      * @template T
-     * @param {() => Promise<T>} attempt It fails with `retryAfterMs` if the server has said how long to wait.
+     * @param {(live: () => void) => Promise<T>} attempt It says when it is good so far. It fails with `retryAfterMs` if
+     *   the server has said how long to wait.
      * @param {AbortSignal} signal
      * @param {() => void} failed Told of each failure, before the wait.
      * @returns {Promise<T>}
      */
     async insist(attempt, signal, failed) {
-      for (;;) {
-        let toldMs = 0;
+      for (let failures = 0; ; failures += 1) {
+        let liveSince = Infinity;
+        let waitMs = 0;
         try {
-          return await attempt();
+          return await attempt(() => (liveSince = Date.now()));
         } catch (error) {
-          signal.throwIfAborted();
-          if (error instanceof Unauthenticated) throw error;
-          toldMs = /** @type {{ retryAfterMs?: number }} */ (error).retryAfterMs ?? 0;
+          if (signal.aborted || error instanceof Unauthenticated) throw error;
+          waitMs = /** @type {{ retryAfterMs?: number }} */ (error).retryAfterMs ?? 0;
         }
         failed();
-        signal.throwIfAborted();
-        if (Date.now() - (liveSince ?? Infinity) >= GOOD_LIFE_MS) failures = 0;
-        liveSince = undefined;
-        const spanMs = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** failures);
-        failures += 1;
-        await wait(toldMs + Math.random() * spanMs, signal);
+        if (Date.now() - liveSince >= GOOD_LIFE_MS) failures = 0;
+        waitMs += Math.random() * Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** failures);
+        await new Promise((resolve) => setTimeout((endWait = () => resolve(undefined)), waitMs));
         signal.throwIfAborted();
       }
     },
 
-    /** The attempt under way is a good one as of now. */
-    live() {
-      liveSince = Date.now();
-    },
-
-    /** There is news that makes another attempt worth while at once. Returns whether somebody was waiting. */
+    /** There is news: whoever waits has waited long enough. */
     cut() {
-      const isWaiting = cutShort !== undefined;
-      cutShort?.();
-      return isWaiting;
+      endWait();
     },
   };
 }

@@ -10,6 +10,7 @@
 
 import { createAccess, Refusal, Unauthenticated } from "./access.js";
 import { createBackoff } from "./backoff.js";
+import { eventsOf } from "./events.js";
 import { createInbox, isOfAbsent } from "./inbox.js";
 import { createLeadership } from "./leadership.js";
 import { createStream } from "./stream.js";
@@ -20,7 +21,8 @@ const PAGE_ITEMS = 50;
 const PAGE_ITEMS_MAX = 100;
 /** A recall reaches many clients at once. They do not ask the server together. */
 const SPREAD_MS = 30_000;
-const CLOCK_TOLERANCE_MS = 1_000;
+/** What a greeting takes on its way is no news of the clocks. */
+const CLOCK_STEP_MS = 1_000;
 /** What a timer can wait. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
 
@@ -29,6 +31,7 @@ const TIMER_MAX_MS = 2 ** 31 - 1;
 /** @typedef {import("./inbox.js").Counts} Counts */
 /** @typedef {import("./inbox.js").Mark} Mark */
 /** @typedef {import("./inbox.js").MarkSet} MarkSet */
+/** @typedef {import("./inbox.js").Fetching} Fetching */
 /** @typedef {import("./leadership.js").Pulse} Pulse */
 /** @typedef {"connecting" | "live" | "reconnecting" | "offline" | "unauthenticated" | "closed"} State */
 
@@ -39,26 +42,31 @@ const TIMER_MAX_MS = 2 ** 31 - 1;
  * @property {Readonly<Counts>} counts
  * @property {boolean} loaded Whether there has been an answer at all.
  * @property {boolean} more Whether there are older ones.
- * @property {number} clockOffsetMs How far the server's clock is ahead of this machine's.
+ * @property {number} clockOffsetMs How far the server's clock is ahead of this machine's, in whole seconds.
  */
 
 /**
- * @typedef {object} Heard What `on` tells of, as it stands in the documentation of the stream.
+ * @typedef {object} Heard What `on` tells of; but for the last, as it stands in the documentation of the stream.
  * @property {import("./inbox.js").Notification} notification It is new here. With `replay`, it is no news.
  * @property {import("./inbox.js").Notification} updated
  * @property {{ id: string, reason: string }} removed
  * @property {Mark} state
- * @property {{ muted: string[] }} preferences
+ * @property {Preferences} preferences
+ * @property {Snapshot} change What `subscribe` tells of.
  */
+
+/** @typedef {{ muted: string[] }} Preferences Categories. */
 
 /**
  * @param {object} options
  * @param {string} options.server Where the server is; relative to the page.
  * @param {string} options.user
  * @param {string | null | (() => string | null | undefined | Promise<string | null | undefined>)} [options.token]
- *   A function is asked again when the server refuses what it gave.
+ *   A function is asked again before what it gave ends, and when the server refuses it.
  * @param {string} [options.locale] The language to be told in, where a notification has several.
- * @param {import("./access.js").Transport} [options.transport] Instead of `fetch`.
+ * @param {"fetch" | "eventsource"} [options.transport] How the stream comes. Where `fetch` cannot stream, it is the
+ *   browser's own EventSource anyway.
+ * @param {typeof globalThis.fetch} [options.fetch] Instead of the browser's own.
  */
 export function createClient(options) {
   const access = createAccess(options);
@@ -71,22 +79,21 @@ export function createClient(options) {
   let ended;
   /** What the snapshot was made from. @type {typeof inbox.shown | undefined} */
   let shown;
-  /** @type {Snapshot | undefined} */
+  /** @type {Snapshot} */
   let snapshot;
   /** The snapshot that listeners know. @type {Snapshot | undefined} */
   let told;
-  let isChanging = false;
-  /** Who listens to what; to `change` those who want snapshots. @type {Map<string, Set<(data: any) => void>>} */
-  const listeners = new Map();
+  /** @type {Promise<void> | undefined} */
+  let changing;
+  const listeners = new EventTarget();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let expiry;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let refreshing;
   /** Aborted when this tab leaves; it may come back. */
   let presence = new AbortController();
-  /** The snapshot that is under way. @type {Promise<string> | undefined} */
-  let taking;
-  let isWanted = false;
+  /** The snapshot that was asked for last. */
+  let wanted = {};
 
   // --- What is told ------------------------------------------------------------------------------------------
 
@@ -94,8 +101,7 @@ export function createClient(options) {
   function getSnapshot() {
     const state = ended ?? (globalThis.navigator?.onLine === false ? "offline" : pulse.state);
     const { clockOffsetMs } = pulse;
-    const isSame = shown === inbox.shown && snapshot?.state === state && snapshot.clockOffsetMs === clockOffsetMs;
-    if (snapshot && isSame) return snapshot;
+    if (shown === inbox.shown && snapshot.state === state && snapshot.clockOffsetMs === clockOffsetMs) return snapshot;
     shown = inbox.shown;
     const { counts, loaded, nextCursor } = shown;
     const items = shown.items.filter(({ archived_at }) => !archived_at);
@@ -104,14 +110,10 @@ export function createClient(options) {
 
   /** However much changes at once, listeners are told once. */
   function change() {
-    if (isChanging) return;
-    isChanging = true;
-    queueMicrotask(() => {
-      isChanging = false;
+    changing ??= Promise.resolve().then(() => {
+      changing = undefined;
       expire();
-      if (told === getSnapshot()) return;
-      told = getSnapshot();
-      emit("change");
+      if (told !== getSnapshot()) emit("change", (told = snapshot));
     });
   }
 
@@ -120,34 +122,38 @@ export function createClient(options) {
     const now = Date.now() + pulse.clockOffsetMs;
     inbox.expire(now);
     clearTimeout(expiry);
-    const ends = inbox.shown.items.map(({ expires_at }) => Date.parse(expires_at ?? ""));
-    const next = Math.min(...ends.filter(Number.isFinite));
-    if (next < Infinity) expiry = setTimeout(change, Math.min(next - now, TIMER_MAX_MS));
+    const ends = inbox.shown.items.flatMap(({ expires_at }) => (expires_at ? Date.parse(expires_at) : []));
+    if (ends.length > 0) expiry = setTimeout(change, Math.min(Math.min(...ends) - now, TIMER_MAX_MS));
   }
 
-  /** @param {string} name @param {(data: any) => void} listener */
-  function listen(name, listener) {
-    const all = listeners.get(name) ?? new Set();
-    listeners.set(name, all.add(listener));
-    return () => void all.delete(listener);
+  /**
+   * Calls a listener for each of these events. Returns what takes it back. A listener that fails is its owner's
+   * business: the browser reports it, and goes on with the others.
+   * @template {keyof Heard} K
+   * @param {K} name
+   * @param {(data: Heard[K]) => void} listener
+   */
+  function on(name, listener) {
+    const hear = (/** @type {any} */ { detail }) => listener(detail);
+    listeners.addEventListener(name, hear);
+    return () => listeners.removeEventListener(name, hear);
   }
 
-  /** @param {string} name @param {unknown} [data] */
-  function emit(name, data) {
-    for (const listener of listeners.get(name) ?? []) {
-      try {
-        listener(data);
-      } catch (error) {
-        // A listener that fails is its owner's business: it takes nothing else with it.
-        reportError(error);
-      }
-    }
+  /** @param {string} name @param {unknown} detail */
+  function emit(name, detail) {
+    listeners.dispatchEvent(new CustomEvent(name, { detail }));
   }
 
   // --- What the server says ----------------------------------------------------------------------------------
 
   const stream = createStream({
-    open: (signal) => access.send("/v1/stream", { last_event_id: leadership.cursor }, { signal, cache: "no-store" }),
+    async *open(signal) {
+      const after = { last_event_id: leadership.cursor };
+      if (options.transport === "eventsource" || !("body" in Response.prototype)) {
+        const { eventsBySource } = await import("./eventsource.js");
+        yield* eventsBySource(access, after, signal);
+      } else yield* eventsOf(await access.send("/v1/stream", after, { signal, cache: "no-store" }));
+    },
     heard: (events) => leadership.tell(events),
     become,
   });
@@ -164,10 +170,7 @@ export function createClient(options) {
       change();
     },
     pulse: () => pulse,
-    hurry() {
-      stream.wake();
-      backoff.cut();
-    },
+    hurry,
   });
 
   /** How the stream is, if it is this tab that has it. @param {Pulse["state"]} state */
@@ -177,66 +180,74 @@ export function createClient(options) {
     leadership.tell();
   }
 
-  /** @param {import("./stream.js").Event} event */
+  /** @param {import("./events.js").Event} event */
   function hear(event) {
     const { name, data } = event;
-    const clockOffsetMs = Date.parse(data.server_time) - Date.now();
-    // What a message takes on its way is no news of the clocks.
-    if (Math.abs(clockOffsetMs - pulse.clockOffsetMs) > CLOCK_TOLERANCE_MS) pulse = { ...pulse, clockOffsetMs };
-    if (name === "reset") refresh(0);
+    if (name === "hello") {
+      const steps = Math.round((Date.parse(data.server_time) - Date.now()) / CLOCK_STEP_MS);
+      pulse = { ...pulse, clockOffsetMs: steps * CLOCK_STEP_MS };
+    }
+    if (name === "token_expiring") renew(Date.parse(data.expires_at));
+    if (name === "reset") refreshIn(0);
     // What the user has done elsewhere concerns her alone; what was taken back, perhaps everybody.
-    if (isOfAbsent(inbox.shown, event)) refresh(name === "removed" ? Math.random() * SPREAD_MS : 0);
+    if (isOfAbsent(inbox.shown, event)) refreshIn(name === "removed" ? Math.random() * SPREAD_MS : 0);
     const isNew = inbox.apply(event);
     if (name !== "message") emit(name, data);
     else if (isNew) emit("notification", data);
   }
 
+  /**
+   * Goes over to a fresh token while the old one is still good: nobody notices. Not at the same moment as all others
+   * whom the server has told.
+   * @param {number} end On the server's clock.
+   */
+  function renew(end) {
+    const leftMs = end - pulse.clockOffsetMs - Date.now();
+    setTimeout(async () => {
+      // If there is none to be had, the stream ends with its token, and whoever opens the next one asks again.
+      if (leadership.leads() && (await access.renew().catch(() => {}))) stream.wake(true);
+    }, (Math.random() * leftMs) / 2);
+  }
+
   /** Takes a snapshot that begins now, however often it takes, and gives the cursor of its stream. */
   function takeSnapshot() {
     clearTimeout(refreshing);
-    isWanted = true;
-    const own = (taking ??= backoff.insist(load, presence.signal, () => become("reconnecting")).finally(() => {
-      if (taking === own) taking = undefined;
-    }));
-    own.catch(refuse);
-    return own;
-  }
-
-  async function load() {
-    for (;;) {
-      isWanted = false;
+    const own = (wanted = {});
+    const attempt = async () => {
       const limit = Math.min(Math.max(inbox.shown.items.length, PAGE_ITEMS), PAGE_ITEMS_MAX);
-      const { stream_cursor } = await take({ limit }, (page, answer) => inbox.replace(page, answer) || refresh(0));
-      // Whoever has asked for one meanwhile wants a newer one.
-      if (!isWanted) return stream_cursor;
-    }
+      const { stream_cursor } = await take({ limit }, (heard, answer) => {
+        // Whoever has asked for one since wants a newer one.
+        if (own === wanted && !inbox.replace(heard, answer)) refreshIn(0);
+      });
+      return stream_cursor;
+    };
+    return backoff.insist(attempt, presence.signal, () => become("reconnecting")).catch(refuse);
   }
 
   /**
-   * Asks for a page, with which what arrives meanwhile is remembered.
+   * Asks for a page, and remembers with it what arrives meanwhile.
    * @param {import("./access.js").Query} query
-   * @param {(page: ReturnType<typeof inbox.begin>, answer: Page) => void} use
+   * @param {(heard: Fetching, answer: Page) => void} use
    */
   async function take(query, use) {
     const { signal } = presence;
-    const page = inbox.begin();
+    const heard = inbox.begin();
     try {
       /** @type {Page} */
       const answer = await access.json("GET", "/v1/inbox", { query, signal });
       signal.throwIfAborted();
-      use(page, answer);
+      use(heard, answer);
       return answer;
     } finally {
-      inbox.end(page);
+      inbox.end(heard);
       change();
     }
   }
 
   /** @param {number} waitMs */
-  function refresh(waitMs) {
+  function refreshIn(waitMs) {
     clearTimeout(refreshing);
-    // If it fails, this tab has left.
-    refreshing = setTimeout(() => takeSnapshot().catch(() => {}), waitMs);
+    refreshing = setTimeout(takeSnapshot, waitMs);
   }
 
   // --- What the user does ------------------------------------------------------------------------------------
@@ -277,15 +288,15 @@ export function createClient(options) {
   async function loadMore() {
     const cursor = inbox.shown.nextCursor;
     if (cursor === null) return;
-    await take({ limit: PAGE_ITEMS, cursor }, (page, answer) => {
+    await take({ limit: PAGE_ITEMS, cursor }, (heard, answer) => {
       // Not if a snapshot has taken the place of what it continues.
-      if (inbox.shown.nextCursor === cursor) inbox.append(page, answer);
+      if (inbox.shown.nextCursor === cursor) inbox.append(heard, answer);
     });
   }
 
   // --- Beginning and end -------------------------------------------------------------------------------------
 
-  /** Ends everything if that is what the error means. @param {unknown} error */
+  /** Ends everything if that is what the error means. @param {unknown} error @returns {undefined} */
   function refuse(error) {
     if (error instanceof Unauthenticated) stop("unauthenticated");
   }
@@ -300,9 +311,15 @@ export function createClient(options) {
 
   function leave() {
     presence.abort();
-    taking = undefined;
     leadership.leave();
+    hurry();
     clearTimeout(refreshing);
+  }
+
+  /** Nobody waits any longer, whether for a better time or in vain. */
+  function hurry() {
+    stream.wake();
+    backoff.cut();
   }
 
   /** Whoever looks at a tab does not wait. */
@@ -319,6 +336,7 @@ export function createClient(options) {
     [window, {
       online() {
         // The network may be another one now, where the old connection would only be found dead by its silence.
+        become("reconnecting");
         stream.wake(true);
         look();
         change();
@@ -331,7 +349,7 @@ export function createClient(options) {
     [document, { freeze: leave, resume: look, visibilitychange: () => document.hidden || look() }],
   ];
   for (const [target, acts] of news ?? []) {
-    for (const name in acts) target.addEventListener(name, () => acts[name]?.(), { signal: end.signal });
+    for (const [name, act] of Object.entries(acts)) target.addEventListener(name, act, { signal: end.signal });
   }
   leadership.join();
 
@@ -365,10 +383,14 @@ export function createClient(options) {
     },
 
     preferences: {
-      /** What she does not want. @returns {Promise<{ muted: string[] }>} */
+      /** What she does not want. @returns {Promise<Preferences>} */
       get: () => access.json("GET", "/v1/inbox/preferences"),
 
-      /** Mutes these categories and no others, from here on. @param {{ muted: string[] }} body @returns {Promise<{ muted: string[] }>} */
+      /**
+       * Mutes these categories and no others, from here on.
+       * @param {Preferences} body
+       * @returns {Promise<Preferences>}
+       */
       update: (body) => access.json("PUT", "/v1/inbox/preferences", { body }),
     },
 
@@ -376,16 +398,10 @@ export function createClient(options) {
       return getSnapshot().counts;
     },
 
-    /**
-     * Calls a listener for each of these events. Returns what takes it back.
-     * @template {keyof Heard} K
-     * @param {K} name
-     * @param {(data: Heard[K]) => void} listener
-     */
-    on: (name, listener) => listen(name, listener),
+    on,
 
     /** Calls a listener after every change. Returns what takes it back. @param {() => void} listener */
-    subscribe: (listener) => listen("change", listener),
+    subscribe: (listener) => on("change", listener),
 
     getSnapshot,
 

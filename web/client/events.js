@@ -1,51 +1,44 @@
-// Reads Server-Sent Events out of text that comes in pieces (WHATWG HTML, section 9.2.6).
+// Reads the stream's events (Server-Sent Events, WHATWG HTML, section 9.2.6) out of an answer that comes in pieces.
 //
-// Invariant: the same text gives the same events, wherever it is cut.
+// Invariant: the same bytes give the same events, wherever they are cut.
 //
-// Deliberately absent: bytes and their encoding, which are the caller's; comments, which say nothing but that the
-// connection lives, and the caller has seen that already.
+// Deliberately absent: what only other servers say, such as other ends of lines than LF, data of several lines, an id
+// that holds for the events after it. What events mean, and when an answer that goes on is dead, is not known here.
+
+import { Refusal } from "./access.js";
 
 /**
- * @typedef {object} ServerEvent
+ * @typedef {object} Event
  * @property {string} name `message` unless the server named it.
- * @property {string} id The newest id that was given, with this event or before it.
- * @property {string} data
+ * @property {string} id
+ * @property {any} data Parsed.
  */
 
-export function createParser() {
+/**
+ * The events of an answer, in the pieces that it comes in; a piece that completes none is an empty list. It ends if
+ * the server says that there is nothing to come back for (204). Otherwise it fails in the end, with what the server
+ * wants to be waited for.
+ * @param {Response} response
+ * @returns {AsyncGenerator<Event[], void>}
+ */
+export async function* eventsOf(response) {
+  const { status, ok, headers, body } = response;
+  if (status === 204) return;
+  if (!ok || !body || !headers.get("content-type")?.startsWith("text/event-stream")) throw new Refusal(response);
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
-  let name = "";
-  let id = "";
-  /** @type {string[]} */
-  let lines = [];
-
-  const parser = {
-    /** What the server wants to be waited for before the next connection, once it has said so. */
-    retryMs: 0,
-
-    /**
-     * @param {string} text
-     * @returns {ServerEvent[]} The events that it completes.
-     */
-    push(text) {
-      /** @type {ServerEvent[]} */
-      const events = [];
-      // A carriage return at the very end may be the first half of a line end: it waits for what follows.
-      const all = (rest + text).split(/\r\n|\n|\r(?!$)/);
-      rest = all.pop() ?? "";
-      for (const line of all) {
-        const [, field, value = ""] = /^([^:]*)(?:: ?(.*))?$/s.exec(line) ?? [];
-        if (line === "") {
-          if (lines.length > 0) events.push({ name: name || "message", id, data: lines.join("\n") });
-          name = "";
-          lines = [];
-        } else if (field === "event") name = value;
-        else if (field === "data") lines.push(value);
-        else if (field === "id" && !value.includes("\0")) id = value;
-        else if (field === "retry" && /^\d+$/.test(value)) parser.retryMs = Number(value);
-      }
-      return events;
-    },
-  };
-  return parser;
+  let retryAfterMs = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) throw { retryAfterMs };
+    const blocks = (rest + value).split("\n\n");
+    rest = blocks.pop() ?? "";
+    yield blocks.flatMap((block) => {
+      // The name of a field is what stands before the first colon. A comment has none.
+      const lines = block.split("\n").map((line) => line.split(/: ?(.*)/s));
+      const { event: name = "message", id = "", data, retry } = Object.fromEntries(lines);
+      if (retry) retryAfterMs = Number(retry);
+      return data ? [{ name, id, data: JSON.parse(data) }] : [];
+    });
+  }
 }

@@ -4,7 +4,7 @@
 // Invariants:
 // * Each notification is there once, by its id, the newest first in the order of the server's log. No clock of ours
 //   decides about order.
-// * What is shown is the base, which only the server's pages and events change, with the pending marks applied to it.
+// * What is shown is the base, which only the server's pages, events and answers change, with the pending marks on it.
 //   So a mark that fails is rolled back by forgetting it, whatever has arrived meanwhile.
 // * A page that was under way while events arrived gets them applied again. It may have had some of them already, but
 //   they are a stretch of the log without holes, and to repeat such a stretch ends where the stretch ends.
@@ -51,7 +51,7 @@
 /**
  * @typedef {object} Contents
  * @property {readonly Item[]} items The newest first, also those that were archived since they are here.
- * @property {Counts} rest What is counted and not here.
+ * @property {Counts} counts Of all that there are, here or not.
  * @property {string | null} nextCursor Where older ones are.
  * @property {boolean} loaded
  */
@@ -59,17 +59,15 @@
 /** What an inbox of the server holds, unless it is told otherwise. */
 const ITEMS_MAX = 1_000;
 
-const NONE = { unread: 0, unseen: 0, total: 0 };
-
 /** @type {Contents} */
-const NOTHING = { items: [], rest: NONE, nextCursor: null, loaded: false };
+const NOTHING = { items: [], counts: { unread: 0, unseen: 0, total: 0 }, nextCursor: null, loaded: false };
 
-/** @typedef {{ mark: Mark, isHeard?: boolean, isConfirmed?: boolean }} Pending */
-/** @typedef {{ heard: Change[], confirmed: Pending[] }} Fetching A page under way. */
+/** @typedef {{ mark: Mark, isHeard?: boolean }} Pending */
+/** @typedef {Change[]} Fetching A page under way: what has arrived since it was asked for. */
 
 export function createInbox() {
   let base = NOTHING;
-  /** @type {Contents & { counts: Counts } | undefined} */
+  /** @type {Contents | undefined} */
   let shown;
   /** @type {Pending[]} */
   let pending = [];
@@ -78,70 +76,63 @@ export function createInbox() {
 
   /** @param {Contents} next */
   function become(next) {
+    if (next !== base) shown = undefined;
     base = next;
-    shown = undefined;
   }
 
-  /** @param {(one: Pending) => boolean | undefined} over */
-  function drop(over) {
-    pending = pending.filter((one) => !over(one));
-    shown = undefined;
+  /** Takes an event of the stream. Returns whether it says anything new. @param {Change} change */
+  function apply(change) {
+    const before = base;
+    for (const heard of fetching) heard.push(change);
+    for (const one of pending) one.isHeard ||= change.name === "state" && words(one.mark) === words(change.data);
+    become(applied(base, change));
+    return base !== before;
   }
 
-  function show() {
-    const contents = pending.reduce((contents, { mark }) => marked(contents, mark), base);
-    return { ...contents, counts: sum(contents.rest, tally(contents.items)) };
+  /** @param {Pending} one */
+  function drop(one) {
+    pending = pending.filter((other) => other !== one);
+    shown = undefined;
   }
 
   return {
     /** What to show. The same object until something changes. */
     get shown() {
-      return (shown ??= show());
+      return (shown ??= pending.reduce((contents, { mark }) => marked(contents, mark), base));
     },
 
     // --- What the server says --------------------------------------------------------------------------------
 
-    /** Takes an event of the stream. Returns whether it says anything new. @param {Change} change */
-    apply(change) {
-      for (const { heard } of fetching) heard.push(change);
-      const before = base;
-      const after = applied(base, change);
-      if (after !== before) become(after);
-      if (change.name === "state") drop((one) => isSettled(one, change.data));
-      return after !== before;
-    },
+    apply,
 
-    /** A page is asked for: from now on, what arrives is remembered for it. @returns {Fetching} */
+    /** A page is asked for: from now on, what arrives is remembered for it. */
     begin() {
-      const page = { heard: [], confirmed: pending.filter(({ isConfirmed }) => isConfirmed) };
-      fetching.add(page);
-      return page;
+      /** @type {Fetching} */
+      const heard = [];
+      fetching.add(heard);
+      return heard;
     },
 
-    /** The page has come, or does not come. @param {Fetching} page */
-    end: (page) => fetching.delete(page),
+    /** The page has come, or does not come. @param {Fetching} heard */
+    end: (heard) => fetching.delete(heard),
 
     /**
      * The page takes the place of everything.
-     * @param {Fetching} page
+     * @param {Fetching} heard
      * @param {Page} answer
      * @returns {boolean} Whether the counts are certain. They are not if something was marked meanwhile: what a mark
      *   says about counts is older or newer than what the page says, and nothing tells which.
      */
-    replace({ heard, confirmed }, { data: items, counts, next_cursor: nextCursor }) {
-      const rest = sum(counts, tally(items), -1);
-      become(heard.reduce(applied, { items, rest, nextCursor, loaded: true }));
-      // The server had done these before it was asked.
-      drop((one) => confirmed.includes(one));
+    replace(heard, { data: items, counts, next_cursor: nextCursor }) {
+      become(heard.reduce(applied, { items, counts, nextCursor, loaded: true }));
       return !heard.some(({ name }) => name === "state");
     },
 
-    /** The page comes after what is here. @param {Fetching} page @param {Page} answer */
-    append({ heard }, { data, next_cursor: nextCursor }) {
-      const counts = sum(base.rest, tally(base.items));
+    /** The page comes after what is here, and was counted before. @param {Fetching} heard @param {Page} answer */
+    append(heard, { data, next_cursor: nextCursor }) {
+      const { counts } = base;
       const older = data.filter(({ id }) => !has(base, id));
-      const all = heard.reduce(applied, { ...base, items: [...base.items, ...older], nextCursor });
-      become({ ...all, rest: sum(counts, tally(all.items), -1) });
+      become({ ...heard.reduce(applied, { ...base, items: [...base.items, ...older], nextCursor }), counts });
     },
 
     /**
@@ -150,7 +141,7 @@ export function createInbox() {
      */
     expire(now) {
       const items = base.items.filter(({ expires_at }) => !(Date.parse(expires_at ?? "") <= now));
-      if (items.length < base.items.length) become({ ...base, items });
+      if (items.length < base.items.length) become(withItems(base, items));
     },
 
     /** Nothing of the user is left. */
@@ -170,18 +161,17 @@ export function createInbox() {
     },
 
     /**
-     * The server has done it. If the stream has said so as well, or there is nothing to say, it is over. Otherwise it
-     * goes on being shown until the stream has got there: the answer overtakes it.
+     * The server has done it, and its word is as good as the stream's. If the stream has said so already, it may have
+     * said more since.
      * @param {Pending} one
      */
     confirm(one) {
-      one.isConfirmed = true;
-      const changesNothing = () => JSON.stringify(marked(base, one.mark)) === JSON.stringify(base);
-      if (one.isHeard || changesNothing()) drop((other) => other === one);
+      drop(one);
+      if (!one.isHeard) apply({ name: "state", data: one.mark });
     },
 
-    /** It was not done. @param {Pending} one */
-    rollBack: (one) => drop((other) => other === one),
+    /** It was not done. */
+    rollBack: drop,
   };
 }
 
@@ -214,14 +204,15 @@ function applied(contents, { name, data }) {
   const isOlder = nextCursor !== null && oldest && data.timestamp < oldest.timestamp;
   if (name === "message" && !old && !isOlder) {
     const all = [{ ...notification, seen_at: null, read_at: null, archived_at: null }, ...items];
-    return { ...contents, items: all.slice(0, ITEMS_MAX), nextCursor: all.length > ITEMS_MAX ? null : nextCursor };
+    const after = withItems(contents, all.slice(0, ITEMS_MAX));
+    return all.length > ITEMS_MAX ? { ...after, nextCursor: null } : after;
   }
   if (name === "updated" && old) {
     const { seen_at, read_at, archived_at } = old;
     const item = { ...notification, seen_at, read_at, archived_at };
-    return { ...contents, items: items.map((other) => (other === old ? item : other)) };
+    return withItems(contents, items.map((other) => (other === old ? item : other)));
   }
-  return name === "removed" && old ? { ...contents, items: items.filter((other) => other !== old) } : contents;
+  return name === "removed" && old ? withItems(contents, items.filter((other) => other !== old)) : contents;
 }
 
 /** @param {Contents} contents @param {Mark} mark @returns {Contents} */
@@ -231,13 +222,15 @@ function marked(contents, { ids, up_to, set, at, counts }) {
     isConcerned ||= item.id === up_to;
     return isConcerned || ids?.includes(item.id) ? itemMarked(item, set, at) : item;
   });
-  const rest = counts ? sum(counts, tally(items), -1) : { ...contents.rest };
-  // What is not loaded is older than all that is, so a mark of all up to one of these is one of all of those.
-  if (!ids && !counts) {
-    if (set.read) rest.unread = 0;
-    if (set.read || set.seen) rest.unseen = 0;
+  const after = withItems(contents, items);
+  if (counts) return { ...after, counts };
+  if (!ids) {
+    // What is not loaded is older than all that is, so a mark of all up to one of these is one of all of those.
+    const { unread, unseen } = tally(items);
+    if (set.read) after.counts.unread = unread;
+    if (set.read || set.seen) after.counts.unseen = unseen;
   }
-  return { ...contents, items, rest };
+  return after;
 }
 
 /**
@@ -260,19 +253,9 @@ function itemMarked(item, { seen, read, archived }, at) {
   return JSON.stringify(after) === JSON.stringify(item) ? item : after;
 }
 
-/**
- * Whether a pending mark is over, now that the stream has said this one. Its own is recognised by what it says. One
- * that the server has already confirmed gives way to whatever the stream says next about the same notifications.
- * @param {Pending} one
- * @param {Mark} said
- */
-function isSettled(one, said) {
-  const { mark } = one;
-  const wordsOf = (/** @type {Mark} */ { ids, up_to, set: { seen, read, archived } }) => {
-    return JSON.stringify([ids, up_to, seen, read, archived]);
-  };
-  one.isHeard ||= wordsOf(said) === wordsOf(mark);
-  return one.isConfirmed && (one.isHeard || !mark.ids || !said.ids || mark.ids.some((id) => said.ids?.includes(id)));
+/** What a mark says, by which its own event is known. @param {Mark} mark */
+function words({ ids, up_to, set: { seen, read, archived } }) {
+  return JSON.stringify([ids, up_to, seen, read, archived]);
 }
 
 /** @param {readonly Item[]} items @returns {Counts} */
@@ -282,9 +265,10 @@ function tally(items) {
   return { unread: without("read_at"), unseen: without("seen_at"), total: present.length };
 }
 
-/** @param {Counts} one @param {Counts} other @param {1 | -1} [sign] @returns {Counts} */
-function sum(one, other, sign = 1) {
+/** Other items, and what that changes about the counts. @param {Contents} contents @param {readonly Item[]} items */
+function withItems(contents, items) {
+  const [before, after] = [tally(contents.items), tally(items)];
   // Never below nothing: what has expired without being loaded has never been taken off.
-  const add = (/** @type {keyof Counts} */ key) => Math.max(0, one[key] + sign * other[key]);
-  return { unread: add("unread"), unseen: add("unseen"), total: add("total") };
+  const count = (/** @type {keyof Counts} */ key) => Math.max(0, contents.counts[key] + after[key] - before[key]);
+  return { ...contents, items, counts: { unread: count("unread"), unseen: count("unseen"), total: count("total") } };
 }

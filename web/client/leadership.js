@@ -20,7 +20,7 @@
 //
 // Deliberately absent: what events say, and requests. Without Web Locks or BroadcastChannel each tab leads itself.
 
-/** @typedef {import("./stream.js").Event} Event */
+/** @typedef {import("./events.js").Event} Event */
 /** @typedef {import("./stream.js").StreamState} StreamState */
 
 /**
@@ -52,17 +52,19 @@ const REMEMBERED_MAX = 1_000;
 /**
  * @param {string} name
  * @param {object} handlers
- * @param {() => Promise<string>} handlers.takeSnapshot Gives the cursor that belongs to it. Events from the call on are
- *   not lost. It does not give up: it fails only if the tab has left, or the token is refused.
+ * @param {() => Promise<string | undefined>} handlers.takeSnapshot Gives the cursor that belongs to it. Events from the
+ *   call on are not lost. It does not give up: it gives nothing only if the tab has left.
  * @param {(signal: AbortSignal) => Promise<void>} handlers.keepOpen Keeps the stream open. Before it ends
  *   by itself, the tab leaves.
  * @param {(events: Event[], pulse: Pulse) => void} handlers.heard
  * @param {() => Pulse} handlers.pulse
  * @param {() => void} handlers.hurry
- * @param {{ locks?: Pick<LockManager, "request">, Channel?: new (name: string) => BroadcastChannel }} [browser]
+ * @param {object} [browser]
+ * @param {{ locks?: Pick<LockManager, "request"> }} [browser.navigator]
+ * @param {new (name: string) => BroadcastChannel} [browser.BroadcastChannel]
  */
-export function createLeadership(name, { takeSnapshot, keepOpen, heard, pulse, hurry }, browser) {
-  const { locks, Channel } = browser ?? { locks: globalThis.navigator?.locks, Channel: globalThis.BroadcastChannel };
+export function createLeadership(name, { takeSnapshot, keepOpen, heard, pulse, hurry }, browser = globalThis) {
+  const locks = browser.navigator?.locks;
   /** Up to where this tab has everything. @type {string | undefined} */
   let cursor;
   /** @type {string | undefined} */
@@ -112,8 +114,7 @@ export function createLeadership(name, { takeSnapshot, keepOpen, heard, pulse, h
     }
     if (data.line) {
       cursor = data.cursor;
-      // If it fails, this tab has left.
-      if (line !== data.line) takeSnapshot().catch(() => {});
+      if (line !== data.line) takeSnapshot();
       line = data.line;
     }
     clearTimeout(watch);
@@ -151,7 +152,7 @@ export function createLeadership(name, { takeSnapshot, keepOpen, heard, pulse, h
     reign = signal;
     const over = new Promise((resolve) => signal.addEventListener("abort", resolve));
     // If the token is refused, another tab may have a better one.
-    return Promise.race([over, go(signal).catch(() => {})]);
+    return Promise.race([over, go(signal)]);
   }
 
   /** @param {AbortSignal} signal */
@@ -160,9 +161,10 @@ export function createLeadership(name, { takeSnapshot, keepOpen, heard, pulse, h
     if (!line) {
       const own = await takeSnapshot();
       if (signal.aborted) return;
-      // Whoever was deposed may have told of its line meanwhile.
+      // Whoever was deposed may have told of its line meanwhile. No two snapshots have the same cursor, so one names a
+      // line as well.
       cursor ??= own;
-      line ??= crypto.randomUUID?.() ?? "alone";
+      line ??= own;
       tell();
     }
     await keepOpen(signal);
@@ -180,8 +182,8 @@ export function createLeadership(name, { takeSnapshot, keepOpen, heard, pulse, h
     /** Begins to listen, and stands in line to lead. */
     join() {
       if (attempt) return;
-      if (locks && Channel) {
-        channel = new Channel(name);
+      if (locks && browser.BroadcastChannel) {
+        channel = new browser.BroadcastChannel(name);
         channel.onmessage = listen;
         ask();
       }

@@ -52,7 +52,7 @@ class Tab {
   slow = false;
   endless = false;
 
-  /** @param {Server} server @param {{ locks?: Locks, Channel?: any }} surroundings @param {string} [name] */
+  /** @param {Server} server @param {object} surroundings @param {string} [name] */
   constructor(server, surroundings, name = NAME) {
     this.server = server;
     this.leadership = createLeadership(name, {
@@ -105,7 +105,7 @@ class Tab {
 
 function browser() {
   const channels = new Channels();
-  return { locks: new Locks(), Channel: channels.Channel, channels };
+  return { navigator: { locks: new Locks() }, BroadcastChannel: channels.Channel, channels };
 }
 
 async function openTabs(count) {
@@ -288,7 +288,7 @@ test("a newcomer that deposes a leader has no line, so whoever had one takes a s
   const { server, surroundings, tabs, deliverAll } = await openTabs(2);
   // The leader is stuck: its stream reaches nobody, and it answers nobody.
   server.publish(2);
-  const comer = new Tab(server, { ...surroundings, Channel: surroundings.channels.Channel });
+  const comer = new Tab(server, { ...surroundings, BroadcastChannel: surroundings.channels.Channel });
   await settled();
   t.mock.timers.tick(5_000);
   await settled();
@@ -354,8 +354,8 @@ test("tabs of another name have nothing to do with each other", async () => {
 
 test("without locks each tab has a stream of its own, and nothing is said to others", async () => {
   const server = new Server();
-  const { Channel, channels } = browser();
-  const tabs = [new Tab(server, { Channel }), new Tab(server, { Channel })];
+  const { BroadcastChannel, channels } = browser();
+  const tabs = [new Tab(server, { BroadcastChannel }), new Tab(server, { BroadcastChannel })];
   await settled();
   server.publish(2);
   server.flow();

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Unauthenticated } from "../client/access.js";
+import { eventsOf } from "../client/events.js";
 import { createStream } from "../client/stream.js";
 
 const HELLO = "event: hello\nid: h\nretry: 2000\ndata: {\"heartbeat_ms\":1000}\n\n";
@@ -12,12 +13,12 @@ function start(t, ...answers) {
   const end = new AbortController();
   const told = { states: [], data: [], opened: 0 };
   const stream = createStream({
-    async open(signal) {
+    async *open(signal) {
       told.opened += 1;
       const answer = answers.shift();
       if (answer instanceof Error) throw answer;
-      if (!answer) return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
-      return answer(signal);
+      if (!answer) await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+      yield* eventsOf(answer(signal));
     },
     heard: (events) => told.data.push(events.map(({ data }) => data)),
     become: (state) => told.states.push(state),
@@ -123,7 +124,7 @@ test("so is one that says nothing but its greeting", async (t) => {
 
 test("a connection that does not open is given up, and news cuts a wait short", async (t) => {
   const { told, stream } = start(t, undefined);
-  t.mock.timers.tick(20_000);
+  t.mock.timers.tick(37_500);
   await settled();
   assert.deepEqual(told.states, ["reconnecting"]);
   stream.wake();
@@ -141,6 +142,27 @@ test("what comes out of a page that could not run for long is not believed, but 
   await settled();
   assert.deepEqual(told.data.flat(), [{ heartbeat_ms: 1_000 }]);
   assert.deepEqual(told.states, ["live", "reconnecting"]);
+});
+
+test("a better connection takes the place at once, and nobody is told", async (t) => {
+  const [first, second, third] = [streaming(HELLO), streaming(HELLO), streaming(HELLO)];
+  const { told, stream } = start(t, first.answer, second.answer, new TypeError("refused"), third.answer);
+  await settled();
+  stream.wake(true);
+  await settled();
+  second.send('id: 1\ndata: "one"\n\n');
+  await settled();
+  assert.equal(told.opened, 2);
+  assert.deepEqual(told.states, ["live", "live"]);
+  assert.deepEqual(told.data.flat().slice(2), ["one"]);
+
+  stream.wake(true);
+  await settled();
+  assert.equal(told.opened, 3);
+  assert.deepEqual(told.states.slice(2), ["reconnecting"], "it was not better");
+  t.mock.timers.tick(500);
+  await settled();
+  assert.deepEqual(told.states.slice(2), ["reconnecting", "live"]);
 });
 
 test("204 is the end, a refused token too, and so is the caller's word", async (t) => {

@@ -1,0 +1,176 @@
+// A client with everything in it but a browser: one tab, without locks and channels, on a clock that the test sets.
+
+import assert from "node:assert/strict";
+import { afterEach, test } from "node:test";
+import { createClient } from "../client/client.js";
+// It is loaded when it is needed, which takes a moment that no test can set.
+import "../client/eventsource.js";
+
+const NOW = Date.parse("2026-11-26T09:00:00Z");
+const PAGE = {
+  data: [], next_cursor: null, counts: { unread: 0, unseen: 0, total: 0 }, stream_cursor: "from the snapshot",
+};
+
+let close = () => {};
+afterEach(() => close());
+
+/** A client, and the streams that it has opened. A token that is not among the good ones is refused. */
+async function start(t, { token, good, transport }) {
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"], now: NOW });
+  t.mock.method(Math, "random", () => 0.5);
+  const streams = [];
+  const told = { states: [], notifications: [] };
+
+  async function fetch(url, { headers, signal }) {
+    if (!good.includes(headers.authorization?.slice("Bearer ".length))) return new Response(null, { status: 401 });
+    if (url.pathname === "/v1/inbox") return Response.json(PAGE);
+    if (url.pathname === "/v1/stream/tickets") return Response.json({ ticket: "ticket" }, { status: 201 });
+    const stream = { word: headers.authorization, after: url.searchParams.get("last_event_id") };
+    streams.push(stream);
+    const readable = new ReadableStream({
+      start(body) {
+        stream.say = (name, id, data) => {
+          body.enqueue(new TextEncoder().encode(`event: ${name}\nid: ${id}\ndata: ${JSON.stringify(data)}\n\n`));
+        };
+        stream.end = () => body.close();
+        // It may have ended already.
+        signal.addEventListener("abort", () => { try { body.error(signal.reason); } catch {} });
+      },
+    });
+    stream.say("hello", `hello ${streams.length}`, { heartbeat_ms: 15_000, server_time: new Date().toISOString() });
+    return new Response(readable, { headers: { "content-type": "text/event-stream" } });
+  }
+
+  const client = createClient({ server: "https://notify.example", user: "ana", token, transport, fetch });
+  close = client.close;
+  client.subscribe(() => told.states.push(client.getSnapshot().state));
+  client.on("notification", ({ id }) => told.notifications.push(id));
+  await settled();
+  told.states = [];
+  return { client, streams, told };
+}
+
+/** What is under way without a timer has come to its end. */
+async function settled() {
+  for (let turn = 0; turn < 30; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+function assertAlwaysLive(client, told) {
+  assert.equal(client.getSnapshot().state, "live");
+  assert.deepEqual(told.states.filter((state) => state !== "live"), []);
+}
+
+const notification = (id) => ({ id, timestamp: new Date(NOW).toISOString(), message: id });
+const inSeconds = (seconds) => ({ expires_at: new Date(NOW + seconds * 1_000).toISOString() });
+
+test("a fresh token takes over before the old one ends: no gap, no double, no change of state", async (t) => {
+  const tokens = ["first", "second"];
+  const { streams, told, client } = await start(t, { token: () => tokens.shift(), good: ["first", "second"] });
+  streams[0].say("message", "1", notification("a"));
+  streams[0].say("token_expiring", "2", inSeconds(28));
+  await settled();
+  assert.equal(streams.length, 1, "not together with everybody who was told");
+  t.mock.timers.tick(7_000);
+  await settled();
+
+  assert.deepEqual(streams.map(({ word, after }) => [word, after]), [
+    ["Bearer first", "from the snapshot"], ["Bearer second", "2"],
+  ]);
+  // The server repeats what it has told on the old stream, and has more.
+  streams[1].say("message", "1", notification("a"));
+  streams[1].say("message", "3", notification("b"));
+  await settled();
+  assert.deepEqual(told.notifications, ["a", "b"]);
+  assert.deepEqual(client.getSnapshot().items.map(({ id }) => id), ["b", "a"]);
+  assertAlwaysLive(client, told);
+});
+
+test("where there is nobody to ask for a fresh token, the stream goes on until its end", async (t) => {
+  const { streams, told, client } = await start(t, { token: "only", good: ["only"] });
+  streams[0].say("token_expiring", "2", inSeconds(28));
+  await settled();
+  t.mock.timers.tick(28_000);
+  await settled();
+  assert.equal(streams.length, 1);
+  assertAlwaysLive(client, told);
+});
+
+test("a token function that fails leaves the stream as it is", async (t) => {
+  let isDown = false;
+  const token = async () => {
+    if (isDown) throw new TypeError("no network");
+    return "only";
+  };
+  const { streams, told } = await start(t, { token, good: ["only"] });
+  isDown = true;
+  streams[0].say("token_expiring", "2", inSeconds(28));
+  await settled();
+  t.mock.timers.tick(28_000);
+  await settled();
+  streams[0].say("message", "3", notification("a"));
+  await settled();
+  assert.equal(streams.length, 1);
+  assert.deepEqual(told.notifications, ["a"]);
+});
+
+test("a stream that ends with a token that nobody can replace leads to `unauthenticated`", async (t) => {
+  const good = ["only"];
+  const { streams, client } = await start(t, { token: "only", good });
+  streams[0].say("token_expiring", "2", inSeconds(28));
+  await settled();
+  t.mock.timers.tick(28_000);
+  good.pop();
+  streams[0].end();
+  await settled();
+  t.mock.timers.tick(1_000);
+  await settled();
+  assert.equal(client.getSnapshot().state, "unauthenticated");
+});
+
+test("whoever wants the browser's own EventSource gets it", async (t) => {
+  const sources = [];
+  globalThis.EventSource = class extends EventTarget {
+    constructor(url) {
+      super();
+      sources.push(new URL(url).searchParams.get("ticket"));
+    }
+    close() {}
+  };
+  t.after(() => delete globalThis.EventSource);
+  const { streams } = await start(t, { token: "t", good: ["t"], transport: "eventsource" });
+  assert.deepEqual([streams, sources], [[], ["ticket"]]);
+});
+
+test("a snapshot that was asked for before another one does not take its place", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"], now: NOW });
+  t.mock.method(Math, "random", () => 0);
+  const pages = [];
+  let stream;
+  const fetch = async (url) => {
+    if (url.pathname === "/v1/inbox") return new Promise((resolve) => pages.push(resolve));
+    const readable = new ReadableStream({ start: (body) => void (stream = body) });
+    return new Response(readable, { headers: { "content-type": "text/event-stream" } });
+  };
+  const client = createClient({ server: "https://notify.example", user: "ana", fetch });
+  close = client.close;
+  const answer = (page, ...ids) => {
+    const data = ids.map((id) => ({ ...notification(id), seen_at: null, read_at: null, archived_at: null }));
+    const counts = { unread: ids.length, unseen: ids.length, total: ids.length };
+    page(Response.json({ ...PAGE, data, counts }));
+  };
+  await settled();
+  answer(pages.shift(), "a");
+  await settled();
+  for (const id of ["r1", "r2"]) {
+    stream.enqueue(new TextEncoder().encode(`event: reset\nid: ${id}\ndata: {"reason":"epoch"}\n\n`));
+    await settled();
+    t.mock.timers.tick(1);
+    await settled();
+  }
+  const [older, newer] = pages;
+  answer(newer, "c");
+  await settled();
+  answer(older, "b");
+  await settled();
+  assert.deepEqual(client.getSnapshot().items.map(({ id }) => id), ["c"]);
+});
