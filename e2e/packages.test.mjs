@@ -17,7 +17,25 @@ const run = promisify(execFile);
 const root = fileURLToPath(new URL("..", import.meta.url));
 const tools = join(root, "e2e", "node_modules");
 
-const NAMES = ["client", "react"];
+/** The files of each that have code in them, its types, and what it gives. */
+const PACKAGES = {
+  client: {
+    code: ["dist/client.js", "dist/eventsource.js"],
+    types: "dist/types/client.d.ts",
+    gives: ["Refusal", "Unauthenticated", "createClient"],
+  },
+  widget: {
+    code: ["dist/eventsource.js", "dist/pregon.js"],
+    types: "dist/types/widget/pregon.d.ts",
+    gives: ["PregonBell", "PregonInbox", "PregonPreferences", "PregonToasts", "createClient"],
+  },
+  react: {
+    code: ["dist/react.js"],
+    types: "dist/types/react.d.ts",
+    gives: ["PregonProvider", "useInbox", "useNotificationStream", "usePreferences", "useUnreadCount"],
+  },
+};
+const NAMES = Object.keys(PACKAGES);
 /** What an application brings along itself. */
 const BROUGHT = ["react", "react-dom", "@types/react"];
 
@@ -52,24 +70,19 @@ async function printed(text) {
 }
 
 test("a package has its code, its types, its licences, and nothing else", async () => {
-  for (const name of NAMES) {
+  for (const [name, { code, types }] of Object.entries(PACKAGES)) {
     const installed = await readdir(join(folder, "node_modules", "@pregon", name), { recursive: true });
     const files = installed.filter((file) => /\.\w+$|LICENSE/.test(file) && !file.endsWith(".d.ts")).sort();
-    const code = name === "client" ? ["dist/client.js", "dist/eventsource.js"] : ["dist/react.js"];
     assert.deepEqual(files, ["README.md", "dist/LICENSE-APACHE", "dist/LICENSE-MIT", ...code, "package.json"]);
-    assert.ok(installed.includes(join("dist", "types", `${name}.d.ts`)));
+    assert.ok(installed.includes(types), types);
   }
 });
 
 test("it can be imported where there is no browser, and opens nothing there", async () => {
-  const names = await printed(`
-    const packages = [await import("@pregon/client"), await import("@pregon/react")];
-    console.log(packages.flatMap((one) => Object.keys(one)).sort().join());
-  `);
-  assert.equal(names, [
-    "PregonProvider", "Refusal", "Unauthenticated", "createClient", "useInbox", "useNotificationStream", "usePreferences",
-    "useUnreadCount",
-  ].join());
+  for (const [name, { gives }] of Object.entries(PACKAGES)) {
+    const names = await printed(`console.log(Object.keys(await import("@pregon/${name}")).join());`);
+    assert.deepEqual(gives.filter((one) => !names.split(",").includes(one)), [], `${name}: ${names}`);
+  }
 });
 
 /** Shows all that the hooks give. */
@@ -124,6 +137,7 @@ test("a small program that uses them passes the strictest check, and one that mi
   const right = `
     import { createClient, Refusal, type Client, type Item, type Snapshot } from "@pregon/client";
     import { PregonProvider, useInbox, useNotificationStream, usePreferences, useUnreadCount } from "@pregon/react";
+    import type { PregonBell } from "@pregon/widget";
 
     const client: Client = createClient({ server: "/", user: "ana", token: async () => "t", transport: "eventsource" });
     const undo: () => void = client.on("notification", ({ title, replay }) => console.log(title?.length, replay));
@@ -142,6 +156,7 @@ test("a small program that uses them passes the strictest check, and one that mi
       return [state, unread, items[0]?.title].join();
     }
     export const provider: typeof PregonProvider = PregonProvider;
+    export const bells: PregonBell[] = [...document.querySelectorAll<PregonBell>("pregon-bell")];
   `;
   assert.equal(await check(right), "");
   for (const [misuse, complaint] of [
