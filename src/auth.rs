@@ -1,30 +1,35 @@
 //! Who asks: a bearer token becomes a [`Principal`], or a refusal that says why.
 //!
-//! A back end has a server key; a user has a token that the back end has signed: a JWT (RFC 7519) whose `sub` is the
+//! A back end has a server key ([`keys`]); a user has a token that the back end has signed: a JWT (RFC 7519) whose `sub` is the
 //! user ([`tokens`]); for one stream there are [`tickets`].
 //!
-//! **Invariants:** a secret is compared by its digest in constant time, and never shown: `Debug` prints `***`. Whoever is let
-//! in by a key that may go away holds its [`Trust`], and so hears when it has.
+//! **Invariants:** a secret is looked up by its digest, and never shown: `Debug` prints `***`. Whoever is let in by a key that
+//! may go away holds its [`Trust`], and so hears when it has.
 //!
-//! Deliberately absent so far: server keys kept in the store.
+//! Deliberately absent: the disk, and what a request asks for.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 
+use crate::limits::Rate;
 use crate::notification::UserId;
 
 pub mod jwks;
 mod key_set;
+pub mod keys;
+pub mod revocations;
 pub mod tickets;
 pub mod tokens;
 
+use keys::{Key, Keys};
+use revocations::Revocations;
 use tokens::{Issuing, JwksUrl, TokenError, TokenRules, Tokens};
 
 /// Fewest characters of a server key.
@@ -36,10 +41,10 @@ const SERVER_KEY_PREFIX: &str = "pregon_sk_";
 pub struct ServerKey(String);
 
 impl ServerKey {
-    /// A new key: `pregon_sk_` and 32 characters that hold 192 random bits.
+    /// A new key: `pregon_sk_` and 43 characters that hold 256 random bits.
     #[must_use]
     pub fn generate() -> ServerKey {
-        let mut random = [0; 24];
+        let mut random = [0; 32];
         aws_lc_rs::rand::fill(&mut random).expect("the operating system has randomness");
         ServerKey(format!("{SERVER_KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(random)))
     }
@@ -67,12 +72,14 @@ impl fmt::Debug for ServerKey {
 /// On whose behalf a request is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
-    /// The application's back end: may publish, manage, and read as any user.
-    Server,
+    /// The application's back end: may do what its key gives a right to.
+    Server(Arc<Key>),
     /// A user: may read what is hers.
     User {
         /// Who she is.
         user: UserId,
+        /// When her token was issued: at the beginning of time if it does not say.
+        issued_at: Timestamp,
         /// Until when her token says so.
         expires_at: Timestamp,
         /// That of the key it was signed with; nothing if that key lasts as long as the server.
@@ -121,28 +128,70 @@ pub enum Refusal {
     /// A key that is not accepted.
     #[error("the server key is not known here")]
     Unknown,
+    /// A key whose time is over.
+    #[error("the server key has expired")]
+    KeyExpired,
     /// A token, and this server has no key to check it with.
     #[error("user tokens are not accepted here: the server was started without --jwt-key, --jwks-url and [[issuers]]")]
     TokensOff,
     /// A ticket that opens nothing.
     #[error("the ticket is not known here: it has been used, is older than a minute, or was given before a restart")]
     Ticket,
+    /// What was issued before all of its user's was revoked.
+    #[error("all that the user had been given by then has been revoked")]
+    Revoked,
+    /// Whatever it is: from that address came so many that were wrong that none is looked at.
+    #[error("too many credentials from this address were wrong: {allowed}")]
+    Shut {
+        /// How long that lasts.
+        wait: Duration,
+        /// How many may be.
+        allowed: Rate,
+    },
     /// A token that did not pass.
     #[error("the token {0}")]
     Token(#[from] TokenError),
 }
 
+impl Refusal {
+    /// Whether somebody may have tried to find a credential out. One that was good once is no such try: many clients behind
+    /// one address may come back with theirs at the same time.
+    #[must_use]
+    pub fn is_guess(&self) -> bool {
+        use TokenError::{Algorithm, Malformed, Signature};
+        matches!(self, Self::Unknown | Self::Token(Algorithm(_) | Malformed | Signature))
+    }
+}
+
 /// The credentials that are accepted.
 pub struct Auth {
-    server_key_digest: [u8; 32],
+    keys: Keys,
     tokens: Option<Tokens>,
+    revocations: Revocations,
 }
 
 impl Auth {
-    /// Accepts that server key, and user tokens if there are rules for them.
+    /// Accepts that server key, if one is given, and user tokens if there are rules for them. Each server key may publish
+    /// that often, if there is a limit.
     #[must_use]
-    pub fn new(server_key: &ServerKey, tokens: Option<TokenRules>) -> Auth {
-        Auth { server_key_digest: sha256(server_key.0.as_bytes()), tokens: tokens.map(Tokens::new) }
+    pub fn new(server_key: Option<&ServerKey>, tokens: Option<TokenRules>, publishes: Option<Rate>) -> Auth {
+        let keys = Keys::none(publishes);
+        if let Some(key) = server_key {
+            keys.keep_given(key);
+        }
+        Auth { keys, tokens: tokens.map(Tokens::new), revocations: Revocations::default() }
+    }
+
+    /// The server keys that are accepted.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// What has been revoked.
+    #[must_use]
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
     }
 
     /// Who sends a request with that `Authorization` header.
@@ -154,8 +203,12 @@ impl Auth {
         if !scheme.eq_ignore_ascii_case(b"Bearer ") || token.is_empty() {
             return Err(Refusal::Scheme);
         }
-        if verify_slices_are_equal(&sha256(token), &self.server_key_digest).is_ok() {
-            return Ok(Principal::Server);
+        if let Some(key) = self.keys.find(token) {
+            return if key.has_expired(Timestamp::now()) {
+                Err(Refusal::KeyExpired)
+            } else {
+                Ok(Principal::Server(key))
+            };
         }
         if token.split(|byte| *byte == b'.').count() != 3 {
             // Not even the form of a token: it was meant as a key.
@@ -169,7 +222,13 @@ impl Auth {
     /// # Errors
     /// When it does not pass.
     pub fn user(&self, token: &[u8]) -> Result<Principal, Refusal> {
-        Ok(self.tokens.as_ref().ok_or(Refusal::TokensOff)?.user(token)?)
+        let principal = self.tokens.as_ref().ok_or(Refusal::TokensOff)?.user(token)?;
+        match &principal {
+            Principal::User { user, issued_at, .. } if self.revocations.cover(user, *issued_at) => {
+                Err(Refusal::Revoked)
+            }
+            _ => Ok(principal),
+        }
     }
 
     /// The issuers whose keys can't be had at the moment, so that their tokens can't be checked.
@@ -198,27 +257,43 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use super::keys::{KeptKey, Scope};
     use super::*;
 
     #[test]
     fn only_the_key_itself_is_accepted_and_a_refusal_says_why() {
         let key = ServerKey::generate();
-        let auth = Auth::new(&key, None);
+        let auth = Auth::new(Some(&key), None, None);
         let says = |header: &str| auth.principal(header.as_bytes());
-        assert_eq!(says(&format!("Bearer {}", key.reveal())), Ok(Principal::Server));
-        assert_eq!(says(&format!("bearer {}", key.reveal())), Ok(Principal::Server));
+        for scheme in ["Bearer", "bearer"] {
+            let principal = says(&format!("{scheme} {}", key.reveal()));
+            assert!(matches!(principal, Ok(Principal::Server(key)) if key.allows(&Scope::Admin)));
+        }
         assert_eq!(says(&format!("Bearer {}x", key.reveal())), Err(Refusal::Unknown));
         assert_eq!(says("Bearer pregon_sk_"), Err(Refusal::Unknown));
         assert_eq!(says("Bearer a.b.c"), Err(Refusal::TokensOff));
         assert_eq!(says("Bearer "), Err(Refusal::Scheme));
         assert_eq!(says("Basic dXNlcjpwYXNz"), Err(Refusal::Scheme));
         assert_eq!(says("é"), Err(Refusal::Scheme));
+        let expiring = |expires_at| {
+            let key = ServerKey::generate();
+            auth.keys().keep(&KeptKey::of(
+                &key,
+                "x".into(),
+                vec![Scope::Admin],
+                Timestamp::UNIX_EPOCH,
+                Some(expires_at),
+            ));
+            says(&format!("Bearer {}", key.reveal()))
+        };
+        assert_eq!(expiring(Timestamp::now()), Err(Refusal::KeyExpired));
+        assert!(expiring(Timestamp::MAX).is_ok());
     }
 
     #[test]
     fn keys_are_long_random_and_not_shown() {
         assert_ne!(ServerKey::generate(), ServerKey::generate());
-        assert_eq!(ServerKey::generate().reveal().len(), SERVER_KEY_PREFIX.len() + 32);
+        assert_eq!(ServerKey::generate().reveal().len(), SERVER_KEY_PREFIX.len() + 43);
         assert_eq!(format!("{:?}", ServerKey::generate()), "***");
         assert_eq!(ServerKey::given("short"), None);
         assert_eq!(ServerKey::given("sixteen letters\n"), None);

@@ -14,6 +14,7 @@ mod content;
 mod dev;
 mod health;
 mod inbox;
+mod key;
 mod listen;
 mod notification;
 mod publish;
@@ -58,6 +59,8 @@ enum Command {
     Edit(notification::Edit),
     /// Take notifications back, from everybody
     Recall(notification::Recall),
+    /// Make, list and revoke server keys
+    Key(key::Key),
     /// Say whether a server is ready
     Health(health::Health),
     /// Print completions for a shell
@@ -114,6 +117,7 @@ pub fn run() -> ExitCode {
         Command::Show(show) => in_runtime(show.run()),
         Command::Edit(edit) => in_runtime(edit.run()),
         Command::Recall(recall) => in_runtime(recall.run()),
+        Command::Key(key) => in_runtime(key.run()),
         Command::Health(health) => in_runtime(health.run()),
         Command::Completions(completions) => completions.run(Cli::command()),
     };

@@ -21,6 +21,10 @@ use crate::auth::{SERVER_KEY_LENGTH_MIN, ServerKey, jwks};
 
 mod issuers;
 
+mod limits;
+
+pub use limits::{LimitFlags, Limits};
+
 const DEFAULTS: &str = include_str!("../config.default.toml");
 /// Keys that have no default.
 const WITHOUT_DEFAULT: [&str; 12] = [
@@ -39,6 +43,10 @@ const WITHOUT_DEFAULT: [&str; 12] = [
 ];
 /// What can only be said in a file.
 const WITHOUT_FLAG: [&str; 1] = ["issuers"];
+
+fn without_default() -> impl Iterator<Item = &'static str> {
+    WITHOUT_DEFAULT.into_iter().chain(limits::WITHOUT_DEFAULT)
+}
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -79,6 +87,8 @@ pub struct Config {
     pub max_per_user: usize,
     /// Most streams at once; by default what the descriptor limit allows.
     pub streams_max: Option<usize>,
+    /// How often, and how many at once.
+    pub limits: Limits,
     /// What is logged.
     pub log: String,
     /// How it is logged.
@@ -233,6 +243,8 @@ pub struct Flags {
     /// auto, text or json
     #[arg(long, value_name = "FORMAT", env = "PREGON_LOG_FORMAT")]
     log_format: Option<String>,
+    #[command(flatten)]
+    limits: LimitFlags,
 }
 
 impl Flags {
@@ -267,7 +279,8 @@ impl Flags {
             ("log", &self.log),
             ("log_format", &self.log_format),
         ];
-        all.into_iter().filter_map(|(key, value)| value.as_ref().map(|value| (key, value)))
+        let all = all.into_iter().chain(self.limits.all());
+        all.filter_map(|(key, value)| value.as_ref().map(|value| (key, value)))
     }
 }
 
@@ -349,7 +362,7 @@ impl Layers {
             Ok(table) => table,
             Err(error) => return self.errors.push(format!("{shown}: {}", error.to_string().trim_end())),
         };
-        let without = WITHOUT_DEFAULT.iter().chain(&WITHOUT_FLAG).map(|key| (*key).to_owned());
+        let without = without_default().chain(WITHOUT_FLAG).map(str::to_owned);
         let known: Vec<String> = self.values.keys().cloned().chain(without).collect();
         for (key, value) in table {
             if known.contains(&key) {
@@ -434,6 +447,7 @@ impl Layers {
             };
             let streams_max = self.read("streams_max", count);
             let max_per_user = self.read("max_per_user", count);
+            let limits = self.limits();
             // Each is read even if one before it is wrong, so that all errors are said at once.
             let address =
                 |text: &str| text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:8000".into());
@@ -473,6 +487,7 @@ impl Layers {
                 retention: retention?,
                 max_per_user: max_per_user?,
                 streams_max,
+                limits: limits?,
                 log: log?,
                 log_format: log_format?,
             })
@@ -514,7 +529,8 @@ mod tests {
         let values: Table = DEFAULTS.parse().expect("TOML");
         let command = <crate::cli::Cli as clap::CommandFactory>::command();
         let serve = command.find_subcommand("serve").expect("there").clone();
-        for key in values.keys().map(String::as_str).chain(WITHOUT_DEFAULT) {
+        let absent: Vec<&str> = without_default().collect();
+        for key in values.keys().map(String::as_str).chain(absent) {
             let flag = key.replace('_', "-");
             let argument = serve.get_arguments().find(|argument| argument.get_long() == Some(&flag));
             let argument = argument.unwrap_or_else(|| panic!("--{flag} is missing"));
@@ -575,6 +591,31 @@ mod tests {
         for flags in [flags(Some("c.pem"), None), flags(None, Some("k.pem"))] {
             let said = Config::load(&flags).expect_err("wrong").to_string();
             assert!(said.contains("tls_cert and tls_key: one is of no use without the other"), "{said}");
+        }
+    }
+
+    #[test]
+    fn limits_are_numbers_above_0_or_absent() {
+        let limits = |text: &str| {
+            let file = file(text);
+            let flags = Flags { config: Some(file.path().into()), ..Flags::default() };
+            Config::load(&flags).map(|config| config.limits).map_err(|error| error.to_string())
+        };
+        let usual = limits("").expect("valid");
+        assert_eq!((usual.publishes, usual.streams_per_user, usual.streams_per_address), (None, 1000, None));
+        assert_eq!((usual.tickets_per_user, usual.failed_logins.burst()), (32, 30));
+        let set = limits("publishes_per_second = 10\npublish_burst = 50\ntrusted_proxy = \"10.0.0.0/8, ::1\"");
+        let set = set.expect("valid");
+        assert_eq!(set.publishes.expect("set").to_string(), "50 at once, then 10 a second");
+        assert_eq!(set.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/8", "::1/128"]);
+        for (text, wrong) in [
+            ("streams_per_user = 0", "must be a number above 0"),
+            ("publishes_per_second = -1", "must be a number above 0"),
+            ("publish_burst = 5", "it is of no use without publishes_per_second"),
+            ("trusted_proxy = \"proxy.example\"", "`proxy.example` is no network such as 10.0.0.0/8"),
+        ] {
+            let said = limits(text).expect_err(text);
+            assert!(said.contains(wrong), "{said}");
         }
     }
 

@@ -28,6 +28,7 @@ use tokio::task::JoinSet;
 
 use crate::auth::Trust;
 use crate::event_id::EventIds;
+use crate::limits::Place;
 use crate::metrics;
 use crate::notification::{Audience, Change, Entry, Notification, Position, UserId};
 use crate::sse::{Form, Frame};
@@ -35,6 +36,7 @@ use crate::store::{Backlog, Follower, Store};
 
 mod beginning;
 mod body;
+mod connection;
 mod counts;
 mod engine;
 mod forms;
@@ -80,6 +82,8 @@ pub struct Options {
     pub stall_max: Duration,
     /// Age at which a stream is closed, ±30 %, so that coming back is ordinary.
     pub age_max: Duration,
+    /// Most streams of a user at once.
+    pub per_user_max: usize,
     /// Range from which each stream gets its `retry:`, in milliseconds.
     pub retry_ms: RangeInclusive<u64>,
     /// Memory of all tails together, in bytes.
@@ -94,6 +98,7 @@ impl Default for Options {
             heartbeat: Duration::from_secs(15),
             stall_max: Duration::from_secs(30),
             age_max: Duration::from_hours(1),
+            per_user_max: 1000,
             retry_ms: 1000..=3000,
             tail_bytes: 24 * 1024 * 1024,
             metrics: metrics::Streams::default(),
@@ -115,12 +120,16 @@ pub struct NewStream {
     pub user: UserId,
     /// From where.
     pub start: Start,
+    /// When the right to it was given; nothing if that can't be revoked.
+    pub issued_at: Option<Timestamp>,
     /// When it ends at the latest: what gives the right to it is no longer valid then.
     pub expires_at: Option<Timestamp>,
     /// It ends with that, within a second.
     pub trust: Option<Trust>,
     /// How she is told.
     pub form: Form,
+    /// Its place among the streams from its address, if those are counted.
+    pub place: Option<Arc<Place>>,
 }
 
 /// An open stream, as its engine sees it.
@@ -172,7 +181,7 @@ impl Shared {
         self.options.metrics.open.dec();
     }
 
-    /// What an entry says on the wire; nothing for a change of membership.
+    /// What an entry says on the wire; nothing for a change of membership, nor for a revocation.
     fn told(&self, entry: &Entry) -> Option<Told> {
         let event_id = self.ids.of_entry(entry.position);
         let notified = |at, notification: &Notification| Frame::notification(self.ids.of_entry(at), notification);
@@ -185,7 +194,7 @@ impl Shared {
             Change::Marked { marked, .. } => (Frame::state(event_id, marked), Revision::None),
             Change::Muted { categories, .. } => (Frame::preferences(event_id, categories), Revision::None),
             Change::Erased { .. } => (Frame::erased(event_id), Revision::None),
-            Change::Joined { .. } | Change::Left { .. } => return None,
+            Change::Joined { .. } | Change::Left { .. } | Change::Revoked { .. } => return None,
         };
         let (expires_at, category) = match &entry.change {
             Change::Notified(notification) | Change::Edited(notification) => {
@@ -355,6 +364,7 @@ impl Follower for Dispatch {
             at: Instant::now(),
             told: Vec::with_capacity(entries.len()),
             interests: Vec::new(),
+            revoked: Vec::new(),
         };
         let mut concerned = Concerned::none(self.engines.len());
         for entry in entries {
@@ -365,8 +375,15 @@ impl Follower for Dispatch {
                 }
                 committed.told.push((audiences, told));
             }
-            if let Change::Joined { .. } | Change::Left { .. } | Change::Muted { .. } = entry.change {
-                committed.interests.push((entry.position, entry.change.clone()));
+            match &entry.change {
+                Change::Joined { .. } | Change::Left { .. } | Change::Muted { .. } => {
+                    committed.interests.push((entry.position, entry.change.clone()));
+                }
+                Change::Revoked { user } => {
+                    concerned.by(&Audience::User(user.clone()));
+                    committed.revoked.push(user.clone());
+                }
+                _ => {}
             }
         }
         let committed = Arc::new(committed);
@@ -403,6 +420,7 @@ mod tests {
     use std::future::pending;
     use std::net::TcpListener;
 
+    use futures_util::StreamExt as _;
     use futures_util::stream::Abortable;
     use tokio::io::Interest as Readiness;
     use uuid::Uuid;
@@ -410,6 +428,7 @@ mod tests {
     use super::*;
     use crate::content::{Content, Fields};
     use crate::notification::NotificationId;
+    use crate::sse::Wire;
     use crate::store::sqlite::{self, SqliteStore};
     use crate::store::{Append, Command};
 
@@ -451,7 +470,15 @@ mod tests {
 
     fn everything() -> NewStream {
         let user = "1".parse().expect("valid");
-        NewStream { user, start: Start::Earliest, expires_at: None, trust: None, form: Form::default() }
+        NewStream {
+            user,
+            start: Start::Earliest,
+            issued_at: None,
+            expires_at: None,
+            trust: None,
+            form: Form::default(),
+            place: None,
+        }
     }
 
     async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -469,6 +496,32 @@ mod tests {
         socket.set_nonblocking(true).expect("set");
         delivery.attach(everything(), Bytes::new(), socket);
         within(peer.ready(Readiness::ERROR)).await.expect("reset");
+        delivery.stop().await;
+    }
+
+    /// What has been revoked between the look at a credential and the beginning of its stream.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_right_that_was_revoked_meanwhile_opens_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(folder.path(), sqlite::Options::default()).expect("opened"));
+        let at = |second| Timestamp::from_second(second).expect("in range");
+        let user: UserId = "1".parse().expect("valid");
+        store.one(at(100), Command::Revoke { user: user.clone() }).await.expect("stored");
+        let delivery = Delivery::start(Options::default(), store).await.expect("started");
+        let first = async |issued_at: Option<i64>| {
+            let form = Form { wire: Wire::Lines, ..Form::default() };
+            let stream = NewStream { issued_at: issued_at.map(at), form, ..everything() };
+            let (abort, _) = AbortHandle::new_pair();
+            let mut body = delivery.attach_body(stream, abort);
+            let first = within(body.next()).await.expect("something is said");
+            let said = String::from_utf8(first.to_vec()).expect("text");
+            (said.contains("\"retry\""), said.contains("\"hello\""))
+        };
+        assert_eq!(first(Some(99)).await, (true, false));
+        assert_eq!(first(Some(100)).await, (true, false));
+        assert_eq!(first(Some(101)).await, (false, true));
+        assert_eq!(first(None).await, (false, true), "nobody has been given it");
         delivery.stop().await;
     }
 

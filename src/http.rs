@@ -21,19 +21,23 @@ use axum::http::header::{
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post, put};
+use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use uuid::Uuid;
 
+use crate::access::Access;
 use crate::auth::Auth;
 use crate::auth::tickets::Tickets;
 use crate::delivery::Delivery;
 use crate::inbox::Inbox;
+use crate::limits::{AtOnce, Failures};
 use crate::metrics::Metrics;
 use crate::publish::Publisher;
 
+pub mod address;
 pub mod assets;
 mod batch;
 mod draft;
@@ -41,6 +45,7 @@ pub mod error;
 mod health;
 mod identity;
 mod inbox;
+mod keys;
 mod language;
 mod metrics;
 mod notifications;
@@ -77,9 +82,15 @@ pub struct App {
     /// The streams.
     pub delivery: Arc<Delivery>,
     /// The credentials.
-    pub auth: Auth,
+    pub auth: Arc<Auth>,
+    /// What changes them.
+    pub access: Access,
     /// What opens one stream each.
     pub tickets: Tickets,
+    /// Who has sent too many wrong credentials.
+    pub failures: Failures,
+    /// Streams from each address, if there is a limit.
+    pub streams_per_address: Option<AtOnce>,
     /// What is counted.
     pub metrics: Metrics,
     /// How the surface behaves.
@@ -99,6 +110,8 @@ pub struct Options {
     pub demo: Option<Duration>,
     /// Most streams at once.
     pub streams_max: usize,
+    /// Proxies that are believed when they say from whom a request comes.
+    pub trusted_proxies: Vec<IpNet>,
     /// Origins whose pages are trusted like our own.
     pub cors_origins: Vec<HeaderValue>,
 }
@@ -127,8 +140,11 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/broadcast", post(notifications::broadcast))
         .route("/v1/topics/{topic}/subscribers", get(topics::subscribers))
         .route("/v1/topics/{topic}/subscribers/{user}", put(topics::subscribe).delete(topics::unsubscribe))
+        .route("/v1/keys", get(keys::list).post(keys::make))
+        .route("/v1/keys/{id}", delete(keys::revoke))
         .route("/v1/tokens", post(tokens::make))
         .route("/v1/users/{user}", delete(users::erase))
+        .route("/v1/users/{user}/tokens", delete(users::revoke))
         .route("/v1/users/{user}/inbox", get(inbox::list_of))
         .route("/v1/users/{user}/counts", get(inbox::counts_of))
         .route("/v1/users/{user}/connections", get(timeline::connections))

@@ -3,6 +3,7 @@
 //! Data flows one way: [`http`] → [`publish`] → [`store`] → [`delivery`] → [`sse`]. The map of the house, its floors
 //! and its invariants are in `docs/ARCHITECTURE.md`.
 
+pub mod access;
 pub mod auth;
 pub mod cli;
 pub mod config;
@@ -12,6 +13,7 @@ pub mod demo;
 pub mod event_id;
 pub mod http;
 pub mod inbox;
+pub mod limits;
 pub mod listener;
 pub mod metrics;
 pub mod notification;

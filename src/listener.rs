@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::delivery::Delivery;
+use crate::http::address::Peer;
 
 mod http1;
 mod http2;
@@ -121,8 +122,8 @@ impl Listener {
                 accepted = self.listener.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
-            let connection = match accepted {
-                Ok((connection, _)) => connection,
+            let (connection, peer) = match accepted {
+                Ok((connection, address)) => (connection, Peer(address.ip())),
                 Err(error) => {
                     // Mostly: no descriptor is left. Those who wait are served when one is given back.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -131,7 +132,7 @@ impl Listener {
                 }
             };
             let (router, delivery, stop, open) = (router.clone(), Arc::clone(&delivery), stop.clone(), open.clone());
-            let door = Door { router, delivery, stop, place, _open: open };
+            let door = Door { peer, router, delivery, stop, place, _open: open };
             tokio::spawn(door.serve(connection, tls.clone()));
         }
         drop((self.listener, open));
@@ -141,6 +142,7 @@ impl Listener {
 
 /// What a connection is served with.
 struct Door {
+    peer: Peer,
     router: Router,
     delivery: Arc<Delivery>,
     stop: watch::Receiver<bool>,

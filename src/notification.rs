@@ -409,6 +409,11 @@ pub enum Change {
         /// The topic.
         topic: Topic,
     },
+    /// All that a user had been given until then is over, and with it her streams.
+    Revoked {
+        /// The user.
+        user: UserId,
+    },
 }
 
 impl Change {
@@ -424,10 +429,12 @@ impl Change {
             Self::Erased { .. } => "erased",
             Self::Joined { .. } => "joined",
             Self::Left { .. } => "left",
+            Self::Revoked { .. } => "revoked",
         }
     }
 
-    /// Whose streams say it; nobody's for a change of membership, which only changes what they say later.
+    /// Whose streams say it; nobody's for a change of membership, which only changes what they say later, nor for a
+    /// revocation, which ends them.
     #[must_use]
     pub fn audiences(&self) -> Vec<Audience> {
         match self {
@@ -436,7 +443,7 @@ impl Change {
             Self::Marked { user, .. } | Self::Muted { user, .. } | Self::Erased { user } => {
                 vec![Audience::User(user.clone())]
             }
-            Self::Joined { .. } | Self::Left { .. } => Vec::new(),
+            Self::Joined { .. } | Self::Left { .. } | Self::Revoked { .. } => Vec::new(),
         }
     }
 }

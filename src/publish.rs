@@ -117,10 +117,10 @@ impl Draft {
         }
     }
 
-    /// How many audiences it has.
+    /// To whom it is addressed.
     #[must_use]
-    pub fn audience_count(&self) -> usize {
-        self.audiences.len()
+    pub fn audiences(&self) -> &[Audience] {
+        &self.audiences
     }
 
     /// The same, in place of what went to the same audiences under that key before.

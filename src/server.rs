@@ -12,20 +12,22 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use crate::access::Access;
+use crate::auth::Auth;
 use crate::auth::jwks::{self, Jwks};
 use crate::auth::tickets::Tickets;
-use crate::auth::{Auth, ServerKey};
 use crate::config::Config;
 use crate::delivery::{self, Delivery};
 use crate::demo;
 use crate::http::{self, App};
 use crate::inbox::Inbox;
+use crate::limits::{AtOnce, Failures};
 use crate::listener::tls::{Certificate, TlsError};
 use crate::listener::{Listener, Places};
 use crate::metrics::Metrics;
 use crate::publish::Publisher;
-use crate::store::Store;
 use crate::store::sqlite::{self, OpenError, SqliteStore};
+use crate::store::{Store, StoreError};
 
 /// How often retention looks for what is too old.
 const RETENTION_INTERVAL: Duration = Duration::from_mins(10);
@@ -40,11 +42,14 @@ const ADMIN_REQUESTS_AT_ONCE: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Nobody could publish.
-    #[error("no server key is given, so nobody could publish")]
+    #[error("no server key is given, and the store has none that may do everything, so nobody could publish")]
     NoServerKey,
     /// The store can't be opened.
     #[error("the store can't be opened")]
     Store(#[from] OpenError),
+    /// The store can't be read.
+    #[error("the store can't be read")]
+    Unread(#[from] StoreError),
     /// The address can't be had.
     #[error("can't listen on {address}")]
     Listen {
@@ -83,24 +88,28 @@ impl Server {
     /// # Errors
     /// When something of it can't be had.
     pub async fn bind(config: Config) -> Result<Server, StartError> {
-        let server_key: &ServerKey = config.server_key.as_ref().ok_or(StartError::NoServerKey)?;
         let tls = config.tls.as_ref().map(|files| -> Result<_, TlsError> {
             let certificate = Arc::new(Certificate::read(files)?);
             Ok((certificate.acceptor()?, certificate))
         });
         let tls = tls.transpose()?;
-        let auth = Auth::new(server_key, config.tokens.clone());
-        let jwks = jwks::Options { refresh: config.jwks_refresh, stale_max: config.jwks_stale_max };
-        let mut jwks = Jwks::new(&auth, jwks)?;
-        let (listener, address) = listen(config.listen)?;
-        let admin = config.admin_listen.map(listen).transpose()?;
         let metrics = Metrics::default();
         let store = sqlite::Options { inbox_max: config.max_per_user, metrics: metrics.log.clone() };
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data_dir, store)?);
+        let auth = Arc::new(Auth::new(config.server_key.as_ref(), config.tokens.clone(), config.limits.publishes));
+        let jwks = jwks::Options { refresh: config.jwks_refresh, stale_max: config.jwks_stale_max };
+        let mut jwks = Jwks::new(&auth, jwks)?;
+        let access = Access::load(Arc::clone(&store), Arc::clone(&auth), Timestamp::now).await?;
+        if config.server_key.is_none() && !access.has_admin().await? {
+            return Err(StartError::NoServerKey);
+        }
+        let (listener, address) = listen(config.listen)?;
+        let admin = config.admin_listen.map(listen).transpose()?;
         let places = Places::of_this_process();
         let options = delivery::Options {
             heartbeat: config.heartbeat,
             age_max: config.stream_age_max,
+            per_user_max: config.limits.streams_per_user,
             metrics: metrics.streams.clone(),
             ..delivery::Options::default()
         };
@@ -110,12 +119,16 @@ impl Server {
             inbox: Inbox::new(Arc::clone(&store), Timestamp::now),
             delivery: Arc::new(delivery),
             auth,
-            tickets: Tickets::default(),
+            access,
+            tickets: Tickets::new(config.limits.tickets_per_user),
+            failures: Failures::new(config.limits.failed_logins),
+            streams_per_address: config.limits.streams_per_address.map(AtOnce::new),
             metrics,
             options: http::Options {
                 open_user_id: config.open_user_id,
                 demo: config.demo.then_some(config.demo_interval),
                 streams_max: config.streams_max.unwrap_or(places.streams),
+                trusted_proxies: config.limits.trusted_proxies.clone(),
                 cors_origins: config
                     .cors_origins
                     .iter()

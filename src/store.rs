@@ -13,6 +13,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use crate::auth::keys::{KeptKey, KeyId};
 use crate::content::Content;
 use crate::event_id::Seal;
 use crate::notification::{Entry, Interest, Notification, NotificationId, Position, Topic, UserId};
@@ -141,6 +142,18 @@ pub enum Command {
         /// The topic.
         topic: Topic,
     },
+    /// All that a user has been given until now, tokens, sessions, tickets, is over; and so are her streams.
+    Revoke {
+        /// The user.
+        user: UserId,
+    },
+    /// Keep a server key.
+    KeepKey(KeptKey),
+    /// Keep a server key no longer.
+    ForgetKey {
+        /// Which.
+        id: KeyId,
+    },
 }
 
 /// Which of her notifications a user marks.
@@ -159,11 +172,11 @@ pub enum Selection {
 pub enum Outcome {
     /// The log says so from that position on.
     Logged(Position),
-    /// It is stored, and the log will say so when it is due.
+    /// It is stored. The log says nothing of it, or will say so when it is due.
     Kept,
     /// It was so already.
     Unchanged,
-    /// There is no such notification, or not for that user.
+    /// There is no such notification, or not for that user; or no such key.
     Missing,
     /// What a user has now is counted so.
     Marked {
@@ -218,6 +231,8 @@ pub struct Opening {
     pub oldest: Position,
     /// The last position before the time asked for, if one was.
     pub since: Option<Position>,
+    /// When all that she had been given was revoked, if ever.
+    pub revoked_at: Option<Timestamp>,
 }
 
 /// Part of a reader's log.
@@ -384,6 +399,12 @@ pub trait Store: Send + Sync {
 
     /// Members of a topic in the order of their names, after `after`, at most `limit`.
     async fn members(&self, topic: &Topic, after: Option<UserId>, limit: usize) -> Result<Vec<UserId>, StoreError>;
+
+    /// When all that a user had been given was revoked, for every user for whom it ever was.
+    async fn revocations(&self) -> Result<Vec<(UserId, Timestamp)>, StoreError>;
+
+    /// The server keys, as they were made.
+    async fn keys(&self) -> Result<Vec<KeptKey>, StoreError>;
 
     /// Publishes some of what is due, and removes some of what has expired; says when there is more to do.
     async fn advance(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;

@@ -20,8 +20,6 @@ use crate::notification::UserId;
 
 /// How long a ticket may be used.
 pub const TICKET_VALID: Duration = Duration::from_mins(1);
-/// Most unused tickets of a user: one for each of many tabs that come back at once.
-const TICKETS_PER_USER_MAX: usize = 32;
 /// Most unused tickets of all users, at some 200 bytes each.
 const TICKETS_MAX: usize = 100_000;
 
@@ -35,6 +33,8 @@ type Digest = [u8; 32];
 pub struct Admission {
     /// Whose stream it opens.
     pub user: UserId,
+    /// When it was given.
+    pub issued_at: Timestamp,
     /// When that stream ends at the latest; nothing if a server key or nobody vouches for her.
     pub expires_at: Option<Timestamp>,
     /// That of the key that her token was signed with, if it may go away.
@@ -42,8 +42,9 @@ pub struct Admission {
 }
 
 /// The tickets that have not been used yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tickets {
+    per_user_max: usize,
     unused: Mutex<Unused>,
 }
 
@@ -62,6 +63,12 @@ struct Ticket {
 }
 
 impl Tickets {
+    /// None yet, and never more than so many of a user.
+    #[must_use]
+    pub fn new(per_user_max: usize) -> Tickets {
+        Tickets { per_user_max, unused: Mutex::default() }
+    }
+
     /// A new ticket, 32 characters that hold 192 random bits, and until when it may be used.
     #[must_use]
     pub fn issue(&self, admission: Admission, now: Timestamp) -> (String, Timestamp) {
@@ -71,7 +78,7 @@ impl Tickets {
         let until = now.checked_add(TICKET_VALID).unwrap_or(Timestamp::MAX);
         let until = admission.expires_at.map_or(until, |end| end.min(until));
         let mut unused = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
-        unused.make_room(&admission.user, now);
+        unused.make_room(&admission.user, self.per_user_max, now);
         unused.insert(sha256(secret.as_bytes()), Ticket { admission, until });
         (secret, until)
     }
@@ -106,9 +113,9 @@ impl Unused {
     }
 
     /// Lets go of what is used or too late, and of the oldest if there are too many.
-    fn make_room(&mut self, user: &UserId, now: Timestamp) {
+    fn make_room(&mut self, user: &UserId, per_user_max: usize, now: Timestamp) {
         if let Some(hers) = self.by_user.get(user)
-            && hers.len() >= TICKETS_PER_USER_MAX
+            && hers.len() >= per_user_max
             && let Some(oldest) = hers.front().copied()
         {
             self.remove(&oldest);
@@ -132,17 +139,19 @@ impl Unused {
 mod tests {
     use super::*;
 
+    const TICKETS_PER_USER_MAX: usize = 32;
+
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).expect("in range")
     }
 
     fn admission(user: &str) -> Admission {
-        Admission { user: user.parse().expect("valid"), expires_at: None, trust: None }
+        Admission { user: user.parse().expect("valid"), issued_at: at(0), expires_at: None, trust: None }
     }
 
     #[test]
     fn a_ticket_is_good_once_and_for_a_minute() {
-        let tickets = Tickets::default();
+        let tickets = Tickets::new(TICKETS_PER_USER_MAX);
         let (ticket, until) = tickets.issue(admission("1"), at(0));
         let (late, _) = tickets.issue(admission("1"), at(0));
         assert_eq!((ticket.len(), until), (32, at(60)));
@@ -169,7 +178,7 @@ mod tests {
 
     #[test]
     fn only_so_many_are_kept_and_the_oldest_goes_first() {
-        let tickets = Tickets::default();
+        let tickets = Tickets::new(TICKETS_PER_USER_MAX);
         let (of_another, _) = tickets.issue(admission("2"), at(0));
         let hers: Vec<String> = (0..=TICKETS_PER_USER_MAX).map(|_| tickets.issue(admission("1"), at(0)).0).collect();
         assert_eq!(tickets.redeem(&hers[0], at(1)), None, "her own oldest made room");
@@ -180,7 +189,7 @@ mod tests {
     /// Mutant: count what is used up.
     #[test]
     fn whoever_uses_up_many_pushes_out_nobody_elses() {
-        let tickets = Tickets::default();
+        let tickets = Tickets::new(TICKETS_PER_USER_MAX);
         let (of_another, _) = tickets.issue(admission("2"), at(0));
         for _ in 0..=TICKETS_MAX {
             let _ = tickets.issue(admission("1"), at(0));
@@ -191,7 +200,7 @@ mod tests {
 
     #[test]
     fn what_is_used_or_too_late_leaves_nothing_behind() {
-        let tickets = Tickets::default();
+        let tickets = Tickets::new(TICKETS_PER_USER_MAX);
         for user in 0..100 {
             let (ticket, _) = tickets.issue(admission(&user.to_string()), at(0));
             if user % 2 == 0 {

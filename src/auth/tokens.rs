@@ -433,9 +433,10 @@ mod tests {
     #[test]
     fn a_token_is_its_subject_until_it_expires() {
         let expires_at = in_seconds(60);
-        let claims = json!({"sub": "ñandú|42", "exp": expires_at});
+        let claims = json!({"sub": "ñandú|42", "iat": 7, "exp": expires_at});
         let principal = Principal::User {
             user: "ñandú|42".parse().expect("valid"),
+            issued_at: Timestamp::from_second(7).expect("in range"),
             expires_at: Timestamp::from_second(expires_at).expect("in range"),
             trust: None,
         };
@@ -461,8 +462,13 @@ mod tests {
         for rules in [TokenRules::of(TokenKey::generate()), TokenRules { issuers: vec![first, named] }] {
             let tokens = Tokens::new(rules);
             let (token, expires_at) = tokens.make(&user, soon).expect("there is a secret");
-            let principal = Principal::User { user: user.clone(), expires_at, trust: None };
-            assert_eq!(tokens.user(token.as_bytes()), Ok(principal));
+            let Ok(Principal::User { user: made_for, issued_at, expires_at: end, trust: None }) =
+                tokens.user(token.as_bytes())
+            else {
+                panic!("it is accepted");
+            };
+            assert_eq!((made_for, end), (user.clone(), expires_at));
+            assert!((0..60).contains(&(Timestamp::now().as_second() - issued_at.as_second())), "{issued_at}");
         }
     }
 
@@ -491,6 +497,22 @@ mod tests {
             format!("eyJhbGciOiJub25lIn0.{}.", URL_SAFE_NO_PAD.encode(format!("{{\"sub\":\"1\",\"exp\":{soon}}}")));
         for token in [unsigned.as_str(), "a.b.c", "abc", "", "..", "\u{1f980}.x.y"] {
             assert!(tokens.user(token.as_bytes()).is_err(), "{token}");
+        }
+    }
+
+    /// Mutant: one that does not say when it was issued counts as new.
+    #[test]
+    fn a_token_says_when_it_was_issued_or_is_as_old_as_can_be() {
+        let tokens = Tokens::new(rules("HS256", SECRET));
+        let issued_at = |iat: Value| {
+            let token = by_secret(&json!({"sub": "1", "exp": in_seconds(60), "iat": iat}), "HS256");
+            let principal = tokens.user(&token).unwrap_or_else(|error| panic!("{iat}: {error}"));
+            if let Principal::User { issued_at, .. } = principal { issued_at } else { panic!("a user's") }
+        };
+        assert_eq!(issued_at(json!(1_000)).as_millisecond(), 1_000_000);
+        assert_eq!(issued_at(json!(1_000.5)).as_millisecond(), 1_000_500);
+        for nothing in [Value::Null, json!(-1), json!(1e300)] {
+            assert_eq!(issued_at(nothing), Timestamp::MIN);
         }
     }
 

@@ -24,16 +24,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let config = ready(Config::load(&self.flags))?;
-        if config.server_key.is_none() {
-            let key = ServerKey::generate();
-            return Err(Failure::Config(anyhow::anyhow!(
-                "no server key is given, so nobody could publish. Here is a new one:\n\n  export PREGON_SERVER_KEY={}\n\n\
-                 (or --server-key-file FILE; to try things out: pregon dev)",
-                key.reveal()
-            )));
-        }
-        serve(config, Extras::default())
+        serve(ready(Config::load(&self.flags))?, Extras::default())
     }
 }
 
@@ -106,7 +97,11 @@ fn failure(error: StartError) -> Failure {
             let hint = format!("port {} is in use; try --listen {}:{port}", address.port(), address.ip());
             Failure::Failed(anyhow::Error::new(error).context(hint))
         }
-        StartError::NoServerKey => Failure::Config(error.into()),
+        StartError::NoServerKey => Failure::Config(anyhow::anyhow!(
+            "{error}. Here is a new one:\n\n  export PREGON_SERVER_KEY={}\n\n\
+             (or --server-key-file FILE; to try things out: pregon dev)",
+            ServerKey::generate().reveal()
+        )),
         error => Failure::Failed(error.into()),
     }
 }

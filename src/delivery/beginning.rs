@@ -8,8 +8,9 @@ use std::time::Duration;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use jiff::Timestamp;
 
-use super::subscriber::{Pace, Start, resume};
+use super::subscriber::{Pace, Reason, Start, resume};
 use super::{Options, Shared, Tick, ticks};
+use crate::auth::revocations::covers;
 use crate::notification::Position;
 use crate::sse::{self, Hello, Reset, Resumed, Wire};
 use crate::store::Opening;
@@ -18,6 +19,8 @@ use crate::store::Opening;
 pub(super) struct Beginning {
     /// From where it was asked for.
     pub(super) start: Start,
+    /// When the right to it was given, if that can be revoked.
+    pub(super) issued_at: Option<Timestamp>,
     /// The head of the HTTP answer.
     pub(super) head: Bytes,
     /// How it is told.
@@ -25,6 +28,14 @@ pub(super) struct Beginning {
 }
 
 impl Beginning {
+    /// What the store has said, unless it could not, or says that the right to the stream had been revoked before it was
+    /// registered. Of what is revoked later the engine is told.
+    pub(super) fn admitted(&self, opening: Option<Opening>) -> Result<Opening, Reason> {
+        let opening = opening.ok_or(Reason::Unavailable)?;
+        let revoked = opening.revoked_at.zip(self.issued_at).is_some_and(|(revoked, issued)| covers(revoked, issued));
+        if revoked { Err(Reason::Ended) } else { Ok(opening) }
+    }
+
     /// Where the stream goes on, whether that is where its client said, and its first bytes: the answer's head, `hello`, and `reset` if the client's cursor
     /// can't be honoured.
     pub(super) fn greeting(

@@ -21,6 +21,7 @@ use slab::Slab;
 
 use super::beginning::{Beginning, pace};
 use super::body::Notice;
+use super::connection::Connection;
 use super::counts::Counts;
 use super::forms::Forms;
 use super::inquiries::Inquiries;
@@ -42,23 +43,6 @@ const BATCHES_PER_TURN: usize = 4;
 const WRITES_BETWEEN_COMMANDS: usize = 256;
 /// The sweep looks at every connection once in so many ticks.
 const TICKS_PER_SWEEP: usize = 10;
-/// A stream's client has nothing to say after its request; one that goes on talking is cut.
-const BYTES_FROM_PEER_MAX: u32 = 64 * 1024;
-
-struct Connection {
-    sink: Sink,
-    subscriber: Subscriber,
-    reader: u32,
-    generation: u32,
-    since: Tick,
-    bytes_from_peer: u32,
-    /// How it is told: a place in [`Engine::forms`].
-    form: u16,
-    /// It stands in the list of those that have something to write.
-    due: bool,
-    opening: Option<Box<Beginning>>,
-}
-
 struct Engine {
     number: usize,
     shared: Arc<Shared>,
@@ -218,16 +202,10 @@ impl Engine {
     fn presence(&self, user: &UserId) -> Vec<Presence> {
         let mut present = Vec::new();
         self.readers.connections_of(user, |number| {
-            let connection = &self.connections[number as usize];
-            let Some(progress) = connection.subscriber.progress() else { return };
-            let age = TICK * self.now.saturating_sub(connection.since);
-            present.push(Presence {
-                id: format!("{}-{number}-{}", self.number, connection.generation),
-                connected_at: Timestamp::now().checked_sub(age).unwrap_or(Timestamp::MIN),
-                transport: connection.sink.transport(),
-                began: progress.began,
-                cursor: progress.cursor,
-            });
+            let number = number as usize;
+            let connection = &self.connections[number];
+            let id = ConnectionId { engine: self.number, number, generation: connection.generation };
+            present.extend(connection.presence(id, self.now));
         });
         present
     }
@@ -239,7 +217,8 @@ impl Engine {
     }
 
     fn attach(&mut self, attachment: Attachment) {
-        let Attachment { stream: NewStream { user, start, expires_at, trust, form }, head, transport } = attachment;
+        let Attachment { stream, head, transport } = attachment;
+        let NewStream { user, start, issued_at, expires_at, trust, form, place: seat } = stream;
         if self.connections.len() == self.connections.capacity() {
             self.connections.reserve_exact(growth(self.connections.len()));
         }
@@ -247,10 +226,18 @@ impl Engine {
         let number = entry.key();
         self.generation = self.generation.wrapping_add(1);
         let id = ConnectionId { engine: self.number, number, generation: self.generation };
-        let Some(sink) = Sink::new(transport, id, self.poll.registry()) else {
+        let Some(mut sink) = Sink::new(transport, id, self.poll.registry()) else {
             self.shared.gone();
             return;
         };
+        let beginning = Beginning { start, issued_at, head, wire: form.wire };
+        if self.readers.count_of(&user) >= self.shared.options.per_user_max {
+            // A new connection has room for so few bytes.
+            let _ = sink.write(&[beginning.postponed(&self.shared.options)]);
+            sink.close(Reason::Crowded, self.poll.registry());
+            self.shared.gone();
+            return self.counts.closed(Reason::Crowded);
+        }
         let reader = self.readers.register(&user, place(number));
         let pace = pace(&self.shared.options, self.now, self.drained_by);
         // Registered first, then the head is taken, then the store is read: any other order loses or doubles.
@@ -267,8 +254,9 @@ impl Engine {
             since: self.now,
             bytes_from_peer: 0,
             due: false,
-            opening: Some(Box::new(Beginning { start, head, wire: form.wire })),
+            opening: Some(Box::new(beginning)),
             form: self.forms.place_of(form),
+            _place: seat,
         });
         let since = if let Start::Since(since) = start { Some(since) } else { None };
         self.inquiries.open(id, Asked { user, since, at: Timestamp::now() });
@@ -277,11 +265,14 @@ impl Engine {
     fn opened(&mut self, number: usize, opening: Option<Opening>) {
         let connection = &mut self.connections[number];
         let Some(beginning) = connection.opening.take() else { return };
-        let Some(opening) = opening else {
-            self.readers.no_longer_opening(connection.reader);
-            // A new connection has room for so few bytes; if not, its client comes back by itself.
-            let _ = connection.sink.write(&[beginning.postponed(&self.shared.options)]);
-            return self.close(number, Reason::Unavailable);
+        let opening = match beginning.admitted(opening) {
+            Ok(opening) => opening,
+            Err(reason) => {
+                self.readers.no_longer_opening(connection.reader);
+                // A new connection has room for so few bytes; if not, its client comes back by itself.
+                let _ = connection.sink.write(&[beginning.postponed(&self.shared.options)]);
+                return self.close(number, reason);
+            }
         };
         let registered = connection.subscriber.registered_at();
         let (cursor, resumed, greeting) = beginning.greeting(&self.shared, registered, &opening);
@@ -297,6 +288,9 @@ impl Engine {
         }
         for (position, change) in &committed.interests {
             self.readers.change(*position, change);
+        }
+        for user in &committed.revoked {
+            self.end_all_of(user);
         }
         if !committed.told.is_empty() {
             self.counts.committed(committed.at);
@@ -334,6 +328,15 @@ impl Engine {
         self.tail.advance(committed.head);
     }
 
+    /// Ends every stream of a user: what gave her a right to them is over.
+    fn end_all_of(&mut self, user: &UserId) {
+        let mut hers = Vec::new();
+        self.readers.connections_of(user, |number| hers.push(number as usize));
+        for number in hers {
+            self.drive(number, Input::Revoked);
+        }
+    }
+
     fn write_due(&mut self) -> std::ops::ControlFlow<()> {
         let mut due = std::mem::take(&mut self.due);
         for (count, number) in due.drain(..).enumerate() {
@@ -352,7 +355,7 @@ impl Engine {
     }
 
     fn ready(&mut self, number: usize, readable: bool, writable: bool) {
-        if readable && self.connections.contains(number) && self.peer_is_gone(number) {
+        if readable && self.connections.get_mut(number).is_some_and(Connection::peer_is_gone) {
             self.drive(number, Input::PeerClosed);
         }
         if writable && let Some(connection) = self.connections.get_mut(number) {
@@ -362,15 +365,6 @@ impl Engine {
                 Err(_) => self.close(number, Reason::Peer),
             }
         }
-    }
-
-    /// Reads and forgets what a peer says; true if it has closed or talks too much.
-    fn peer_is_gone(&mut self, number: usize) -> bool {
-        let connection = &mut self.connections[number];
-        let Some(bytes) = connection.sink.read_out() else { return true };
-        connection.bytes_from_peer =
-            connection.bytes_from_peer.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-        connection.bytes_from_peer > BYTES_FROM_PEER_MAX
     }
 
     /// Gives a connection an input and carries out what it says, for some batches; the rest waits for its next turn.

@@ -74,6 +74,8 @@ pub(super) struct Committed {
     pub(super) told: Vec<(Vec<Audience>, Told)>,
     /// Its changes of what somebody may see or wants.
     pub(super) interests: Vec<(Position, Change)>,
+    /// The users whose streams end with it.
+    pub(super) revoked: Vec<UserId>,
 }
 
 /// What an entry of the log says on the wire.

@@ -124,6 +124,11 @@ impl Readers {
         }
     }
 
+    /// How many connections a user has.
+    pub(super) fn count_of(&self, user: &UserId) -> usize {
+        self.number_of(user).map_or(0, |number| self.reader(number).connections.len())
+    }
+
     /// Gives the connections of a user.
     pub(super) fn connections_of(&self, user: &UserId, mut give: impl FnMut(u32)) {
         if let Some(number) = self.number_of(user) {

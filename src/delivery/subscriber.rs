@@ -93,6 +93,8 @@ pub(super) enum Input<'a> {
     Tick { beats: &'a Beats, notice: Option<Bytes> },
     /// End no later than that.
     EndBy(Tick),
+    /// What gave the right to it is over.
+    Revoked,
     /// The peer is gone.
     PeerClosed,
 }
@@ -121,6 +123,8 @@ pub(super) enum Reason {
     Ended,
     /// The store could not be read; the client shall come back.
     Unavailable,
+    /// Its user has as many as she may; the client shall come back.
+    Crowded,
 }
 
 impl Reason {
@@ -131,6 +135,7 @@ impl Reason {
             Self::Stalled => "stalled",
             Self::Ended => "ended",
             Self::Unavailable => "unavailable",
+            Self::Crowded => "crowded",
         }
     }
 }
@@ -278,6 +283,13 @@ impl Subscriber {
                 }
                 return Output::Nothing;
             }
+            // The client waits for an answer: it ends as soon as that has begun.
+            Input::Revoked if self.phase == Phase::Opening => {
+                self.pace.end = view.now;
+                return Output::Nothing;
+            }
+            // At once, also within a frame. What a full sink holds is not for her any more.
+            Input::Revoked => return Output::Close(if self.blocked { Reason::Stalled } else { Reason::Ended }),
             Input::PeerClosed => return Output::Close(Reason::Peer),
         }
         self.advance(view, batch)
@@ -694,6 +706,29 @@ mod tests {
         assert_eq!(bench.closed, Some(Reason::Ended));
     }
 
+    #[test]
+    fn what_is_revoked_ends_at_once_or_as_soon_as_it_has_begun() {
+        let revoked = |room: usize| {
+            let mut bench = Bench::new(0, 100);
+            bench.room = room;
+            bench.open(0);
+            bench.input(Input::Revoked);
+            bench.closed
+        };
+        assert_eq!(revoked(usize::MAX), Some(Reason::Ended));
+        assert_eq!(revoked(3), Some(Reason::Stalled), "also whoever takes nothing, without the rest");
+        let mut reading = Bench::new(5, 100);
+        reading.open(2);
+        reading.input(Input::Revoked);
+        assert_eq!(reading.closed, Some(Reason::Ended));
+        let mut opening = Bench::new(0, 100);
+        opening.input(Input::Revoked);
+        opening.open(0);
+        assert_eq!((opening.got.as_slice(), opening.closed), (&b"greeting"[..], None));
+        opening.tick(0);
+        assert_eq!(opening.closed, Some(Reason::Ended));
+    }
+
     /// Mutant: tell it again with every tick.
     #[test]
     fn a_stream_is_told_once_that_its_token_ends() {
@@ -755,6 +790,7 @@ mod tests {
             head: Position(20),
             oldest: Position(10),
             since: Some(Position(12)),
+            revoked_at: None,
         };
         let resumed = |start| {
             let Resumption { cursor, reset } = resume(start, Position(19), &opening);

@@ -14,13 +14,12 @@ use serde_json::Value;
 use super::App;
 use super::draft::draft;
 use super::error::Problem;
-use super::identity::Backend;
+use super::identity::{Backend, Permitted};
 use super::notifications::{Asked, answered, mark_replayed, send};
 use super::operations::{AsServer, Conflicting, OfType, Once, Stored, WithBody};
 use super::request::{self, Object, encoded, json};
 use super::shapes::{Batch, BatchResult, BatchResults, Lines, Receipt, Refused};
 use crate::notification::Notification;
-use crate::publish::Draft;
 
 /// Most notifications in one batch.
 pub(super) const BATCH_MAX: usize = 1000;
@@ -58,7 +57,7 @@ pub(super) const BATCH_AUDIENCES_MAX: usize = 10_000;
     security(("server_key" = []))
 )]
 pub(super) async fn publish(
-    _: Backend,
+    backend: Backend,
     State(app): State<Arc<App>>,
     asked: Asked,
     body: Body,
@@ -84,12 +83,12 @@ pub(super) async fn publish(
             _ => return Err(Problem::malformed_json("each item must be a JSON object")),
         };
         let draft = draft(&mut object, None, now);
-        object.finish(draft)
+        backend.permit(object.finish(draft)?)
     };
     // What is wrong with each, or nothing if it goes out.
     let problems: Vec<_> =
         items.into_iter().map(|item| read(item).map(|draft| drafts.push(draft)).err().map(Problem::item)).collect();
-    if drafts.iter().map(Draft::audience_count).sum::<usize>() > BATCH_AUDIENCES_MAX {
+    if drafts.iter().map(Permitted::audience_count).sum::<usize>() > BATCH_AUDIENCES_MAX {
         return Err(Problem::batch_audiences(BATCH_AUDIENCES_MAX));
     }
     let answer = |published: &[Notification]| {
@@ -100,7 +99,7 @@ pub(super) async fn publish(
         });
         encoded(&BatchResults { data: results.collect() })
     };
-    let (answer, replayed) = send(&app, drafts, request, answer).await?;
+    let (answer, replayed) = send(&app, &backend, drafts, request, answer).await?;
     Ok(respond(answer, replayed))
 }
 

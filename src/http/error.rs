@@ -3,6 +3,8 @@
 //! `code` is stable and listed in `docs/api.md`; texts may change. What went wrong inside the server is logged here,
 //! once, and not told.
 
+use std::time::Duration;
+
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -10,6 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::auth::Refusal;
+use crate::auth::keys::Scope;
 use crate::auth::tokens::TokenError;
 use crate::content::FieldProblem;
 use crate::notification::{AudienceError, NameError};
@@ -204,6 +207,19 @@ impl Problem {
         problem
     }
 
+    /// Too much was asked for in too short a time.
+    pub fn rate_limited(detail: impl Into<String>, wait: Duration) -> Problem {
+        // In whole seconds, and not too early.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Rate limited", detail)
+            .with_header(RETRY_AFTER, HeaderValue::from(seconds.max(1)))
+    }
+
+    /// Whether it will pass by itself.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self.0.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+    }
+
     /// The request needs a credential, or a better one; or nobody can say now whether its own is good.
     pub fn unauthorized(refusal: &Refusal, hint: &'static str) -> Problem {
         if *refusal == Refusal::Token(TokenError::Away) {
@@ -217,9 +233,12 @@ impl Problem {
             .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS);
         }
         let (challenge, code) = match refusal {
+            Refusal::Shut { wait, .. } => return Problem::rate_limited(refusal.to_string(), *wait),
             Refusal::Missing => ("Bearer", "credential_missing"),
             Refusal::Scheme => ("Bearer error=\"invalid_request\"", "credential_malformed"),
             Refusal::Unknown | Refusal::TokensOff => ("Bearer error=\"invalid_token\"", "credential_unknown"),
+            Refusal::KeyExpired => ("Bearer error=\"invalid_token\"", "key_expired"),
+            Refusal::Revoked => ("Bearer error=\"invalid_token\"", "token_revoked"),
             Refusal::Ticket => ("Bearer error=\"invalid_token\"", "ticket_invalid"),
             Refusal::Token(TokenError::Expired) => ("Bearer error=\"invalid_token\"", "token_expired"),
             Refusal::Token(_) => ("Bearer error=\"invalid_token\"", "token_invalid"),
@@ -229,15 +248,23 @@ impl Problem {
             .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
     }
 
-    /// Whether it will pass by itself.
-    #[must_use]
-    pub fn is_temporary(&self) -> bool {
-        self.0.status == StatusCode::SERVICE_UNAVAILABLE
-    }
-
     /// The credential is good, and not for this.
     pub fn forbidden(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail)
+    }
+
+    /// The server key is good, and does not give that right.
+    pub fn scope_missing(wanted: &Scope) -> Problem {
+        let detail = format!("this server key does not have the scope `{wanted}`");
+        Problem::new(StatusCode::FORBIDDEN, "scope_missing", "Scope missing", detail)
+            .with_hint("an admin makes another: pregon key create, or POST /v1/keys")
+    }
+
+    /// There is no room for another key.
+    pub fn too_many_keys(keys_max: usize) -> Problem {
+        let detail = format!("there are {keys_max} server keys, and no more are kept");
+        Problem::new(StatusCode::CONFLICT, "too_many_keys", "Too many keys", detail)
+            .with_hint("revoke some that nobody uses: DELETE /v1/keys/{id}")
     }
 
     /// A browser sent its cookie by itself, and does not say that a page of ours asked for it.

@@ -3,6 +3,8 @@
 //! **Invariant:** what a browser sends by itself, its cookie, changes nothing unless the browser also says that the request
 //! comes from this server's own pages; this is checked where the cookie is read, so that no route can forget it.
 
+use std::sync::Arc;
+
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
@@ -10,45 +12,152 @@ use axum::http::{HeaderMap, Method, Uri};
 use jiff::Timestamp;
 
 use super::App;
+use super::address::Client;
 use super::error::Problem;
 use super::request::{cookie, parameter};
+use crate::auth::keys::{Key, Scope};
 use crate::auth::tickets::Admission;
 use crate::auth::{Principal, Refusal, Trust};
-use crate::notification::UserId;
+use crate::limits::{Address, Short};
+use crate::notification::{Audience, UserId};
+use crate::publish::Draft;
 
-const SERVER_KEY_HINT: &str = "send Authorization: Bearer pregon_sk_… with the key that the server was started with";
+const SERVER_KEY_HINT: &str = "send Authorization: Bearer pregon_sk_… with a server key";
 const USER_HINT: &str = "send a user token (Authorization: Bearer, or ?access_token=), or the server key and ?user_id=; for a \
                          demo, start the server with --open-user-id";
 const TOKEN_HINT: &str = "send Authorization: Bearer and a user token";
 
-/// The application's back end; extracted from the request before anything else is looked at.
-pub(super) struct Backend;
+/// What a request says of who makes it, and where it comes from.
+pub(super) struct Asking<'a> {
+    pub(super) method: &'a Method,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) uri: &'a Uri,
+    pub(super) address: Option<Address>,
+}
 
-impl axum::extract::FromRequestParts<std::sync::Arc<App>> for Backend {
-    type Rejection = Problem;
+impl<'a> Asking<'a> {
+    fn of(app: &App, parts: &'a Parts) -> Asking<'a> {
+        let Client(address) = Client::of(app, parts);
+        Asking { method: &parts.method, headers: &parts.headers, uri: &parts.uri, address }
+    }
 
-    async fn from_request_parts(parts: &mut Parts, app: &std::sync::Arc<App>) -> Result<Self, Problem> {
-        match from_header(app, &parts.headers).unwrap_or(Err(Refusal::Missing)) {
-            Ok(Principal::Server) => Ok(Backend),
-            Ok(Principal::User { .. }) => {
-                Err(Problem::forbidden("a user's token does not do this; the server key does"))
-            }
+    /// Looks at a credential, unless so many from this address were wrong that none is looked at for a while.
+    fn look(&self, app: &App, look: impl FnOnce() -> Result<Principal, Refusal>) -> Result<Principal, Refusal> {
+        let Some(address) = self.address else { return look() };
+        if let Some(wait) = app.failures.shut(address) {
+            return Err(Refusal::Shut { wait, allowed: app.failures.rate() });
+        }
+        let seen = look();
+        if seen.as_ref().is_err_and(Refusal::is_guess) {
+            app.failures.failed(address);
+        }
+        seen
+    }
+}
+
+/// The application's back end, whatever its key gives a right to; extracted from the request before anything else is
+/// looked at. So a handler's first parameter says what it asks of a key: this, [`Manager`], or [`Admin`].
+pub(super) struct Backend(Arc<Key>);
+
+/// A draft that its sender may publish.
+pub(super) struct Permitted(Draft);
+
+impl Backend {
+    fn of(app: &App, parts: &Parts) -> Result<Backend, Problem> {
+        match from_header(app, &Asking::of(app, parts)).unwrap_or(Err(Refusal::Missing)) {
+            Ok(Principal::Server(key)) => Ok(Backend(key)),
+            Ok(Principal::User { .. }) => Err(Problem::forbidden("a user's token does not do this; a server key does")),
             Err(refusal) => Err(Problem::unauthorized(&refusal, SERVER_KEY_HINT)),
         }
+    }
+
+    fn must_have(&self, scope: &Scope) -> Result<(), Problem> {
+        if self.0.allows(scope) { Ok(()) } else { Err(Problem::scope_missing(scope)) }
+    }
+
+    /// Fails if the key has published so much that so many more are too many now.
+    pub(super) fn take(&self, count: usize) -> Result<(), Problem> {
+        let Some(bucket) = self.0.publishes() else { return Ok(()) };
+        let rate = bucket.rate();
+        bucket.take(count).map_err(|short| match short {
+            Short::Now(wait) => Problem::rate_limited(format!("this server key may publish {rate}"), wait),
+            Short::Ever => Problem::batch_size(usize::try_from(rate.burst()).unwrap_or(usize::MAX)),
+        })
+    }
+
+    /// The draft, if the key may publish to all its audiences.
+    pub(super) fn permit(&self, draft: Draft) -> Result<Permitted, Problem> {
+        match self.0.missing_for(draft.audiences()) {
+            Some(missing) => Err(Problem::scope_missing(&missing)),
+            None => Ok(Permitted(draft)),
+        }
+    }
+
+    /// Fails unless the key may change what went to these.
+    pub(super) fn may_change(&self, audiences: &[Audience]) -> Result<(), Problem> {
+        match self.0.missing_for(audiences) {
+            Some(missing) if !self.0.allows(&Scope::Manage) => Err(Problem::scope_missing(&missing)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Permitted {
+    /// How many audiences it has.
+    pub(super) fn audience_count(&self) -> usize {
+        self.0.audiences().len()
+    }
+
+    /// The draft.
+    pub(super) fn into_draft(self) -> Draft {
+        self.0
+    }
+}
+
+impl axum::extract::FromRequestParts<Arc<App>> for Backend {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        Backend::of(app, parts)
+    }
+}
+
+/// The back end, with a key that gives the right to manage.
+pub(super) struct Manager;
+
+impl axum::extract::FromRequestParts<Arc<App>> for Manager {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        Backend::of(app, parts)?.must_have(&Scope::Manage).map(|()| Manager)
+    }
+}
+
+/// The back end, with a key that gives a right to everything.
+pub(super) struct Admin;
+
+impl axum::extract::FromRequestParts<Arc<App>> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        Backend::of(app, parts)?.must_have(&Scope::Admin).map(|()| Admin)
     }
 }
 
 /// A user who reads, until when she may, and while which key is trusted.
 pub(super) struct Reader {
     pub(super) user: UserId,
+    /// When she was given the right to; nothing if a server key or nobody vouches for her.
+    pub(super) issued_at: Option<Timestamp>,
     pub(super) expires_at: Option<Timestamp>,
     pub(super) trust: Option<Trust>,
 }
 
 /// The user whose stream or page is asked for; nothing if none is named.
-pub(super) fn reader(app: &App, method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<Option<Reader>, Problem> {
-    let principal = from_header(app, headers)
-        .or_else(|| parameter(uri, &["access_token"]).map(|token| app.auth.user(token.as_bytes())));
+pub(super) fn reader(app: &App, asking: &Asking<'_>) -> Result<Option<Reader>, Problem> {
+    let Asking { method, headers, uri, .. } = asking;
+    let of_token = |token: String| asking.look(app, || app.auth.user(token.as_bytes()));
+    let principal = from_header(app, asking).or_else(|| parameter(uri, &["access_token"]).map(of_token));
     if let Some(principal) = principal {
         return reads(app, principal, uri);
     }
@@ -56,25 +165,25 @@ pub(super) fn reader(app: &App, method: &Method, headers: &HeaderMap, uri: &Uri)
     if !method.is_safe() && !is_of_ours(app, headers) {
         return Err(Problem::cross_site());
     }
-    reads(app, app.auth.user(token.as_bytes()), uri)
+    reads(app, of_token(token), uri)
 }
 
 fn reads(app: &App, principal: Result<Principal, Refusal>, uri: &Uri) -> Result<Option<Reader>, Problem> {
     let named = named(uri);
     match principal {
-        Ok(Principal::User { user, expires_at, trust }) => {
+        Ok(Principal::User { user, issued_at, expires_at, trust }) => {
             if named?.is_some_and(|named| named != user) {
                 return Err(Problem::forbidden("the token is another user's than `user_id` names"));
             }
-            return Ok(Some(Reader { user, expires_at: Some(expires_at), trust }));
+            return Ok(Some(Reader { user, issued_at: Some(issued_at), expires_at: Some(expires_at), trust }));
         }
-        Ok(Principal::Server) => {}
+        Ok(Principal::Server(key)) => Backend(key).must_have(&Scope::Manage)?,
         Err(Refusal::Missing) if app.options.open_user_id => {}
         // Whoever is named by nobody learns nothing about anybody: the page then asks for a name.
         Err(Refusal::Missing) if matches!(named, Ok(None)) => {}
         Err(refusal) => return Err(Problem::unauthorized(&refusal, USER_HINT)),
     }
-    Ok(named?.map(|user| Reader { user, expires_at: None, trust: None }))
+    Ok(named?.map(|user| Reader { user, issued_at: None, expires_at: None, trust: None }))
 }
 
 fn named(uri: &Uri) -> Result<Option<UserId>, Problem> {
@@ -82,11 +191,11 @@ fn named(uri: &Uri) -> Result<Option<UserId>, Problem> {
 }
 
 /// The same where somebody must be named.
-pub(super) fn named_reader(app: &App, method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<Reader, Problem> {
-    match reader(app, method, headers, uri)? {
+pub(super) fn named_reader(app: &App, asking: &Asking<'_>) -> Result<Reader, Problem> {
+    match reader(app, asking)? {
         Some(reader) => Ok(reader),
         // Whoever may name anybody has only forgotten to.
-        None if headers.contains_key(AUTHORIZATION) || app.options.open_user_id => {
+        None if asking.headers.contains_key(AUTHORIZATION) || app.options.open_user_id => {
             Err(Problem::query("user_id", "must say whose notifications are meant"))
         }
         None => Err(Problem::unauthorized(&Refusal::Missing, USER_HINT)),
@@ -94,43 +203,50 @@ pub(super) fn named_reader(app: &App, method: &Method, headers: &HeaderMap, uri:
 }
 
 /// Who asks for a stream: she may have a ticket for it, which is used up now.
-pub(super) fn listener(app: &App, method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<Reader, Problem> {
-    let Some(ticket) = parameter(uri, &["ticket"]) else { return named_reader(app, method, headers, uri) };
+pub(super) fn listener(app: &App, asking: &Asking<'_>) -> Result<Reader, Problem> {
+    let uri = asking.uri;
+    let Some(ticket) = parameter(uri, &["ticket"]) else { return named_reader(app, asking) };
     let admission = app.tickets.redeem(&ticket, app.publisher.now());
-    let Admission { user, expires_at, trust } =
+    let Admission { user, issued_at, expires_at, trust } =
         admission.ok_or_else(|| Problem::unauthorized(&Refusal::Ticket, "ask for another: POST /v1/stream/tickets"))?;
     if named(uri)?.is_some_and(|named| named != user) {
         return Err(Problem::forbidden("the ticket is another user's than `user_id` names"));
     }
-    Ok(Reader { user, expires_at, trust })
+    if app.auth.revocations().cover(&user, issued_at) {
+        return Err(Problem::unauthorized(&Refusal::Revoked, USER_HINT));
+    }
+    Ok(Reader { user, issued_at: Some(issued_at), expires_at, trust })
 }
 
 /// The user whose inbox it is: by her token, or named by the server key, or by anybody where that is allowed.
 pub(super) struct Owner(pub(super) UserId);
 
-impl axum::extract::FromRequestParts<std::sync::Arc<App>> for Owner {
+impl axum::extract::FromRequestParts<Arc<App>> for Owner {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &std::sync::Arc<App>) -> Result<Self, Problem> {
-        named_reader(app, &parts.method, &parts.headers, &parts.uri).map(|reader| Owner(reader.user))
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        named_reader(app, &Asking::of(app, parts)).map(|reader| Owner(reader.user))
     }
 }
 
 /// A user token in the `Authorization` header, whose it is, and until when.
-pub(super) fn bearer(app: &App, headers: &HeaderMap) -> Result<(String, UserId, Timestamp), Problem> {
-    match from_header(app, headers).unwrap_or(Err(Refusal::Missing)) {
+pub(super) fn bearer(app: &App, asking: &Asking<'_>) -> Result<(String, UserId, Timestamp), Problem> {
+    match from_header(app, asking).unwrap_or(Err(Refusal::Missing)) {
         Ok(Principal::User { user, expires_at, .. }) => {
             // What has passed as a token is ASCII, after seven characters of `Bearer `.
-            let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.get(7..));
+            let token = asking.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.get(7..));
             Ok((token.unwrap_or_default().to_owned(), user, expires_at))
         }
-        Ok(Principal::Server) => Err(Problem::forbidden("a server key has no place in a browser; a user's token does")),
+        Ok(Principal::Server(_)) => {
+            Err(Problem::forbidden("a server key has no place in a browser; a user's token does"))
+        }
         Err(refusal) => Err(Problem::unauthorized(&refusal, TOKEN_HINT)),
     }
 }
 
-fn from_header(app: &App, headers: &HeaderMap) -> Option<Result<Principal, Refusal>> {
-    headers.get(AUTHORIZATION).map(|header| app.auth.principal(header.as_bytes()))
+fn from_header(app: &App, asking: &Asking<'_>) -> Option<Result<Principal, Refusal>> {
+    let header = asking.headers.get(AUTHORIZATION)?;
+    Some(asking.look(app, || app.auth.principal(header.as_bytes())))
 }
 
 /// The name of the cookie that holds a user's token, and whether it is for secure connections only.

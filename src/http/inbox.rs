@@ -11,7 +11,7 @@ use serde_json::Map;
 
 use super::App;
 use super::error::{Problem, nearest};
-use super::identity::{Backend, Owner};
+use super::identity::{Manager, Owner};
 use super::language;
 use super::operations::{self, AsServer, AsUser, Found, Language, OfType, Paging, Stored, Whose, WithBody};
 use super::request::{self, Named, Object, encoded, json, parameter};
@@ -80,7 +80,7 @@ pub(super) async fn list(
     security(("server_key" = []))
 )]
 pub(super) async fn list_of(
-    _: Backend,
+    _: Manager,
     Named(user): Named<UserId>,
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -196,7 +196,7 @@ pub(super) async fn counts(Owner(user): Owner, State(app): State<Arc<App>>) -> R
     security(("server_key" = []))
 )]
 pub(super) async fn counts_of(
-    _: Backend,
+    _: Manager,
     Named(user): Named<UserId>,
     State(app): State<Arc<App>>,
 ) -> Result<Response, Problem> {

@@ -13,12 +13,12 @@ use serde_json::Value;
 use super::App;
 use super::draft::{self, content, draft};
 use super::error::Problem;
-use super::identity::Backend;
+use super::identity::{Backend, Permitted};
 use super::operations::{self, AsServer, Conflicting, Found, OfType, Once, Stored, WithBody};
 use super::request::{self, Named, Object, encoded, json};
 use super::shapes::{Edit, NotificationShape, Publish, PublishHere, Receipt, Text};
 use crate::notification::{Audience, Notification, NotificationId, Topic, UserId};
-use crate::publish::{Draft, Published, Request};
+use crate::publish::{Published, Request};
 use crate::sse;
 
 /// Longest key of a request that may come again, in characters.
@@ -95,7 +95,7 @@ impl Asked {
     security(("server_key" = []))
 )]
 pub(super) async fn publish(
-    _: Backend,
+    backend: Backend,
     State(app): State<Arc<App>>,
     asked: Asked,
     body: Body,
@@ -104,7 +104,7 @@ pub(super) async fn publish(
         return Err(Problem::unsupported_media_type());
     }
     let body = request::body(body).await?;
-    respond(&app, &asked, &body, Object::parse(&body)?, None).await
+    respond(&app, &backend, &asked, &body, Object::parse(&body)?, None).await
 }
 
 /// Publishes to one user.
@@ -140,13 +140,13 @@ pub(super) async fn publish(
     security(("server_key" = []))
 )]
 pub(super) async fn publish_to_user(
-    _: Backend,
+    backend: Backend,
     State(app): State<Arc<App>>,
     Named(user): Named<UserId>,
     asked: Asked,
     body: Body,
 ) -> Result<Response, Problem> {
-    publish_to(&app, Audience::User(user), &asked, body).await
+    publish_to(&app, &backend, Audience::User(user), &asked, body).await
 }
 
 /// Publishes to whoever is a member of a topic.
@@ -182,13 +182,13 @@ pub(super) async fn publish_to_user(
     security(("server_key" = []))
 )]
 pub(super) async fn publish_to_topic(
-    _: Backend,
+    backend: Backend,
     State(app): State<Arc<App>>,
     Named(topic): Named<Topic>,
     asked: Asked,
     body: Body,
 ) -> Result<Response, Problem> {
-    publish_to(&app, Audience::Topic(topic), &asked, body).await
+    publish_to(&app, &backend, Audience::Topic(topic), &asked, body).await
 }
 
 /// Publishes to everyone, also to users who come later.
@@ -221,24 +221,31 @@ pub(super) async fn publish_to_topic(
     security(("server_key" = []))
 )]
 pub(super) async fn broadcast(
-    _: Backend,
+    backend: Backend,
     State(app): State<Arc<App>>,
     asked: Asked,
     body: Body,
 ) -> Result<Response, Problem> {
-    publish_to(&app, Audience::Everyone, &asked, body).await
+    publish_to(&app, &backend, Audience::Everyone, &asked, body).await
 }
 
 /// Publishes JSON without `to`, or, if the request does not say that it is JSON, plain text.
-async fn publish_to(app: &App, audience: Audience, asked: &Asked, body: Body) -> Result<Response, Problem> {
+async fn publish_to(
+    app: &App,
+    backend: &Backend,
+    audience: Audience,
+    asked: &Asked,
+    body: Body,
+) -> Result<Response, Problem> {
     let body = request::body(body).await?;
     let object =
         if request::is_json(&asked.headers) { Object::parse(&body)? } else { draft::text(&asked.headers, &body)? };
-    respond(app, asked, &body, object, Some(vec![audience])).await
+    respond(app, backend, asked, &body, object, Some(vec![audience])).await
 }
 
 async fn respond(
     app: &App,
+    backend: &Backend,
     asked: &Asked,
     body: &[u8],
     mut object: Object,
@@ -249,8 +256,8 @@ async fn respond(
         (answer, true)
     } else {
         let draft = draft(&mut object, to, app.publisher.now());
-        let draft = object.finish(draft)?;
-        send(app, vec![draft], request, |published| encoded(&Receipt::of(&published[0]))).await?
+        let draft = backend.permit(object.finish(draft)?)?;
+        send(app, backend, vec![draft], request, |published| encoded(&Receipt::of(&published[0]))).await?
     };
     let id = serde_json::from_str::<Value>(&answer).ok().and_then(|answer| Some(answer["id"].as_str()?.to_owned()));
     let mut response = json(StatusCode::CREATED, answer);
@@ -274,13 +281,16 @@ pub(super) async fn answered(app: &App, request: Option<&Request>) -> Result<Opt
 /// Publishes drafts; gives the answer, and whether it is one of before.
 pub(super) async fn send(
     app: &App,
-    drafts: Vec<Draft>,
+    backend: &Backend,
+    drafts: Vec<Permitted>,
     request: Option<Request>,
     answer: impl FnOnce(&[Notification]) -> String,
 ) -> Result<(String, bool), Problem> {
     if app.is_draining() {
         return Err(Problem::draining());
     }
+    backend.take(drafts.len())?;
+    let drafts = drafts.into_iter().map(Permitted::into_draft).collect();
     match app.publisher.publish_all(drafts, request, answer).await? {
         Published::Now(answer) => Ok((answer, false)),
         Published::Before(answer) => Ok((answer, true)),
@@ -296,7 +306,8 @@ pub(super) fn mark_replayed(response: &mut Response, replayed: bool) {
 
 /// Lets a notification say something else.
 ///
-/// The fields that are given replace those that were; `null` removes one.
+/// The fields that are given replace those that were; `null` removes one. A key without `manage` changes what went to
+/// audiences to which it may publish.
 #[utoipa::path(
     patch,
     path = "/v1/notifications/{id}",
@@ -315,7 +326,7 @@ pub(super) fn mark_replayed(response: &mut Response, replayed: bool) {
     security(("server_key" = []))
 )]
 pub(super) async fn edit(
-    _: Backend,
+    backend: Backend,
     State(app): State<Arc<App>>,
     Named(id): Named<NotificationId>,
     headers: HeaderMap,
@@ -328,6 +339,7 @@ pub(super) async fn edit(
         return Err(Problem::malformed_json("the body must be a JSON object"));
     };
     let found = app.inbox.find(id).await?.ok_or_else(no_such_notification)?;
+    backend.may_change(&found.notification.audiences)?;
     let mut fields = request::object_of(found.notification.content.json());
     for (name, value) in patch {
         if value.is_null() && draft::CONTENT.contains(&name.as_str()) {
@@ -348,6 +360,8 @@ pub(super) async fn edit(
 }
 
 /// Takes a notification back, from everybody.
+///
+/// A key without `manage` takes back what went to audiences to which it may publish.
 #[utoipa::path(
     delete,
     path = "/v1/notifications/{id}",
@@ -364,10 +378,12 @@ pub(super) async fn edit(
     security(("server_key" = []))
 )]
 pub(super) async fn recall(
-    _: Backend,
+    backend: Backend,
     State(app): State<Arc<App>>,
     Named(id): Named<NotificationId>,
 ) -> Result<StatusCode, Problem> {
+    let found = app.inbox.find(id).await?.ok_or_else(no_such_notification)?;
+    backend.may_change(&found.notification.audiences)?;
     if app.publisher.recall(id).await? { Ok(StatusCode::NO_CONTENT) } else { Err(no_such_notification()) }
 }
 

@@ -20,7 +20,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use super::error::{FieldError, ProblemBody};
 use super::request::json as json_answer;
 use super::{
-    assets, batch, health, inbox, metrics, notifications, preferences, session, shapes, stream, timeline, tokens,
+    assets, batch, health, inbox, keys, metrics, notifications, preferences, session, shapes, stream, timeline, tokens,
     topics, users,
 };
 use crate::content::{Action, Actor, Severity, Translation};
@@ -44,6 +44,7 @@ This page as a file: [openapi.json](/openapi.json).";
         (name = "publish", description = "Say something, change it, take it back, and see what has become of it."),
         (name = "topics", description = "Who is a member of a topic."),
         (name = "users", description = "What a back end asks about a user."),
+        (name = "keys", description = "The keys of back ends."),
         (name = "inbox", description = "What a user has, and what she does with it."),
         (name = "stream", description = "What is new, at once."),
         (name = "health", description = "Whether the server works."),
@@ -65,6 +66,10 @@ This page as a file: [openapi.json](/openapi.json).";
         inbox::counts_of,
         timeline::connections,
         users::erase,
+        users::revoke,
+        keys::make,
+        keys::list,
+        keys::revoke,
         inbox::list,
         inbox::counts,
         inbox::get,
@@ -97,6 +102,7 @@ const LINK: &str = r"^([A-Za-z]+:[^\s\\]+|/([^/\s\\][^\s\\]*)?)$";
 /// A user or a topic.
 const NAME: &str = r"^[^\s\x00-\x1f\x7f-\x9f]+$";
 const AUDIENCE: &str = r"^(everyone|(user|topic):[^\s\x00-\x1f\x7f-\x9f]+)$";
+const SCOPE: &str = r"^(admin|manage|publish:(everyone|(user|topic):[^\s\x00-\x1f\x7f-\x9f]+))$";
 const LANGUAGE: &str = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$";
 const PERIOD: &str = r"^[0-9]+ ?[A-Za-z]+( ?[0-9]+ ?[A-Za-z]+)*$";
 const EVENT_ID: &str = r"^[A-Za-z0-9_-]{22}$";
@@ -104,13 +110,14 @@ const KEY: &str = r"^[!-~]([ -~]{0,253}[!-~])?$";
 const FLAG: &str = r"^(0|1|false|true)$";
 
 /// The formats that are not of JSON Schema, and what they mean.
-const FORMATS: [(&str, &str); 11] = [
+const FORMATS: [(&str, &str); 12] = [
     ("line", LINE),
     ("text", TEXT),
     ("picture", LINK),
     ("link", LINK),
     ("name", NAME),
     ("audience", AUDIENCE),
+    ("scope", SCOPE),
     ("language", LANGUAGE),
     ("period", PERIOD),
     ("event-id", EVENT_ID),
@@ -141,7 +148,8 @@ fn document() -> Value {
     };
     let components = api.components.get_or_insert_default();
     components.add_security_scheme("server_key", bearer(
-            "**The server key**, with which a back end publishes and manages: the one that the server was started with.",
+            "**A server key**, with which a back end publishes and manages: the one that the server was started with, or \
+             one of `POST /v1/keys`, which does what its scopes say.",
         ));
     components.add_security_scheme(
         "user_token",
@@ -225,8 +233,9 @@ pub(super) async fn docs() -> Response {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::{draft, tokens};
+    use super::super::{draft, keys, tokens};
     use super::*;
+    use crate::auth::keys as limits_of_keys;
     use crate::{content, inbox as limits, notification, publish};
 
     fn properties<'a>(document: &'a Value, schema: &str) -> &'a Map<String, Value> {
@@ -249,6 +258,7 @@ mod tests {
             ("MarkSome", inbox::SOME.to_vec()),
             ("Preferences", preferences::FIELDS.to_vec()),
             ("TokenWanted", tokens::FIELDS.to_vec()),
+            ("KeyWanted", keys::FIELDS.to_vec()),
             ("Actor", vec!["name", "avatar_url"]),
             ("Action", vec!["id", "label", "url", "style"]),
             ("Translation", vec!["title", "message"]),
@@ -265,6 +275,7 @@ mod tests {
         let days_ahead = usize::try_from(publish::AHEAD_MAX.as_secs() / 86_400).expect("a few");
         for (schema, name, limit) in [
             ("TokenWanted", "user_id", notification::NAME_BYTES_MAX),
+            ("KeyWanted", "name", limits_of_keys::KEY_NAME_BYTES_MAX),
             ("Publish", "message", content::MESSAGE_BYTES_MAX),
             ("Publish", "title", content::TITLE_BYTES_MAX),
             ("Publish", "category", content::CATEGORY_BYTES_MAX),
@@ -290,6 +301,7 @@ mod tests {
         assert_eq!(properties(&document, "Preferences")["muted"]["maxItems"], limits::MUTED_MAX);
         assert_eq!(document["components"]["schemas"]["Batch"]["maxItems"], batch::BATCH_MAX);
         assert_eq!(properties(&document, "TokenWanted")["topics"]["maxItems"], publish::TOPICS_MAX);
+        assert_eq!(properties(&document, "KeyWanted")["scopes"]["maxItems"], limits_of_keys::SCOPES_MAX);
         assert_eq!(properties(&document, "MarkSome")["ids"]["maxItems"], limits::MARKED_MAX);
     }
 

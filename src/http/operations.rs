@@ -12,20 +12,21 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoParams, IntoResponses};
 
 /// Statuses of problems, and the codes that come with them.
-const PROBLEMS: [(&str, &str); 12] = [
+const PROBLEMS: [(&str, &str); 13] = [
     (
         "400",
         "`malformed_json`, `not_utf8`, `invalid_path`, `invalid_query`, `invalid_header`: it is no request of this kind.",
     ),
     (
         "401",
-        "`credential_missing`, `credential_malformed`, `credential_unknown`, `token_invalid`, `token_expired`, \
-         `ticket_invalid`: \
+        "`credential_missing`, `credential_malformed`, `credential_unknown`, `key_expired`, `token_invalid`, \
+         `token_expired`, `token_revoked`, `ticket_invalid`: \
          `WWW-Authenticate` and `hint` say what is wanted.",
     ),
     (
         "403",
-        "`forbidden`: the credential is good, and not for this. `cross_site`: a cookie came with a change that no page of \
+        "`forbidden`: the credential is good, and not for this. `scope_missing`: so is the server key; `detail` says \
+         which scope it would have to have. `cross_site`: a cookie came with a change that no page of \
          this server asked for.",
     ),
     ("404", "`not_found`"),
@@ -33,11 +34,12 @@ const PROBLEMS: [(&str, &str); 12] = [
     (
         "409",
         "`idempotency_key_reused`: another request had this `Idempotency-Key`. `tokens_off`: the server has no secret to \
-         sign user tokens with.",
+         sign user tokens with. `too_many_keys`: no more are kept.",
     ),
     ("413", "`body_too_large`"),
     ("415", "`unsupported_media_type`"),
     ("422", "`invalid_request`: `errors` has every wrong field. `batch_size`: nothing, or too much."),
+    ("429", "`rate_limited`: `detail` says how often is allowed, `Retry-After` when to come back."),
     ("500", "`internal`: it is logged."),
     (
         "503",
@@ -52,7 +54,7 @@ fn problem(status: &str) -> (String, RefOr<Response>) {
     let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
     let header = match status {
         "401" => Some("WWW-Authenticate"),
-        "503" | "507" => Some("Retry-After"),
+        "429" | "503" | "507" => Some("Retry-After"),
         _ => None,
     };
     let mut response = ResponseBuilder::new().description(*description).content("application/problem+json", body);
@@ -77,10 +79,10 @@ macro_rules! problems {
 }
 
 problems! {
-    /// Of every operation that needs the server key.
-    AsServer: "401" "403" "500" "503";
+    /// Of every operation that needs a server key.
+    AsServer: "401" "403" "429" "500" "503";
     /// Of every operation of a user.
-    AsUser: "400" "401" "403" "500" "503";
+    AsUser: "400" "401" "403" "429" "500" "503";
     /// Where a name or a parameter is read.
     Named: "400";
     /// Where there may be nothing.

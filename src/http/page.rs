@@ -21,7 +21,9 @@ use minijinja::{AutoEscape, Environment, Value};
 use serde::Serialize;
 use url::form_urlencoded::{self, Serializer};
 
+use super::address::Client;
 use super::error::{FieldError, Problem};
+use super::identity::Asking;
 use super::request::{self, cookie, parameter};
 use super::shapes::Item;
 use super::{App, assets, identity, inbox, language};
@@ -148,11 +150,13 @@ impl Assets {
 
 pub(super) async fn page(
     State(app): State<Arc<App>>,
+    Client(address): Client,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let user = identity::reader(&app, &method, &headers, &uri)?.map(|reader| reader.user);
+    let asking = Asking { method: &method, headers: &headers, uri: &uri, address };
+    let user = identity::reader(&app, &asking)?.map(|reader| reader.user);
     let languages = language::wanted(&headers, &uri);
     let language = Language::first_of(&languages);
     let mut status = Status::All;
@@ -217,12 +221,14 @@ fn query(uri: &Uri, without: &[&str], with: Option<(&str, &str)>) -> String {
 /// Does what a form of the page says: marks one, or all up to one, and shows the same view again.
 pub(super) async fn act(
     State(app): State<Arc<App>>,
+    Client(address): Client,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let reader = identity::named_reader(&app, &method, &headers, &uri)?;
+    let asking = Asking { method: &method, headers: &headers, uri: &uri, address };
+    let reader = identity::named_reader(&app, &asking)?;
     // A form needs no script to be sent from anywhere, so here it matters for every credential that an address holds.
     if !identity::is_of_ours(&app, &headers) {
         return Err(Problem::cross_site());

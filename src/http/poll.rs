@@ -28,7 +28,7 @@ pub(super) const WAIT_MAX: Duration = Duration::from_secs(55);
 /// Most events in one answer.
 pub(super) const EVENTS_MAX: usize = 100;
 
-/// The answer to a poll; without a stream, that the client shall come back.
+/// The answer to a poll; without a stream, that its client shall come back.
 pub(super) async fn answer(
     app: &App,
     stream: Option<NewStream>,
@@ -43,18 +43,18 @@ pub(super) async fn answer(
     let mut polled = Polled {
         cursor: given.or_else(|| parameter(uri, &["last_event_id", "lastEventId", "lastEventID"])),
         events: Vec::new(),
+        retry_ms: None,
         partial: Vec::new(),
     };
-    let retry_ms = match (stream, app.polls.try_acquire()) {
+    match (stream, app.polls.try_acquire()) {
         (Some(stream), Ok(_room)) => {
             // Nothing is sent by HTTP meanwhile, so there is nothing to abort.
             let (abort, _) = AbortHandle::new_pair();
             polled.wait(app.delivery.attach_body(stream, abort), Instant::now() + wait).await;
-            None
         }
-        _ => Some(app.delivery.retry_ms()),
-    };
-    let answer = shapes::Polled { data: polled.events, cursor: polled.cursor, retry_ms };
+        _ => polled.retry_ms = Some(app.delivery.retry_ms()),
+    }
+    let answer = shapes::Polled { data: polled.events, cursor: polled.cursor, retry_ms: polled.retry_ms };
     let mut response = json(StatusCode::OK, encoded(&answer));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
@@ -64,6 +64,8 @@ pub(super) async fn answer(
 struct Polled {
     cursor: Option<String>,
     events: Vec<Value>,
+    /// After how many milliseconds to come back, if the stream could not begin.
+    retry_ms: Option<u64>,
     /// The beginning of a line.
     partial: Vec<u8>,
 }
@@ -93,6 +95,9 @@ impl Polled {
 
     fn take(&mut self, line: &[u8]) {
         let Ok(event) = serde_json::from_slice::<Value>(line) else { return };
+        if event["event"] == "retry" {
+            self.retry_ms = event["retry_ms"].as_u64();
+        }
         if let Some(id) = event["id"].as_str() {
             self.cursor = Some(id.to_owned());
         }

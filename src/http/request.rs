@@ -253,6 +253,12 @@ impl Object {
         self.errors.iter().any(|error| error.pointer == pointer)
     }
 
+    /// Whether a field, or anything within it, is known to be wrong.
+    pub(super) fn is_wrong_within(&self, name: &str) -> bool {
+        let pointer = self.pointer(name);
+        self.errors.iter().any(|error| error.pointer.starts_with(&pointer))
+    }
+
     /// Notes every field that has not been taken out. `known` are the names that could have been meant.
     pub(super) fn refuse_rest(&mut self, known: &[&str]) {
         for name in self.names() {

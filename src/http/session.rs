@@ -13,8 +13,9 @@ use cookie::time::Duration;
 use cookie::{Cookie, SameSite};
 
 use super::App;
+use super::address::Client;
 use super::error::Problem;
-use super::identity::{self, Reader};
+use super::identity::{self, Asking, Reader};
 use super::operations::{AsUser, Whose};
 use super::request::{encoded, json};
 use super::shapes::access::{Session, Ticket};
@@ -42,8 +43,15 @@ use crate::sse;
     ),
     security(("user_token" = []))
 )]
-pub(super) async fn begin(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
-    let (token, user, expires_at) = identity::bearer(&app, &headers)?;
+pub(super) async fn begin(
+    State(app): State<Arc<App>>,
+    Client(address): Client,
+    method: Method,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let asking = Asking { method: &method, headers: &headers, uri: &uri, address };
+    let (token, user, expires_at) = identity::bearer(&app, &asking)?;
     let left = expires_at.duration_since(app.publisher.now()).as_secs().max(0);
     let session = Session { user_id: user.to_string(), expires_at: sse::time(expires_at) };
     let mut response = json(StatusCode::OK, encoded(&session));
@@ -108,13 +116,15 @@ fn set_cookie(response: &mut Response, headers: &HeaderMap, token: &str, valid: 
 )]
 pub(super) async fn ticket(
     State(app): State<Arc<App>>,
+    Client(address): Client,
     method: Method,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let Reader { user, expires_at, trust } = identity::named_reader(&app, &method, &headers, &uri)?;
-    let user_id = user.to_string();
-    let (ticket, until) = app.tickets.issue(Admission { user, expires_at, trust }, app.publisher.now());
+    let asking = Asking { method: &method, headers: &headers, uri: &uri, address };
+    let Reader { user, expires_at, trust, .. } = identity::named_reader(&app, &asking)?;
+    let (user_id, now) = (user.to_string(), app.publisher.now());
+    let (ticket, until) = app.tickets.issue(Admission { user, issued_at: now, expires_at, trust }, now);
     let ticket = Ticket { ticket, expires_at: sse::time(until), user_id };
     Ok(json(StatusCode::CREATED, encoded(&ticket)))
 }

@@ -13,14 +13,16 @@ use axum::http::{HeaderMap, Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 
+use super::address::Client;
 use super::error::Problem;
-use super::identity::{self, Reader};
+use super::identity::{self, Asking, Reader};
 use super::operations::{AsUser, Language, Streaming, Whose};
 use super::request::parameter;
 use super::shapes::Polled;
 use super::{App, language, poll};
 use crate::delivery::{Delivery, NewStream, Start};
 use crate::event_id::EVENT_ID_LENGTH;
+use crate::limits::Address;
 use crate::sse::{self, Form, Wire};
 
 /// Asks the listener to make a stream of the answer.
@@ -40,7 +42,7 @@ pub struct TakeOver(pub NewStream);
         (
             status = 200,
             description = "A stream that goes on until the token ends or the server sends it away; with `poll=1` one answer. A \
-                           temporary condition (too many streams, the server about to end) is a stream of `retry:` alone.",
+                           temporary condition (too many streams, too many wrong credentials, the server about to end) is a stream of `retry:` alone.",
             content(
                 (String = "text/event-stream", example = json!("id: q0bN2nJv7cO1m9kX3fHsVQ\ndata: {\"id\": \"01a20cb5-116e-716b-aa33-fad3da96c4bc\", \"timestamp\": \"2026-11-24T09:00:00.000Z\", \"message\": \"Ha salido\"}\n\n")),
                 (String = "application/x-ndjson", example = json!("{\"event\": \"notification\", \"id\": \"q0bN2nJv7cO1m9kX3fHsVQ\", \"data\": {\"message\": \"Ha salido\"}}\n")),
@@ -53,11 +55,12 @@ pub struct TakeOver(pub NewStream);
 )]
 pub(super) async fn notifications(
     app: State<Arc<App>>,
+    client: Client,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    stream(app, method, uri, headers).await
+    stream(app, client, method, uri, headers).await
 }
 
 /// Streams what is new, at once.
@@ -75,7 +78,7 @@ pub(super) async fn notifications(
         (
             status = 200,
             description = "A stream that goes on until the token ends or the server sends it away; with `poll=1` one answer. A \
-                           temporary condition (too many streams, the server about to end) is a stream of `retry:` alone.",
+                           temporary condition (too many streams, too many wrong credentials, the server about to end) is a stream of `retry:` alone.",
             content(
                 (String = "text/event-stream", example = json!("id: q0bN2nJv7cO1m9kX3fHsVQ\ndata: {\"id\": \"01a20cb5-116e-716b-aa33-fad3da96c4bc\", \"timestamp\": \"2026-11-24T09:00:00.000Z\", \"message\": \"Ha salido\"}\n\n")),
                 (String = "application/x-ndjson", example = json!("{\"event\": \"notification\", \"id\": \"q0bN2nJv7cO1m9kX3fHsVQ\", \"data\": {\"message\": \"Ha salido\"}}\n")),
@@ -88,12 +91,14 @@ pub(super) async fn notifications(
 )]
 pub(super) async fn stream(
     State(app): State<Arc<App>>,
+    Client(address): Client,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let reader = match identity::listener(&app, &method, &headers, &uri) {
-        // The keys of her issuer can't be had: a browser that was told so by a status would never come back.
+    let asking = Asking { method: &method, headers: &headers, uri: &uri, address };
+    let reader = match identity::listener(&app, &asking) {
+        // What passes by itself: a browser that was told so by a status would never come back.
         Err(problem) if problem.is_temporary() => None,
         reader => Some(reader?),
     };
@@ -105,9 +110,10 @@ pub(super) async fn stream(
     };
     let wire = if polled || wants_lines(&headers) { Wire::Lines } else { Wire::Events };
     let form = Form { wire, languages: language::wanted(&headers, &uri) };
-    let has_room = !app.is_draining() && app.delivery.connections() < app.options.streams_max;
-    let stream = reader.filter(|_| has_room);
-    let stream = stream.map(|Reader { user, expires_at, trust }| NewStream { user, start, expires_at, trust, form });
+    // Nothing if there is no room for it now.
+    let stream = reader.and_then(|Reader { user, issued_at, expires_at, trust }| {
+        seated(&app, address, NewStream { user, start, issued_at, expires_at, trust, form, place: None })
+    });
     if polled {
         return poll::answer(&app, stream, &headers, &uri).await;
     }
@@ -133,6 +139,17 @@ pub(super) async fn stream(
         None => *response.body_mut() = sse::retry(wire, app.delivery.retry_ms()).into(),
     }
     Ok(response)
+}
+
+/// The stream, with its place among those from its address if they are counted; nothing if there is no room for it.
+fn seated(app: &App, address: Option<Address>, mut stream: NewStream) -> Option<NewStream> {
+    if app.is_draining() || app.delivery.connections() >= app.options.streams_max {
+        return None;
+    }
+    if let Some((at_once, address)) = app.streams_per_address.as_ref().zip(address) {
+        stream.place = Some(Arc::new(at_once.enter(address)?));
+    }
+    Some(stream)
 }
 
 /// Whether the client would rather have lines of JSON than events.

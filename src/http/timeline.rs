@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::App;
 use super::error::Problem;
-use super::identity::Backend;
+use super::identity::Manager;
 use super::notifications::no_such_notification;
 use super::operations::{self, AsServer};
 use super::request::{self, Named, encoded, json, parameter};
@@ -48,7 +48,7 @@ const BEHIND_MAX: usize = 100;
     security(("server_key" = []))
 )]
 pub(super) async fn get(
-    _: Backend,
+    _: Manager,
     State(app): State<Arc<App>>,
     Named(id): Named<NotificationId>,
     uri: Uri,
@@ -152,7 +152,7 @@ fn connected(presence: &Presence) -> Connection {
     security(("server_key" = []))
 )]
 pub(super) async fn connections(
-    _: Backend,
+    _: Manager,
     State(app): State<Arc<App>>,
     Named(user): Named<UserId>,
 ) -> Result<Response, Problem> {

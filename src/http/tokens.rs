@@ -11,7 +11,7 @@ use axum::response::Response;
 use super::App;
 use super::draft::duration;
 use super::error::Problem;
-use super::identity::Backend;
+use super::identity::Manager;
 use super::operations::{AsServer, Conflicting, OfType, Stored, WithBody};
 use super::request::{Object, encoded, json};
 use super::shapes::access::{Token, TokenWanted};
@@ -46,7 +46,7 @@ pub(super) const VALID_MAX: Duration = Duration::from_hours(30 * 24);
     security(("server_key" = []))
 )]
 pub(super) async fn make(
-    _: Backend,
+    _: Manager,
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     body: Body,

@@ -8,7 +8,7 @@ use axum::http::{StatusCode, Uri};
 
 use super::App;
 use super::error::Problem;
-use super::identity::Backend;
+use super::identity::Manager;
 use super::operations::{self, AsServer, Stored};
 use super::request::{Named, NamedPair, parameter};
 use super::shapes::access::Subscribers;
@@ -37,7 +37,7 @@ use crate::notification::{Topic, UserId};
     security(("server_key" = []))
 )]
 pub(super) async fn subscribe(
-    _: Backend,
+    _: Manager,
     State(app): State<Arc<App>>,
     NamedPair(topic, user): NamedPair<Topic, UserId>,
 ) -> Result<StatusCode, Problem> {
@@ -66,7 +66,7 @@ pub(super) async fn subscribe(
     security(("server_key" = []))
 )]
 pub(super) async fn unsubscribe(
-    _: Backend,
+    _: Manager,
     State(app): State<Arc<App>>,
     NamedPair(topic, user): NamedPair<Topic, UserId>,
 ) -> Result<StatusCode, Problem> {
@@ -92,7 +92,7 @@ pub(super) async fn unsubscribe(
     security(("server_key" = []))
 )]
 pub(super) async fn subscribers(
-    _: Backend,
+    _: Manager,
     State(app): State<Arc<App>>,
     Named(topic): Named<Topic>,
     uri: Uri,

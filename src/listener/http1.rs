@@ -62,14 +62,16 @@ impl Connection for TlsStream<TcpStream> {
 type Parked = Arc<Mutex<Option<(TakeOver, Bytes)>>>;
 
 /// Speaks HTTP on a connection until it ends, or becomes a stream.
-pub(super) async fn serve(connection: impl Connection, Door { router, delivery, mut stop, .. }: Door) {
+pub(super) async fn serve(connection: impl Connection, Door { peer, router, delivery, mut stop, .. }: Door) {
     let parked = Parked::default();
     let service = {
         let parked = Arc::clone(&parked);
         service_fn(move |request: hyper::Request<Incoming>| {
             let (router, parked) = (router.clone(), Arc::clone(&parked));
             Box::pin(async move {
-                let mut response = match router.oneshot(request.map(Body::new)).await {
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(peer);
+                let mut response = match router.oneshot(request).await {
                     Ok(response) => response,
                     Err(never) => match never {},
                 };

@@ -57,7 +57,7 @@ impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Tasks 
 
 /// Speaks HTTP/2 on a connection until it ends.
 pub(super) async fn serve(connection: TlsStream<TcpStream>, door: Door) {
-    let Door { router, delivery, mut stop, place, .. } = door;
+    let Door { peer, router, delivery, mut stop, place, .. } = door;
     let place = Arc::new(Mutex::new(Some(place)));
     let (under_way, mut watched) = watch::channel(0_usize);
     let under_way = Arc::new(under_way);
@@ -65,7 +65,9 @@ pub(super) async fn serve(connection: TlsStream<TcpStream>, door: Door) {
         let (router, delivery, place) = (router.clone(), Arc::clone(&delivery), Arc::clone(&place));
         let busy = Busy::one_more(&under_way);
         Box::pin(async move {
-            let mut response = match router.oneshot(request.map(Body::new)).await {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(peer);
+            let mut response = match router.oneshot(request).await {
                 Ok(response) => response,
                 Err(never) => match never {},
             };

@@ -2,7 +2,7 @@
 //!
 //! The writer commits together whatever has queued up while the last commit was under way (group commit), so one fsync
 //! serves many publishers; `synchronous=FULL` in WAL mode makes each commit durable. The file can be read with the
-//! `sqlite3` shell; the tables are in `sqlite/schema_2.sql`.
+//! `sqlite3` shell; the tables are in `sqlite/schema_2.sql` and `schema_3.sql`.
 //!
 //! **Invariant:** only the writing thread writes, and only it gives out positions, in the order of its commits. After a
 //! write whose fate is unknown (an I/O error) it never writes again.
@@ -20,10 +20,12 @@ use tokio::sync::{Semaphore, oneshot};
 use super::{
     Answered, Append, Appended, Asked, Backlog, Follower, Found, Item, Opening, Page, Slice, Store, StoreError, Wanted,
 };
+use crate::auth::keys::KeptKey;
 use crate::event_id::Seal;
 use crate::metrics;
 use crate::notification::{Interest, NotificationId, Position, Topic, UserId};
 
+mod access;
 mod changes;
 mod feed;
 mod once;
@@ -187,6 +189,7 @@ impl Store for SqliteStore {
                     Ok(Opening {
                         counts: Inbox::load(connection, &interest, at, inbox_max)?.counts(),
                         oldest: oldest(connection, &user)?,
+                        revoked_at: access::revoked_at(connection, &user)?,
                         interest,
                         head,
                         since: since.map(|at| position_before(connection, at)).transpose()?,
@@ -274,6 +277,14 @@ impl Store for SqliteStore {
                     .collect()
             })
             .await
+    }
+
+    async fn keys(&self) -> Result<Vec<KeptKey>, StoreError> {
+        self.readers.read(access::keys).await
+    }
+
+    async fn revocations(&self) -> Result<Vec<(UserId, Timestamp)>, StoreError> {
+        self.readers.read(access::revocations).await
     }
 
     async fn advance(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
@@ -543,6 +554,29 @@ mod tests {
             stored - stored / 2 + 1,
             "all that was acknowledged and not trimmed"
         );
+    }
+
+    #[tokio::test]
+    async fn a_file_of_an_older_version_keeps_what_it_has() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let old = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        old.execute_batch(&schema::up_to(2)).expect("made");
+        old.execute_batch(
+            "INSERT INTO log_identity (epoch, key, trimmed) VALUES (7, x'00112233445566778899aabbccddeeff', 0);
+             INSERT INTO log (position, kind, at, audiences, id, content)
+                 VALUES (3, 'notified', 5, 'user:1', '01a20cb5-116e-716b-aa33-fad3da96c4bc', '{\"message\":\"x\"}');
+             INSERT INTO addressed (audience, position) VALUES ('user:1', 3);",
+        )
+        .expect("filled");
+        drop(old);
+        let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        assert_eq!(store.seal().epoch, 7);
+        let user: UserId = "1".parse().expect("valid");
+        let revoked = store.one(Timestamp::UNIX_EPOCH, Command::Revoke { user: user.clone() }).await.expect("stored");
+        assert_eq!(revoked, Outcome::Logged(Position(4)), "the log goes on");
+        let id = "01a20cb5-116e-716b-aa33-fad3da96c4bc".parse().expect("an id");
+        let item = store.item(&user, id, Timestamp::UNIX_EPOCH).await.expect("read").expect("she has it");
+        assert_eq!(item.position, Position(3));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{Asked, Backlog, Command, Follower, Item, Opening, Outcome, Page, Status, Store, StoreError, Wanted};
+use crate::auth::ServerKey;
+use crate::auth::keys::KeptKey;
 use crate::content::{Content, Fields};
 use crate::notification::{Change, Entry, Interest, Notification, NotificationId, Position, Topic, UserId};
 use crate::state::Counts;
@@ -30,6 +32,8 @@ pub(super) async fn run(open: impl Fn(&Path) -> Arc<dyn Store>) {
     a_time_is_found_in_the_log(&fresh().0).await;
     retention_removes_what_is_old_and_keeps_the_newest(&fresh().0).await;
     concurrent_appends_have_one_order(&fresh().0).await;
+    server_keys_are_kept_until_they_are_forgotten(&fresh().0).await;
+    a_revocation_is_in_the_log_and_stays_when_it_is_trimmed(&fresh().0).await;
     inbox::run(&fresh).await;
     what_was_appended_is_there_after_reopening(&open).await;
     no_position_is_given_out_twice(&open).await;
@@ -325,6 +329,47 @@ async fn concurrent_appends_have_one_order(store: &Arc<dyn Store>) {
     assert_eq!(heard.len(), 400);
     assert!(heard.is_sorted_by(|a, b| a < b));
     assert_eq!(messages_after(store, "1", Position::START).await.len(), 400);
+}
+
+async fn server_keys_are_kept_until_they_are_forgotten(store: &Arc<dyn Store>) {
+    let kept = |name: &str, scopes: &[&str], expires_at| {
+        let scopes = scopes.iter().map(|scope| scope.parse().expect("valid")).collect();
+        KeptKey::of(&ServerKey::generate(), name.into(), scopes, NOW, expires_at)
+    };
+    let later = Timestamp::from_second(99).expect("in range");
+    let keys =
+        [kept("tienda", &["manage", "publish:user:*", "publish:topic:ñandú"], None), kept("x y", &[], Some(later))];
+    let before = opened(store, "1", None).await.head;
+    for key in &keys {
+        assert_eq!(done(store, Command::KeepKey(key.clone())).await, Outcome::Kept);
+    }
+    assert_eq!(store.keys().await.expect("read"), keys);
+    let forget = Command::ForgetKey { id: keys[0].id };
+    assert_eq!(done(store, forget.clone()).await, Outcome::Kept);
+    assert_eq!(done(store, forget).await, Outcome::Missing);
+    assert_eq!(store.keys().await.expect("read"), keys[1..]);
+    assert_eq!(opened(store, "1", None).await.head, before, "the log says nothing of it");
+}
+
+async fn a_revocation_is_in_the_log_and_stays_when_it_is_trimmed(store: &Arc<dyn Store>) {
+    let at = |second| Timestamp::from_second(second).expect("in range");
+    let revoke = |second, id: &str| store.one(at(second), Command::Revoke { user: user(id) });
+    assert_eq!(opened(store, "1", None).await.revoked_at, None);
+    for (second, id) in [(5, "1"), (7, "2"), (6, "1")] {
+        assert!(matches!(revoke(second, id).await.expect("done"), Outcome::Logged(_)));
+    }
+    // A clock that has been set back takes nothing back.
+    revoke(4, "1").await.expect("done");
+    let opening = opened(store, "1", None).await;
+    assert_eq!(opening.revoked_at, Some(at(6)));
+    let said = store.read_after(&opening.interest, Position::START, opening.head, 10).await.expect("read");
+    let revoked = Change::Revoked { user: user("1") };
+    assert_eq!(said.entries.iter().filter(|entry| entry.change == revoked).count(), 3);
+    while store.trim(at(100)).await.expect("trimmed") {}
+    append(store, Command::Erase { user: user("1") }).await;
+    let mut revocations = store.revocations().await.expect("read");
+    revocations.sort();
+    assert_eq!(revocations, [(user("1"), at(6)), (user("2"), at(7))], "also of whom was erased");
 }
 
 async fn what_was_appended_is_there_after_reopening(open: &impl Fn(&Path) -> Arc<dyn Store>) {

@@ -50,6 +50,13 @@ fn routes(id: &str) -> Vec<Route> {
             &["user_id"],
             false,
         ),
+        route(
+            Method::POST,
+            "/v1/keys",
+            json!({"name": "x", "scopes": ["manage"], "expires_in": "1h"}),
+            &["name", "scopes"],
+            false,
+        ),
         route(Method::PATCH, &format!("/v1/inbox/{id}?user_id=1"), marked.clone(), &[], false),
         route(Method::POST, "/v1/inbox/read-all?user_id=1", json!({"up_to": id}), &[], false),
         route(Method::POST, "/v1/inbox/seen?user_id=1", json!({"up_to": id}), &[], false),
@@ -206,6 +213,17 @@ async fn what_is_wrong_within_a_field_is_told_with_its_place() {
     assert_eq!(tokens(json!({"user_id": "1", "topics": ["t", "a b"]})).await, one("/topics/1", "name"));
     assert_eq!(tokens(json!({"user_id": "1", "topics": [7]})).await, one("/topics/0", "wrong_type"));
     assert_eq!(tokens(json!({"user_id": "1", "topics": vec!["t"; 101]})).await, one("/topics", "too_many"));
+    let keys = |body: Value| answer(server.request(Method::POST, "/v1/keys").json(&body));
+    assert_eq!(keys(json!({"name": " ", "scopes": ["admin"]})).await, one("/name", "name"));
+    assert_eq!(keys(json!({"name": "x".repeat(129), "scopes": ["admin"]})).await, one("/name", "name"));
+    assert_eq!(keys(json!({"name": "x", "scopes": []})).await, one("/scopes", "empty"));
+    assert_eq!(keys(json!({"name": "x", "scopes": ["admin", "root"]})).await, one("/scopes/1", "scope"));
+    assert_eq!(keys(json!({"name": "x", "scopes": ["publish:usr:1"]})).await, one("/scopes/0", "scope"));
+    assert_eq!(keys(json!({"name": "x", "scopes": vec!["admin"; 101]})).await, one("/scopes", "too_many"));
+    assert_eq!(
+        keys(json!({"name": "x", "scopes": ["admin"], "expires_in": "0s"})).await,
+        one("/expires_in", "duration")
+    );
     let poll = server.anonymous(Method::GET, "/v1/stream?user_id=1&poll=1&wait=soon");
     assert_eq!(answer(poll).await, plain(400, "invalid_query"));
     server.stop().await;
@@ -217,6 +235,7 @@ async fn every_route_wants_its_credential_and_its_method() {
     let id = server.publish("user:1", "a").await;
     let notification = format!("/v1/notifications/{id}");
     let item = format!("/v1/inbox/{id}");
+    let key = format!("/v1/keys/{id}");
     for (methods, path) in [
         (&["POST"][..], "/v1/notifications"),
         (&["POST"], "/v1/notifications/batch"),
@@ -227,9 +246,12 @@ async fn every_route_wants_its_credential_and_its_method() {
         (&["GET"], "/v1/topics/t/subscribers"),
         (&["PUT", "DELETE"], "/v1/topics/t/subscribers/1"),
         (&["POST"], "/v1/tokens"),
+        (&["GET", "POST"], "/v1/keys"),
+        (&["DELETE"], &key),
         (&["POST"], "/v1/stream/tickets"),
         (&["GET"], "/metrics"),
         (&["DELETE"], "/v1/users/1"),
+        (&["DELETE"], "/v1/users/1/tokens"),
         (&["GET"], "/v1/users/1/inbox"),
         (&["GET"], "/v1/users/1/counts"),
         (&["GET"], "/v1/users/1/connections"),

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 /// Floors from the lowest to the highest. A file names only modules of lower floors, and its own.
 const FLOORS: &[&[&str]] = &[
-    &["content", "state", "metrics"],
+    &["content", "state", "metrics", "limits"],
     &["notification"],
     &["event_id", "auth"],
     &["sse", "store"],
-    &["delivery", "publish", "inbox"],
+    &["delivery", "publish", "inbox", "access"],
     &["demo"],
     &["http"],
     &["config"],
@@ -29,6 +29,7 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
             &["beginning", "body", "counts", "quiet"],
             &["mailbox"],
             &["inquiries", "sink"],
+            &["connection"],
             &["engine"],
         ],
     ),
@@ -36,13 +37,14 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
         "http",
         &[
             &["error", "operations"],
-            &["request", "assets", "shapes"],
+            &["request", "assets", "shapes", "address"],
             &["identity", "language", "draft"],
             &["notifications", "inbox", "poll"],
             &[
                 "batch",
                 "stream",
                 "timeline",
+                "keys",
                 "tokens",
                 "topics",
                 "users",
@@ -60,7 +62,7 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
         "cli",
         &[
             &["client", "terminal", "banner", "content"],
-            &["publish", "listen", "inbox", "notification", "health", "completions", "serve"],
+            &["publish", "listen", "inbox", "notification", "key", "health", "completions", "serve"],
             &["dev"],
         ],
     ),

@@ -6,6 +6,7 @@
 //! Deliberately absent: which issuer a token is of, and how keys are fetched.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jsonwebtoken::Validation;
@@ -18,16 +19,20 @@ use crate::auth::{Principal, Trust};
 #[derive(Deserialize)]
 struct Claims {
     sub: Option<String>,
+    /// In seconds, which RFC 7519 lets have parts.
+    iat: Option<f64>,
     exp: Option<i64>,
 }
 
 impl Claims {
     fn principal(self, trust: Option<Trust>) -> Result<Principal, TokenError> {
-        let Claims { sub, exp } = self;
+        let Claims { sub, iat, exp } = self;
         let missing = |claim: &str| TokenError::Claim(claim.to_owned());
         let user = sub.ok_or_else(|| missing("sub"))?.parse()?;
         let expires_at = exp.and_then(|second| Timestamp::from_second(second).ok()).ok_or_else(|| missing("exp"))?;
-        Ok(Principal::User { user, expires_at, trust })
+        let issued_at = iat.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let issued_at = issued_at.and_then(|age| Timestamp::UNIX_EPOCH.checked_add(age).ok());
+        Ok(Principal::User { user, issued_at: issued_at.unwrap_or(Timestamp::MIN), expires_at, trust })
     }
 }
 

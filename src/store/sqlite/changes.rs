@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::access;
 use super::feed::{self, Inbox};
 use super::rows::{self, Millisecond, notification, published};
 use crate::content::Content;
@@ -40,6 +41,9 @@ impl Changes<'_> {
             Command::Erase { user } => self.erase(user, at),
             Command::Join { user, topic } => self.join(user, topic, at),
             Command::Leave { user, topic } => self.leave(user, topic, at),
+            Command::Revoke { user } => self.revoke(user, at),
+            Command::KeepKey(key) => access::keep_key(self.connection, &key),
+            Command::ForgetKey { id } => access::forget_key(self.connection, id),
         }
     }
 
@@ -54,7 +58,9 @@ impl Changes<'_> {
     ) -> rusqlite::Result<Outcome> {
         let position = Position(self.head.0 + 1);
         let audiences: Vec<String> = match &change {
-            Change::Joined { user, .. } | Change::Left { user, .. } => vec![Audience::User(user.clone()).to_string()],
+            Change::Joined { user, .. } | Change::Left { user, .. } | Change::Revoked { user } => {
+                vec![Audience::User(user.clone()).to_string()]
+            }
             change => change.audiences().iter().map(Audience::to_string).collect(),
         };
         self.connection
@@ -357,6 +363,11 @@ impl Changes<'_> {
         }
         let content = topic.to_string();
         self.log("joined", at, None, &content, Change::Joined { user, topic })
+    }
+
+    fn revoke(&mut self, user: UserId, at: Timestamp) -> rusqlite::Result<Outcome> {
+        access::revoke(self.connection, &user, at)?;
+        self.log("revoked", at, None, "", Change::Revoked { user })
     }
 
     fn leave(&mut self, user: UserId, topic: Topic, at: Timestamp) -> rusqlite::Result<Outcome> {

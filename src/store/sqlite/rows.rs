@@ -100,6 +100,7 @@ fn entry(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Option<Entr
         "marked" => Change::Marked { user: user()?, marked: Marked::from_stored(content()?) },
         "muted" => Change::Muted { user: user()?, categories: serde_json::from_str(content()?).map_err(corrupt)? },
         "erased" => Change::Erased { user: user()? },
+        "revoked" => Change::Revoked { user: user()? },
         "joined" => Change::Joined { user: user()?, topic: parsed(content()?)? },
         _ => Change::Left { user: user()?, topic: parsed(content()?)? },
     };

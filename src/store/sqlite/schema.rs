@@ -11,9 +11,10 @@ use super::OpenError;
 use crate::event_id::Seal;
 
 /// What makes a file of each version from one of the version before; the first from nothing.
-const VERSIONS: [&str; VERSION as usize] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const VERSIONS: [&str; VERSION as usize] =
+    [include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 /// The newest version.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// Two servers on one file would give out the same positions. The shell `sqlite3` may read beside us.
 pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
@@ -53,6 +54,12 @@ pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<u32> {
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
     Ok(VERSION)
+}
+
+/// What makes a file of that version from nothing, but for its identity.
+#[cfg(test)]
+pub(super) fn up_to(version: usize) -> String {
+    format!("{}PRAGMA user_version = {version};", VERSIONS[..version].concat())
 }
 
 /// What makes this file's positions its own.

@@ -44,6 +44,7 @@ fn said(entry: &Entry) -> String {
         Change::Erased { .. } => "erased".to_owned(),
         Change::Joined { .. } => "joined".to_owned(),
         Change::Left { .. } => "left".to_owned(),
+        Change::Revoked { .. } => "revoked".to_owned(),
     }
 }
 

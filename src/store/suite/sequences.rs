@@ -401,7 +401,7 @@ impl Reader {
                 self.counts = Some((counts, json["at"].as_str().expect("a time").parse().expect("a time")));
             }
             Change::Erased { .. } => return true,
-            Change::Joined { .. } | Change::Left { .. } | Change::Muted { .. } => {}
+            Change::Joined { .. } | Change::Left { .. } | Change::Muted { .. } | Change::Revoked { .. } => {}
         }
         false
     }

@@ -1,0 +1,108 @@
+//! The options that limit how often, and how many at once.
+//!
+//! **Invariant:** no number means without a limit: an option that is absent does.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+
+use ipnet::IpNet;
+
+use super::Layers;
+use crate::limits::Rate;
+
+/// Keys that have no default.
+pub(super) const WITHOUT_DEFAULT: [&str; 4] =
+    ["publishes_per_second", "publish_burst", "streams_per_address", "trusted_proxy"];
+
+/// The limits that are options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How often each server key may publish.
+    pub publishes: Option<Rate>,
+    /// Most streams of a user at once.
+    pub streams_per_user: usize,
+    /// Most streams from an address at once.
+    pub streams_per_address: Option<usize>,
+    /// Most unused tickets of a user.
+    pub tickets_per_user: usize,
+    /// How often somebody may send a wrong credential from an address.
+    pub failed_logins: Rate,
+    /// Proxies that are believed when they say from whom a request comes.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// Their flags, or variables in the environment.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitFlags {
+    /// Most notifications that each server key publishes in a second [default: without a limit]
+    #[arg(long, value_name = "COUNT", env = "PREGON_PUBLISHES_PER_SECOND")]
+    publishes_per_second: Option<String>,
+    /// Most that it publishes at once [default: as many as in a second]
+    #[arg(long, value_name = "COUNT", env = "PREGON_PUBLISH_BURST")]
+    publish_burst: Option<String>,
+    /// Most streams of a user at once [default: 1000]
+    #[arg(long, value_name = "COUNT", env = "PREGON_STREAMS_PER_USER")]
+    streams_per_user: Option<String>,
+    /// Most streams from an address at once [default: without a limit]
+    #[arg(long, value_name = "COUNT", env = "PREGON_STREAMS_PER_ADDRESS")]
+    streams_per_address: Option<String>,
+    /// Most unused tickets of a user; the oldest goes [default: 32]
+    #[arg(long, value_name = "COUNT", env = "PREGON_TICKETS_PER_USER")]
+    tickets_per_user: Option<String>,
+    /// Wrong credentials from an address in a minute, until none is looked at for a while [default: 30]
+    #[arg(long, value_name = "COUNT", env = "PREGON_FAILED_LOGINS_PER_MINUTE")]
+    failed_logins_per_minute: Option<String>,
+    /// Networks of proxies whose X-Forwarded-For is believed, separated by commas
+    #[arg(long, value_name = "NETWORKS", env = "PREGON_TRUSTED_PROXY")]
+    trusted_proxy: Option<String>,
+}
+
+impl LimitFlags {
+    /// The flags, by key.
+    pub(super) fn all(&self) -> [(&'static str, &Option<String>); 7] {
+        [
+            ("publishes_per_second", &self.publishes_per_second),
+            ("publish_burst", &self.publish_burst),
+            ("streams_per_user", &self.streams_per_user),
+            ("streams_per_address", &self.streams_per_address),
+            ("tickets_per_user", &self.tickets_per_user),
+            ("failed_logins_per_minute", &self.failed_logins_per_minute),
+            ("trusted_proxy", &self.trusted_proxy),
+        ]
+    }
+}
+
+impl Layers {
+    /// Reads the limits; each is read even if one before it is wrong.
+    pub(super) fn limits(&mut self) -> Option<Limits> {
+        let number = |text: &str| text.parse::<NonZeroU32>().map_err(|_| "must be a number above 0".to_owned());
+        let per_second = self.read("publishes_per_second", number);
+        let burst = self.read("publish_burst", number);
+        if per_second.is_none() && burst.is_some() {
+            self.errors.push("publish_burst: it is of no use without publishes_per_second".into());
+        }
+        let count = |text: &str| number(text).map(|count| usize::try_from(count.get()).unwrap_or(usize::MAX));
+        let streams_per_user = self.read("streams_per_user", count);
+        let streams_per_address = self.read("streams_per_address", count);
+        let tickets_per_user = self.read("tickets_per_user", count);
+        let failed_logins = self.read("failed_logins_per_minute", number);
+        let trusted_proxies = self.read("trusted_proxy", |text| {
+            text.split([',', ' ']).filter(|part| !part.is_empty()).map(network).collect::<Result<_, String>>()
+        });
+        Some(Limits {
+            publishes: per_second.map(|count| Rate::per_second(count, burst.unwrap_or(count))),
+            streams_per_user: streams_per_user?,
+            streams_per_address,
+            tickets_per_user: tickets_per_user?,
+            failed_logins: Rate::per_minute(failed_logins?),
+            trusted_proxies: trusted_proxies.unwrap_or_default(),
+        })
+    }
+}
+
+/// A network, or one address.
+fn network(text: &str) -> Result<IpNet, String> {
+    let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    network.ok_or_else(|| format!("`{text}` is no network such as 10.0.0.0/8"))
+}

@@ -1,0 +1,173 @@
+//! Limits: whoever asks for too much is told how much is allowed and when to come back, and nobody else notices.
+
+use std::num::NonZeroU32;
+
+use pregon::limits::Rate;
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+
+use crate::server::{Tab, TestServer, within};
+
+/// So many at once; another one much later than any of these tests takes.
+fn few(count: u32) -> Rate {
+    Rate::per_minute(NonZeroU32::new(count).unwrap())
+}
+
+async fn send(request: RequestBuilder) -> Response {
+    within(request.send()).await.unwrap()
+}
+
+/// Seconds until it may be tried again; the answer must be that there were too many.
+async fn refused(response: Response, detail: &str) -> u64 {
+    assert_eq!(response.status(), 429);
+    let wait = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    let problem: Value = response.json().await.unwrap();
+    assert_eq!((&problem["code"], &problem["detail"]), (&json!("rate_limited"), &json!(detail)));
+    wait
+}
+
+/// That a stream says when to come back, and ends.
+async fn is_sent_away(response: Response) {
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["content-type"]),
+        (200, &"text/event-stream".parse().unwrap())
+    );
+    let said = within(response.text()).await.unwrap();
+    assert!(said.starts_with("retry: ") && said.lines().filter(|line| !line.is_empty()).count() == 1, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_publishes_so_much_and_another_key_as_much() {
+    let server = TestServer::start_with(|config| config.limits.publishes = Some(few(3))).await;
+    let publish = |count: usize| {
+        let batch = vec![json!({"to": "user:1", "message": "x"}); count];
+        send(server.request(Method::POST, "/v1/notifications/batch").json(&batch))
+    };
+    let once = || {
+        let request = server.request(Method::POST, "/v1/broadcast").header("idempotency-key", "k");
+        send(request.json(&json!({"message": "x"})))
+    };
+    let allowed = "this server key may publish 3 at once, then 3 a minute";
+    assert_eq!(once().await.status(), 201);
+    let wait = refused(publish(3).await, allowed).await;
+    assert!((1..=20).contains(&wait), "{wait}");
+    assert_eq!(publish(2).await.status(), 200);
+    let text = json!({"message": "x"});
+    for path in ["/v1/users/1/notifications", "/v1/topics/t/notifications", "/v1/broadcast"] {
+        refused(send(server.request(Method::POST, path).json(&text)).await, allowed).await;
+    }
+    assert_eq!(once().await.headers()["idempotent-replayed"], "true", "what is not done again costs nothing");
+    let too_many: Value = publish(4).await.json().await.unwrap();
+    assert_eq!(
+        (&too_many["code"], &too_many["detail"]),
+        (&json!("batch_size"), &json!("a batch must have 1 to 3 items"))
+    );
+    let wanted = json!({"name": "otra", "scopes": ["publish:everyone"]});
+    let made: Value = send(server.request(Method::POST, "/v1/keys").json(&wanted)).await.json().await.unwrap();
+    let other = server.anonymous(Method::POST, "/v1/broadcast").bearer_auth(made["key"].as_str().unwrap());
+    assert_eq!(send(other.json(&text)).await.status(), 201);
+    server.stop().await;
+}
+
+/// Mutant: as many as come.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_has_so_many_streams_and_the_next_is_asked_to_come_back() {
+    let server = TestServer::start_with(|config| config.limits.streams_per_user = 2).await;
+    let mut tabs = [server.tab("1").await, server.tab("1").await];
+    for tab in &mut tabs {
+        tab.expect("hello").await;
+    }
+    is_sent_away(send(server.anonymous(Method::GET, "/v1/stream?user_id=1")).await).await;
+    let polled = send(server.anonymous(Method::GET, "/v1/stream?user_id=1&poll=1")).await;
+    let polled: Value = polled.json().await.unwrap();
+    assert!(polled["data"] == json!([]) && polled["retry_ms"].is_u64(), "{polled}");
+    server.tab("2").await.expect("hello").await;
+    let [gone, mut stays] = tabs;
+    drop(gone);
+    let again = async {
+        loop {
+            let mut tab = server.tab("1").await;
+            // That the other is gone may come a moment later.
+            if tab.event().await.is_some_and(|event| event.event.as_deref() == Some("hello")) {
+                return tab;
+            }
+        }
+    };
+    let mut again = within(again).await;
+    server.publish("user:1", "hola").await;
+    assert_eq!((again.message().await, stays.message().await), ("hola".into(), "hola".into()));
+    server.stop().await;
+}
+
+/// A server behind a proxy on this machine.
+async fn behind_a_proxy(change: impl FnOnce(&mut pregon::config::Limits)) -> TestServer {
+    TestServer::start_with(|config| {
+        config.limits.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        change(&mut config.limits);
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_an_address_come_so_many_streams() {
+    let server = behind_a_proxy(|limits| limits.streams_per_address = Some(2)).await;
+    let stream = |user: u32, forwarded_for: &str| {
+        let request = server.anonymous(Method::GET, &format!("/v1/stream?user_id={user}"));
+        send(request.header("x-forwarded-for", forwarded_for))
+    };
+    let mut tabs = Vec::new();
+    for user in 0..2 {
+        tabs.push(Tab::of(stream(user, "203.0.113.7").await));
+    }
+    is_sent_away(stream(2, "203.0.113.7").await).await;
+    is_sent_away(stream(2, "198.51.100.1, 203.0.113.7").await).await;
+    tabs.push(Tab::of(stream(2, "203.0.113.8").await));
+    // Those of this machine are not counted.
+    for user in 0..3 {
+        tabs.push(server.tab(&user.to_string()).await);
+    }
+    for tab in &mut tabs {
+        tab.expect("hello").await;
+    }
+    drop(tabs.swap_remove(0));
+    let again = async {
+        loop {
+            let mut tab = Tab::of(stream(2, "203.0.113.7").await);
+            if tab.event().await.is_some_and(|event| event.event.as_deref() == Some("hello")) {
+                return;
+            }
+        }
+    };
+    within(again).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_so_many_wrong_credentials_from_an_address_none_is_looked_at() {
+    let server = behind_a_proxy(|limits| limits.failed_logins = few(3)).await;
+    let ask = |path: &str, credential: &str, forwarded_for: &str| {
+        let request = server.anonymous(Method::GET, path).bearer_auth(credential);
+        send(request.header("x-forwarded-for", forwarded_for))
+    };
+    let (guess, key, hers) = ("pregon_sk_is_it_this_one", crate::server::KEY, "203.0.113.7");
+    for _ in 0..3 {
+        assert_eq!(ask("/v1/keys", key, hers).await.status(), 200, "what is right costs nothing");
+        assert_eq!(ask("/v1/keys", guess, hers).await.status(), 401);
+    }
+    let allowed = "too many credentials from this address were wrong: 3 at once, then 3 a minute";
+    let wait = refused(ask("/v1/keys", key, hers).await, allowed).await;
+    assert!((1..=20).contains(&wait), "{wait}");
+    for path in ["/v1/inbox?user_id=1", "/metrics"] {
+        refused(ask(path, key, hers).await, allowed).await;
+    }
+    // On a stream it is no error: a browser would give up for good.
+    is_sent_away(ask("/v1/stream?user_id=1", key, hers).await).await;
+    let polled: Value = ask("/v1/stream?user_id=1&poll=1", key, hers).await.json().await.unwrap();
+    assert!(polled["retry_ms"].is_u64(), "{polled}");
+    // Nobody else notices, nor who needs no credential.
+    assert_eq!(ask("/v1/keys", key, "203.0.113.8").await.status(), 200);
+    assert_eq!(send(server.request(Method::GET, "/v1/keys")).await.status(), 200);
+    let open = server.anonymous(Method::GET, "/v1/inbox?user_id=1").header("x-forwarded-for", hers);
+    assert_eq!(send(open).await.status(), 200);
+    server.stop().await;
+}
