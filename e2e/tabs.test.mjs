@@ -176,7 +176,7 @@ test("two users in two tabs of one browser never mix", async (t) => {
 });
 
 test("without Web Locks each tab has a stream of its own, and everything is as right", async (t) => {
-  const server = await startServer(t);
+  const server = await startServer(t, "--public-url", "http://notify.test");
   const context = await newContext(t);
   const url = `http://notify.test:${server.port}`;
   const tabs = await openTabs(3, context, server, url, ANA);

@@ -25,7 +25,7 @@ async function open(address, count) {
   const ended = [];
   let begun;
   const one = (number) => new Promise((resolve, reject) => {
-    const socket = connect(Number(port), host, () => socket.write(`GET /notifications?user_id=${number} HTTP/1.1\r\nHost: x\r\n\r\n`));
+    const socket = connect(Number(port), host, () => socket.write(`GET /notifications?user_id=${number} HTTP/1.1\r\nHost: localhost\r\n\r\n`));
     socket.once('data', resolve);
     socket.once('error', reject);
     socket.on('error', () => {});

@@ -29,6 +29,7 @@ const DEFAULTS: &str = include_str!("../config.default.toml");
 /// Keys that have no default.
 const WITHOUT_DEFAULT: [&str; 12] = [
     "admin_listen",
+    "public_url",
     "cors_origin",
     "server_key",
     "server_key_file",
@@ -67,6 +68,8 @@ pub struct Config {
     pub jwks_stale_max: Duration,
     /// Certificate and key, if the server speaks TLS.
     pub tls: Option<TlsFiles>,
+    /// Where browsers find it, if not at the address on which it listens.
+    pub public_url: Option<Origin>,
     /// Origins whose pages may use this server from a browser.
     pub cors_origins: Vec<Origin>,
     /// Accept `?user_id=` without a credential.
@@ -104,6 +107,17 @@ impl Origin {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Its host, as it stands before the port in `Host`.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let host = self.0.split_once("://").map_or("", |(_, host)| host);
+        // The colons of an IPv6 address stand within brackets.
+        match host.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => name,
+            _ => host,
+        }
     }
 }
 
@@ -207,6 +221,9 @@ pub struct Flags {
     /// Its private key (PEM)
     #[arg(long, value_name = "FILE", env = "PREGON_TLS_KEY")]
     tls_key: Option<String>,
+    /// Address at which browsers find this server, if it is not the one on which it listens
+    #[arg(long, value_name = "URL", env = "PREGON_PUBLIC_URL")]
+    public_url: Option<String>,
     /// Origins whose pages may use this server, separated by commas
     #[arg(long, value_name = "ORIGINS", env = "PREGON_CORS_ORIGIN")]
     cors_origin: Option<String>,
@@ -253,6 +270,7 @@ impl Flags {
         let all = [
             ("listen", &self.listen),
             ("admin_listen", &self.admin_listen),
+            ("public_url", &self.public_url),
             ("cors_origin", &self.cors_origin),
             ("data_dir", &self.data_dir),
             ("server_key", &self.server_key),
@@ -454,6 +472,7 @@ impl Layers {
             let listen = self.read("listen", address);
             let admin_listen = self.read("admin_listen", address);
             let data_dir = self.read("data_dir", |text| Ok(PathBuf::from(text)));
+            let public_url = self.read("public_url", str::parse);
             let cors_origins = self.read("cors_origin", |text| {
                 text.split([',', ' ']).filter(|part| !part.is_empty()).map(str::parse).collect::<Result<_, String>>()
             });
@@ -477,6 +496,7 @@ impl Layers {
                 jwks_refresh: jwks_refresh?,
                 jwks_stale_max: jwks_stale_max?,
                 tls,
+                public_url,
                 cors_origins: cors_origins.unwrap_or_default(),
                 open_user_id: open_user_id?,
                 demo: demo?,
@@ -628,6 +648,14 @@ mod tests {
         let known = origins("https://app.example, http://localhost:3000/,HTTPS://B.example").expect("valid");
         let known: Vec<&str> = known.iter().map(Origin::as_str).collect();
         assert_eq!(known, ["https://app.example", "http://localhost:3000", "https://b.example"]);
+        for (text, host) in [
+            ("https://app.example", "app.example"),
+            ("http://localhost:3000", "localhost"),
+            ("http://[::1]:8000", "[::1]"),
+            ("http://[::1]", "[::1]"),
+        ] {
+            assert_eq!(text.parse::<Origin>().expect("valid").host(), host);
+        }
         for wrong in ["*", "null", "app.example", "https://app.example/page", "https://a@app.example", "file:///x"] {
             assert!(origins(wrong).expect_err(wrong).contains("is no origin"), "{wrong}");
         }

@@ -464,6 +464,8 @@ fn depth(value: &serde_json::Value, left: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn fields(message: &str) -> Fields {
@@ -483,6 +485,17 @@ mod tests {
     fn the_json_is_one_line_whatever_the_message() {
         let content = Content::parse(&fields("a\nb\r\nc\td \u{2028}")).expect("valid");
         assert!(!content.json().contains(['\n', '\r', '\t']), "{}", content.json());
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_comes_back_as_it_was(number in proptest::num::f64::NORMAL) {
+            let data = serde_json::from_str(&format!("{number:e}")).expect("a number");
+            let content = Content::parse(&Fields { data: Some(data), ..fields("x") }).expect("valid");
+            let shown: Value = serde_json::from_str(content.json()).expect("JSON");
+            let shown = shown["data"].to_string().parse::<f64>().expect("a number");
+            prop_assert_eq!(shown.to_bits(), number.to_bits());
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use uuid::Uuid;
+use uuid::{NoContext, Uuid};
 
 use crate::access::Access;
 use crate::auth::Auth;
@@ -112,6 +112,8 @@ pub struct Options {
     pub streams_max: usize,
     /// Proxies that are believed when they say from whom a request comes.
     pub trusted_proxies: Vec<IpNet>,
+    /// Names beside those of this machine by which the server may be asked for, if by no others.
+    pub own_names: Option<Vec<String>>,
     /// Origins whose pages are trusted like our own.
     pub cors_origins: Vec<HeaderValue>,
 }
@@ -164,7 +166,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics));
-    whole(routes, app)
+    let by_own_name = app.options.own_names.is_some().then(|| from_fn_with_state(Arc::clone(&app), by_own_name));
+    whole(routes.layer(option_layer(by_own_name)), app)
 }
 
 /// The router of the listener for the inside of a network, where nobody needs a credential to see how the server is.
@@ -198,6 +201,18 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
         .max_age(PREFLIGHT_VALID)
 }
 
+/// Refuses what is asked of another name than this server's. Where whoever is on this machine needs no credential, a page
+/// of the web must not pass for her: it can let a name of its own lead here (DNS rebinding), and its browser then takes our
+/// answers for that page's own.
+async fn by_own_name(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let names = app.options.own_names.as_deref().unwrap_or_default();
+    if identity::is_asked_for(names, request.headers()) {
+        next.run(request).await
+    } else {
+        Problem::misdirected().into_response()
+    }
+}
+
 /// Names the request, counts it, writes a problem's body, and adds the headers that every answer has.
 async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let counted = metrics::Counted::begin(&request);
@@ -211,7 +226,8 @@ async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -
         .get(REQUEST_ID)
         .and_then(|given| given.to_str().ok())
         .filter(|given| (1..=64).contains(&given.len()) && given.bytes().all(|b| b.is_ascii_graphic() && b != b'"'))
-        .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
+        // As of a notification: without a counter, which would say how many requests others make.
+        .map_or_else(|| Uuid::new_v7(uuid::Timestamp::now(NoContext)).to_string(), str::to_owned);
     let instance = request.uri().path().to_owned();
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {

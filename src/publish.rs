@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use tokio::sync::Notify;
-use uuid::Uuid;
 
 use crate::content::Content;
 use crate::notification::{AUDIENCES_MAX, Audience, Notification, NotificationId, ReplacementKey, Topic, UserId};
@@ -235,7 +234,7 @@ impl Publisher {
         let dues: Vec<Option<Timestamp>> = drafts.iter().map(|draft| draft.times.due).collect();
         let first = drafts.iter().flat_map(|draft| [draft.times.due, draft.times.expires_at]).flatten().min();
         let notification = |Draft { audiences, content, replaces, times }: Draft| Notification {
-            id: NotificationId(Uuid::now_v7()),
+            id: NotificationId::generate(),
             timestamp: at,
             audiences,
             content,

@@ -129,6 +129,7 @@ impl Server {
                 demo: config.demo.then_some(config.demo_interval),
                 streams_max: config.streams_max.unwrap_or(places.streams),
                 trusted_proxies: config.limits.trusted_proxies.clone(),
+                own_names: own_names(&config),
                 cors_origins: config
                     .cors_origins
                     .iter()
@@ -216,6 +217,13 @@ impl Server {
         }
         app.delivery.stop().await;
     }
+}
+
+/// By which names it may be asked for beside those of this machine, if by no others: where whoever is on this machine needs
+/// no credential.
+fn own_names(config: &Config) -> Option<Vec<String>> {
+    let is_open_here = config.open_user_id && config.listen.ip().is_loopback();
+    is_open_here.then(|| config.public_url.iter().map(|url| url.host().to_owned()).collect())
 }
 
 /// A listener, and the address that it has.

@@ -278,6 +278,17 @@ impl Problem {
         .with_hint("send the user token itself (Authorization: Bearer) from elsewhere")
     }
 
+    /// The server is asked for by a name that is not its own.
+    pub fn misdirected() -> Problem {
+        Problem::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "misdirected",
+            "Misdirected request",
+            "this server needs no credential of those on its machine, so it answers to the names of this machine only",
+        )
+        .with_hint("ask for localhost, or start the server with --public-url and the address that browsers use")
+    }
+
     /// The same key came with another request.
     pub fn key_reused() -> Problem {
         Problem::new(

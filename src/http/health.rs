@@ -45,5 +45,5 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<Json<Ready>, P
     app.inbox.check().await?;
     let weakened = if app.options.open_user_id { vec!["open-user-id"] } else { Vec::new() };
     let issuers_without_keys = app.auth.issuers_without_keys();
-    Ok(Json(Ready { status: "ready", streams: app.delivery.connections(), weakened, issuers_without_keys }))
+    Ok(Json(Ready { status: "ready", weakened, issuers_without_keys }))
 }

@@ -281,12 +281,22 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
     origin.is_some_and(|(_, origin)| host.is_some_and(|host| host.eq_ignore_ascii_case(origin)))
 }
 
+/// Whether a request asks for this machine, or for one of these names.
+pub(super) fn is_asked_for(names: &[String], headers: &HeaderMap) -> bool {
+    let is_one_of_them = |host: Authority| names.iter().any(|name| name.eq_ignore_ascii_case(host.host()));
+    is_loopback(headers) || host(headers).is_some_and(is_one_of_them)
+}
+
 fn is_loopback(headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
-    host.is_some_and(|host| {
+    host(headers).is_some_and(|host| {
         let name = host.host().trim_matches(['[', ']']);
         name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
     })
+}
+
+/// Which host is asked for.
+fn host(headers: &HeaderMap) -> Option<Authority> {
+    headers.get(HOST)?.to_str().ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -318,6 +328,28 @@ mod tests {
         assert_eq!(session(&headers(&sent)).as_deref(), Some("hers"));
         assert_eq!(session(&headers(&sent[..1])), None);
         assert_eq!(session(&headers(&[("host", "notify.example"), ("cookie", "pregon=tossed")])), None);
+    }
+
+    /// Mutant: whatever the name.
+    #[test]
+    fn a_name_that_only_leads_here_is_not_ours() {
+        let ours = ["notify.example".to_owned(), "[2001:db8::1]".to_owned()];
+        for (host, asked_for) in [
+            ("127.0.0.1:8000", true),
+            ("LOCALHOST", true),
+            ("[::1]:8000", true),
+            ("Notify.example:443", true),
+            ("[2001:db8::1]:8000", true),
+            ("evil.example", false),
+            ("notify.example.evil.example", false),
+            ("127.0.0.1.evil.example", false),
+            ("127.0.0.1@evil.example", false),
+            ("10.0.0.7", false),
+            ("", false),
+        ] {
+            assert_eq!(is_asked_for(&ours, &headers(&[("host", host)])), asked_for, "{host}");
+        }
+        assert!(!is_asked_for(&ours, &headers(&[])));
     }
 
     #[test]

@@ -109,11 +109,11 @@ async fn page(app: &App, user: UserId, headers: &HeaderMap, uri: &Uri) -> Result
     Ok(response)
 }
 
-/// The address of the next page.
+/// The address of the next page. A credential is not repeated: proxies and histories keep addresses.
 fn with_cursor(uri: &Uri, cursor: &str) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     let given = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
-    query.extend_pairs(given.filter(|(name, _)| name != "cursor"));
+    query.extend_pairs(given.filter(|(name, _)| !["cursor", "access_token", "ticket"].contains(&name.as_ref())));
     query.append_pair("cursor", cursor);
     format!("{}?{}", uri.path(), query.finish())
 }

@@ -12,7 +12,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoParams, IntoResponses};
 
 /// Statuses of problems, and the codes that come with them.
-const PROBLEMS: [(&str, &str); 13] = [
+const PROBLEMS: [(&str, &str); 14] = [
     (
         "400",
         "`malformed_json`, `not_utf8`, `invalid_path`, `invalid_query`, `invalid_header`: it is no request of this kind.",
@@ -38,6 +38,7 @@ const PROBLEMS: [(&str, &str); 13] = [
     ),
     ("413", "`body_too_large`"),
     ("415", "`unsupported_media_type`"),
+    ("421", "`misdirected`: the server lets in whoever is on its machine, and was asked for by another name."),
     ("422", "`invalid_request`: `errors` has every wrong field. `batch_size`: nothing, or too much."),
     ("429", "`rate_limited`: `detail` says how often is allowed, `Retry-After` when to come back."),
     ("500", "`internal`: it is logged."),
@@ -80,9 +81,9 @@ macro_rules! problems {
 
 problems! {
     /// Of every operation that needs a server key.
-    AsServer: "401" "403" "429" "500" "503";
+    AsServer: "401" "403" "421" "429" "500" "503";
     /// Of every operation of a user.
-    AsUser: "400" "401" "403" "429" "500" "503";
+    AsUser: "400" "401" "403" "421" "429" "500" "503";
     /// Where a name or a parameter is read.
     Named: "400";
     /// Where there may be nothing.
@@ -96,7 +97,7 @@ problems! {
     /// Where the server or an earlier request may be against it.
     Conflicting: "409";
     /// Of a question whether the server is ready.
-    Readiness: "500" "503";
+    Readiness: "421" "500" "503";
 }
 
 /// Whose it is.

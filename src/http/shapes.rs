@@ -390,9 +390,6 @@ pub struct Ready {
     /// Always `ready`.
     #[schema(examples("ready"))]
     pub status: &'static str,
-    /// Open streams.
-    #[schema(examples(2))]
-    pub streams: usize,
     /// Options in force that weaken a promise.
     #[serde(rename = "unsafe")]
     #[schema(examples(json!(["open-user-id"])))]

@@ -167,18 +167,19 @@ async fn whatever_one_connection_sends_disturbs_no_other_stream() {
     let server = TestServer::start().await;
     let mut tab = server.tab("1").await;
     tab.expect("hello").await;
-    let long_id =
-        format!("GET /notifications?user_id=1 HTTP/1.1\r\nhost: x\r\nlast-event-id: {}\r\n\r\n", "a".repeat(300_000));
-    let long_path = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(100_000));
-    let smuggled =
-        "POST /v1/broadcast HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+    let long_id = format!(
+        "GET /notifications?user_id=1 HTTP/1.1\r\nhost: localhost\r\nlast-event-id: {}\r\n\r\n",
+        "a".repeat(300_000)
+    );
+    let long_path = format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "a".repeat(100_000));
+    let smuggled = "POST /v1/broadcast HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
     let attacks: Vec<Vec<u8>> = vec![
         long_id.into(),
         long_path.into(),
         smuggled.into(),
         b"\0\0\0\0\r\n\r\n".into(),
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(),
-        b"GET / HTTP/1.1\r\nhost: x\r\n folded: y\r\n\r\n".into(),
+        b"GET / HTTP/1.1\r\nhost: localhost\r\n folded: y\r\n\r\n".into(),
         vec![b'\n'; 100_000],
     ];
     for (number, attack) in attacks.into_iter().enumerate() {
@@ -228,7 +229,7 @@ async fn a_request_with_two_lengths_is_refused_before_anything_is_published() {
     let server = TestServer::start().await;
     let mut connection = TcpStream::connect(server.address()).await.unwrap();
     let request = format!(
-        "POST /v1/users/1/notifications HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n\
+        "POST /v1/users/1/notifications HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {KEY}\r\n\
          content-length: 4\r\ncontent-length: 6\r\nconnection: close\r\n\r\nHolaHo"
     );
     connection.write_all(request.as_bytes()).await.unwrap();

@@ -260,8 +260,9 @@ async fn a_stream_behind_pipelined_requests_begins_after_their_whole_answers() {
     const REQUESTS_BEFORE: usize = 1000;
     let server = TestServer::start().await;
     let mut connection = connect_with_small_buffer(&server);
-    let mut requests = "POST /v1/broadcast HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}".repeat(REQUESTS_BEFORE);
-    requests += "GET /notifications?user_id=1 HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut requests =
+        "POST /v1/broadcast HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{}".repeat(REQUESTS_BEFORE);
+    requests += "GET /notifications?user_id=1 HTTP/1.1\r\nhost: localhost\r\n\r\n";
     connection.write_all(requests.as_bytes()).await.unwrap();
     // Nothing is read yet, so the answers fill every buffer, while the server has time to come to the last request.
     for number in 0..20 {
@@ -307,7 +308,7 @@ async fn a_reader_that_does_not_read_disturbs_nobody_and_loses_nothing() {
     const COUNT: usize = 400;
     let server = TestServer::start().await;
     let mut slow = connect_with_small_buffer(&server);
-    slow.write_all(b"GET /notifications?user_id=1 HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    slow.write_all(b"GET /notifications?user_id=1 HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut received = read_until(&mut slow, b"event: hello").await;
     let mut fast = server.tab("1").await;
     fast.expect("hello").await;
@@ -332,7 +333,7 @@ async fn a_slow_reader_does_not_hold_up_the_end() {
     for _ in 0..40 {
         server.publish("user:1", &filler).await;
     }
-    slow.write_all(b"GET /notifications?user_id=1&since=earliest HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    slow.write_all(b"GET /notifications?user_id=1&since=earliest HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     read_until(&mut slow, b"event: hello").await;
     server.begin_to_stop();
     server.ended().await;

@@ -277,6 +277,22 @@ fn every_code_of_a_problem_is_documented() {
 }
 
 #[test]
+fn unsafe_code_is_forbidden_in_every_crate_of_ours() {
+    let beside = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let folders = beside(root()).chain(beside(root().join("crates"))).chain([root()]);
+    let read = |path: PathBuf| fs::read_to_string(path).unwrap().parse::<toml::Table>().unwrap();
+    let common = read(root().join("Cargo.toml"))["workspace"].clone();
+    let mut crates = 0;
+    for path in folders.map(|folder| folder.join("Cargo.toml")).filter(|path| path.exists()) {
+        let manifest = read(path.clone());
+        let lints = if manifest["lints"].get("workspace").is_some() { &common["lints"] } else { &manifest["lints"] };
+        assert_eq!(lints["rust"]["unsafe_code"].as_str(), Some("forbid"), "{}", path.display());
+        crates += 1;
+    }
+    assert!(crates >= 2, "the server and the load");
+}
+
+#[test]
 fn every_dependency_has_a_licence_that_goes_with_ours() {
     let cargo = std::process::Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--locked", "--offline"])

@@ -64,7 +64,7 @@ impl Asking {
 
     /// The request as HTTP/1.1.
     pub(crate) fn request(&self, listener: usize, last_id: Option<&str>) -> Vec<u8> {
-        let mut request = format!("GET {} HTTP/1.1\r\nhost: load\r\n", self.path(listener));
+        let mut request = format!("GET {} HTTP/1.1\r\nhost: localhost\r\n", self.path(listener));
         for (name, value) in self.headers(listener, last_id) {
             request.extend([name, ": ", &value, "\r\n"]);
         }
@@ -89,7 +89,7 @@ mod tests {
         let request = String::from_utf8(open.request(4, Some("5:0"))).expect("text");
         assert_eq!(
             request,
-            "GET /notifications?user_id=1 HTTP/1.1\r\nhost: load\r\naccept: text/event-stream\r\nlast-event-id: 5:0\r\n\r\n"
+            "GET /notifications?user_id=1 HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\nlast-event-id: 5:0\r\n\r\n"
         );
         let closed = Asking::new(3, Some("a key")).expect("tokens");
         assert_eq!(closed.path(4), "/notifications");

@@ -157,7 +157,7 @@ fn request(plan: &Plan, number: u64, due_ns: u64) -> Vec<u8> {
     }
     let key = plan.key.as_ref().map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default();
     let length = message.len();
-    format!("POST {path} HTTP/1.1\r\nhost: load\r\n{key}content-type: text/plain\r\ncontent-length: {length}\r\n\r\n{message}")
+    format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n{key}content-type: text/plain\r\ncontent-length: {length}\r\n\r\n{message}")
         .into_bytes()
 }
 

@@ -158,7 +158,7 @@ impl Thread {
         if version == Version::HTTP_2 {
             request = request.uri(format!("https://{}{path}", self.manner.server));
         } else {
-            request = request.uri(path).header("host", "load");
+            request = request.uri(path).header("host", "localhost");
         }
         for (name, value) in self.manner.asking.headers(number, last_id) {
             request = request.header(name, value);
