@@ -27,7 +27,7 @@ pub use limits::{LimitFlags, Limits};
 
 const DEFAULTS: &str = include_str!("../config.default.toml");
 /// Keys that have no default.
-const WITHOUT_DEFAULT: [&str; 12] = [
+const WITHOUT_DEFAULT: [&str; 13] = [
     "admin_listen",
     "public_url",
     "cors_origin",
