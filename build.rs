@@ -57,7 +57,7 @@ fn row(
         let Some(bytes) = bytes else { return Ok("None".to_owned()) };
         let path = out.join(format!("{}{ending}", name.replace('/', "-")));
         fs::write(&path, bytes)?;
-        Ok(format!("Some(include_bytes!({path:?}).as_slice())"))
+        Ok(format!("Some(include_bytes!({:?}).as_slice())", path.display().to_string()))
     };
     let plain = included("", plain)?;
     let (gzip, brotli) = (included(".gz", Some(gzip))?, included(".br", brotli)?);

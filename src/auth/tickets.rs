@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_ticket_is_good_only_while_the_key_behind_it_is() {
-        let (tickets, trust) = (Tickets::default(), Trust::begin());
+        let (tickets, trust) = (Tickets::new(TICKETS_PER_USER_MAX), Trust::begin());
         let hers = Admission { trust: Some(trust.clone()), ..admission("1") };
         let (first, _) = tickets.issue(hers.clone(), at(0));
         let (second, _) = tickets.issue(hers.clone(), at(0));

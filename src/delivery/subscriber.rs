@@ -151,6 +151,7 @@ enum Phase {
 }
 
 /// A connection's progress.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and there are many connections")]
 #[derive(Debug)]
 pub(super) struct Subscriber {
     /// Where it began.

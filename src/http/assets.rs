@@ -140,8 +140,8 @@ pub(super) async fn client() -> Response {
 
 /// A module that gives what another one gives, wherever that is in this version.
 fn module(name: &str) -> Response {
-    let mut text: String = modules(name).iter().map(|file| format!("import \".{file}\";\n")).collect();
-    text.push_str(&format!("export * from \".{}\";\n", url(name)));
+    let imports = modules(name).into_iter().map(|file| format!("import \".{file}\";\n"));
+    let text = imports.chain([format!("export * from \".{}\";\n", url(name))]).collect::<Vec<_>>().concat();
     let head = [
         (CONTENT_TYPE, HeaderValue::from_static(JAVASCRIPT)),
         (CACHE_CONTROL, HeaderValue::from_static(WHILE)),

@@ -151,12 +151,12 @@ impl Issuing {
             })
             .collect();
         *self.fetched.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&now));
-        Replaced { new, gone: distrust(before, &now) }
+        Replaced { new, gone: distrust(before.as_deref(), &now) }
     }
 
     /// Lets go of all that was fetched; gives how many there were.
     pub(in crate::auth) fn withdraw(&self) -> usize {
-        distrust(self.fetched.write().unwrap_or_else(PoisonError::into_inner).take(), &[])
+        distrust(self.fetched.write().unwrap_or_else(PoisonError::into_inner).take().as_deref(), &[])
     }
 
     /// Whose token that is, which says that it was signed with the key of that name.
@@ -179,8 +179,7 @@ impl Issuing {
 }
 
 /// Ends the trust in those that are no longer there; gives how many.
-fn distrust(before: Option<Arc<[Fetched]>>, now: &[Fetched]) -> usize {
-    let before = before.iter().flat_map(|keys| keys.iter());
-    let gone = before.filter(|old| !now.iter().any(|kept| Arc::ptr_eq(&kept.checking, &old.checking)));
+fn distrust(before: Option<&[Fetched]>, now: &[Fetched]) -> usize {
+    let gone = before.unwrap_or_default().iter().filter(|old| !now.iter().any(|kept| Arc::ptr_eq(&kept.checking, &old.checking)));
     gone.filter_map(|old| old.checking.trust.as_ref()).map(Trust::end).count()
 }
