@@ -188,6 +188,7 @@ mod tests {
         ]
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "it is made for the call")]
     fn with(key: &Value, changes: Value) -> Value {
         let mut key = key.clone();
         for (name, value) in changes.as_object().expect("an object") {

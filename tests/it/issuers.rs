@@ -208,11 +208,11 @@ async fn what_is_no_key_set_changes_nothing_and_leads_nowhere() {
     let (mut keys, elsewhere) = (KeyServer::start(&[&signer]).await, KeyServer::start(&[&forger]).await);
     let server = server(vec![keys.issuer(FIRST)], |_| {}).await;
     let token = signer.token(FIRST, "1");
-    let forged = forger.token(FIRST, "1");
+    let imitated = forger.token(FIRST, "1");
     let unchanged = async |keys: &mut KeyServer, what: &str| {
         keys.taken().await;
         assert_eq!(says(&server, &token).await, good(), "{what}");
-        assert_eq!(says(&server, &forged).await, invalid(), "{what}");
+        assert_eq!(says(&server, &imitated).await, invalid(), "{what}");
     };
     for status in [301, 302, 303, 307, 308] {
         keys.redirect(status, elsewhere.url.parse().unwrap());

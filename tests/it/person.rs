@@ -2,6 +2,8 @@
 //!
 //! Requests go over a bare socket, one each, so that what is looked at is what was sent: heads, bodies and streams.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -68,7 +70,7 @@ impl Asked {
         let length = body.len();
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
         for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
+            writeln!(head, "{name}: {value}\r").unwrap();
         }
         format!("{head}content-length: {length}\r\n\r\n{body}").into_bytes()
     }

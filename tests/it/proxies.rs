@@ -1,4 +1,4 @@
-//! Proxies as Debian has them, in front of a server: nginx and HAProxy. Each says at the end what it has passed on.
+//! Proxies as Debian has them, in front of a server: nginx and `HAProxy`. Each says at the end what it has passed on.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Smuggling: a proxy and the server must see the same requests, whatever a client sends. Through nginx and HAProxy, with
+//! Smuggling: a proxy and the server must see the same requests, whatever a client sends. Through nginx and `HAProxy`, with
 //! hundreds of ways to end a request in two places.
 //!
 //! Every request that a handler could see publishes something for a user of its own, so the store says which ones the server

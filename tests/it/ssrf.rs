@@ -41,7 +41,7 @@ impl Trap {
     }
 
     /// Whoever comes is kept waiting in the order of arrival, so the first to be let in tells whether others came before.
-    async fn is_untouched(self) {
+    async fn assert_untouched(self) {
         for listener in &self.listeners {
             let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (_, first) = within(listener.accept()).await.unwrap();
@@ -252,7 +252,7 @@ async fn nothing_that_is_sent_makes_the_server_ask_anybody() {
     }
     server.stop().await;
     assert_eq!(keys.asked(), 1, "the keys at the start, and never since");
-    trap.is_untouched().await;
+    trap.assert_untouched().await;
 }
 
 /// A key server that has fallen into other hands leads nowhere either.
@@ -277,7 +277,7 @@ async fn a_key_server_leads_nowhere() {
     let inbox = server.anonymous(Method::GET, "/v1/inbox").bearer_auth(token).send().await.unwrap();
     assert_eq!(inbox.status(), 200, "all the time its own key was good");
     server.stop().await;
-    trap.is_untouched().await;
+    trap.assert_untouched().await;
 }
 
 /// What the operator says is asked for: so the trap works. But not where somebody on the way could say what is answered.

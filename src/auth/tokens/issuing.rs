@@ -180,6 +180,9 @@ impl Issuing {
 
 /// Ends the trust in those that are no longer there; gives how many.
 fn distrust(before: Option<&[Fetched]>, now: &[Fetched]) -> usize {
-    let gone = before.unwrap_or_default().iter().filter(|old| !now.iter().any(|kept| Arc::ptr_eq(&kept.checking, &old.checking)));
+    let gone = before
+        .unwrap_or_default()
+        .iter()
+        .filter(|old| !now.iter().any(|kept| Arc::ptr_eq(&kept.checking, &old.checking)));
     gone.filter_map(|old| old.checking.trust.as_ref()).map(Trust::end).count()
 }
