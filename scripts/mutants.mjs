@@ -614,8 +614,7 @@ const mutants = [
     file: 'src/http/inbox.rs',
     from: '!["cursor", "access_token", "ticket"].contains(&name.as_ref())',
     to: 'name != "cursor"',
-    suite: 'it',
-    test: 'no_secret_is_in_text_that_is_logged_or_in_what_others_see',
+    test: 'the_address_of_the_next_page_has_no_secret_in_it',
   },
   {
     name: 'a name that is made to lead here',

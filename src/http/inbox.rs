@@ -413,3 +413,14 @@ fn ids(object: &mut Object) -> Option<Vec<NotificationId>> {
 fn not_hers() -> Problem {
     Problem::not_found("the user has no notification with this id")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_of_the_next_page_has_no_secret_in_it() {
+        let uri = "/v1/inbox?user_id=1&access_token=a.b.c&ticket=t&cursor=old&status=unread".parse().expect("a URI");
+        assert_eq!(with_cursor(&uri, "new"), "/v1/inbox?user_id=1&status=unread&cursor=new");
+    }
+}
