@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::Router;
 use axum::http::HeaderValue;
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
@@ -174,6 +175,11 @@ impl Server {
     #[must_use]
     pub fn streams_max(&self) -> usize {
         self.app.options.streams_max
+    }
+
+    /// What answers its requests, for whoever asks without a socket. The streams that it would begin are let go of.
+    pub fn router(&self) -> Router {
+        http::router(Arc::clone(&self.app))
     }
 
     /// Serves until `shutdown` completes; then refuses publishes, closes the streams spread over the drain time, and

@@ -186,6 +186,12 @@ impl PartialEq for Key {
 impl Eq for Key {}
 
 impl Key {
+    /// Its public id; nothing for the key that the server was started with.
+    #[must_use]
+    pub fn id(&self) -> Option<KeyId> {
+        self.id
+    }
+
     /// Whether it gives that right.
     #[must_use]
     pub fn allows(&self, wanted: &Scope) -> bool {

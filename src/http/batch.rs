@@ -67,7 +67,7 @@ pub(super) async fn publish(
         return Err(Problem::unsupported_media_type());
     }
     let body = request::body_of(body, BATCH_BYTES_MAX).await?;
-    let request = asked.request(&body)?;
+    let request = asked.request(&backend, &body)?;
     if let Some(answer) = answered(&app, request.as_ref()).await? {
         return Ok(respond(answer, true));
     }

@@ -71,6 +71,11 @@ impl Backend {
         }
     }
 
+    /// Which key it has, for what belongs to that key alone.
+    pub(super) fn name(&self) -> String {
+        self.0.id().map_or_else(String::new, |id| id.to_string())
+    }
+
     fn must_have(&self, scope: &Scope) -> Result<(), Problem> {
         if self.0.allows(scope) { Ok(()) } else { Err(Problem::scope_missing(scope)) }
     }

@@ -43,8 +43,9 @@ impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Asked {
 }
 
 impl Asked {
-    /// The request as it is known if it comes again; nothing if it has no key.
-    pub(super) fn request(&self, body: &[u8]) -> Result<Option<Request>, Problem> {
+    /// The request as it is known if it comes again; nothing if it has no key. From another back end it is another request:
+    /// what the first one was answered may be none of its business.
+    pub(super) fn request(&self, backend: &Backend, body: &[u8]) -> Result<Option<Request>, Problem> {
         let Some(key) = self.headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
         let printable = |key: &&str| key.bytes().all(|byte| matches!(byte, b' '..=b'~'));
         let key = key.to_str().ok().filter(|key| (1..=KEY_LENGTH_MAX).contains(&key.len())).filter(printable);
@@ -55,6 +56,7 @@ impl Asked {
             digest.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
             digest.update(part);
         };
+        add(backend.name().as_bytes());
         add(self.method.as_str().as_bytes());
         add(self.uri.path().as_bytes());
         add(body);
@@ -251,7 +253,7 @@ async fn respond(
     mut object: Object,
     to: Option<Vec<Audience>>,
 ) -> Result<Response, Problem> {
-    let request = asked.request(body)?;
+    let request = asked.request(backend, body)?;
     let (answer, replayed) = if let Some(answer) = answered(app, request.as_ref()).await? {
         (answer, true)
     } else {

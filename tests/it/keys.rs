@@ -64,6 +64,28 @@ async fn a_key_is_shown_once_and_accepted_until_it_is_revoked() {
     server.stop().await;
 }
 
+/// Mutant: the answer to a request is given to whoever sends the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_key_was_answered_is_not_told_to_another() {
+    let server = TestServer::start().await;
+    let (one, _) = server.key(&["publish:user:*"]).await;
+    let (other, _) = server.key(&["publish:topic:*"]).await;
+    for path in ["/v1/notifications", "/v1/notifications/batch"] {
+        let item = json!({"message": "hola", "to": "user:1"});
+        let body = if path.ends_with("batch") { json!([item]) } else { item };
+        let publish = |key: &str| {
+            let request = server.anonymous(Method::POST, path).bearer_auth(key).header("idempotency-key", path);
+            answer(request.json(&body))
+        };
+        let first = publish(&one).await;
+        assert!(matches!(first.0, 200 | 201), "{}", first.1);
+        assert_eq!(publish(&one).await.1, first.1, "the same key is told again");
+        let (status, refused) = publish(&other).await;
+        assert_eq!((status, &refused["code"]), (409, &json!("idempotency_key_reused")));
+    }
+    server.stop().await;
+}
+
 /// What an operation that takes a server key asks of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Asks {

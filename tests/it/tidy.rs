@@ -72,6 +72,7 @@ const LINES_OF_CODE_MAX: usize = 400;
 
 /// Licences that go with `MIT OR Apache-2.0`, as the crates write them.
 const LICENCES: &[&str] = &[
+    "(MIT OR Apache-2.0) AND NCSA",
     "(MIT OR Apache-2.0) AND Unicode-3.0",
     "0BSD OR MIT OR Apache-2.0",
     "Apache-2.0",
