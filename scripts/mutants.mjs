@@ -1,13 +1,14 @@
 #!/usr/bin/env node
 // Breaks one invariant at a time in a copy of the tree and checks that its test notices. A test that stays green
 // guards nothing. Run: scripts/mutants.mjs [part of a name]
-import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const copy = join(root, 'target', 'mutants');
+const folder = join(root, 'target', 'mutants');
 
 /** What is broken, where, how, and the test that must fail. `suite` is the test binary: the library's own, or `it`. */
 const mutants = [
@@ -778,57 +779,87 @@ const mutants = [
 
 const wanted = mutants.filter((mutant) => mutant.name.includes(process.argv[2] ?? ''));
 
-rmSync(copy, { recursive: true, force: true });
-mkdirSync(copy, { recursive: true });
 const tracked = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: root })
   .toString()
   .split('\0')
   .filter((file) => /^(src|tests|benches|web|crates|fuzz)\/|^Cargo|^build\.rs|^config\.default|\.toml$/.test(file));
-for (const file of tracked) {
-  mkdirSync(dirname(join(copy, file)), { recursive: true });
-  cpSync(join(root, file), join(copy, file));
-}
-
-/** Runs one test of the client in the copy; true if it passed, or if there is none of that name. */
-function passesInClient({ test }) {
-  const name = test.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-  const files = tracked.filter((file) => /^web\/tests\/.*\.test\.js$/.test(file));
-  return spawnSync(process.execPath, ['--test', `--test-name-pattern=^${name}$`, ...files], { cwd: copy }).status === 0;
-}
-
-/** Runs one test in the copy; true if it passed or did not compile, since that shows nothing. */
-function passes({ file, suite, test }) {
-  if (file.startsWith('web/')) return passesInClient({ test });
-  const target = suite ? ['--test', suite] : ['--lib'];
-  const environment = { ...process.env, CARGO_TARGET_DIR: join(root, 'target'), RUST_BACKTRACE: '0' };
-  const cargo = (...more) =>
-    spawnSync('cargo', ['test', '--quiet', '--locked', ...target, ...more], { cwd: copy, env: environment, encoding: 'utf8' });
-  const built = cargo('--no-run');
-  if (built.status !== 0) {
-    console.log(built.stderr);
-    return true;
-  }
-  const ran = cargo('--', test);
-  if (/running 0 tests/.test(ran.stdout) && !/running 1 test\b/.test(ran.stdout)) throw new Error(`there is no test ${test}`);
-  return ran.status === 0;
-}
 
 // All of them before the first is tried: the others take minutes.
-const astray = mutants.filter(({ file, from }) => readFileSync(join(copy, file), 'utf8').split(from).length !== 2);
+const astray = mutants.filter(({ file, from }) => readFileSync(join(root, file), 'utf8').split(from).length !== 2);
 if (astray.length > 0) {
   const lines = astray.map(({ name, file }) => `${name}: the text to break does not stand exactly once in ${file}`);
   throw new Error(lines.join('\n'));
 }
 
-let survivors = 0;
-for (const mutant of wanted) {
-  const path = join(copy, mutant.file);
-  const original = readFileSync(path, 'utf8');
-  writeFileSync(path, original.replace(mutant.from, () => mutant.to));
-  const survived = passes(mutant);
-  writeFileSync(path, original);
-  survivors += survived ? 1 : 0;
-  console.log(`${survived ? 'SURVIVED' : 'killed  '}  ${mutant.name}  (${mutant.test})`);
+/** A program's exit code and what it printed. */
+const run = (program, words, options) =>
+  new Promise((resolve) => execFile(program, words, { maxBuffer: 2 ** 26, ...options }, (error, stdout, stderr) => resolve({ status: error ? (error.code ?? 1) : 0, stdout, stderr })));
+
+/** Breaks one after the other in a copy of its own. A compiler works on one crate with hardly more than one processor. */
+class Breaker {
+  constructor(number) {
+    this.copy = join(folder, `${number}`);
+    this.target = number === 0 ? join(root, 'target') : join(folder, `${number}-target`);
+    for (const file of tracked) {
+      mkdirSync(dirname(join(this.copy, file)), { recursive: true });
+      cpSync(join(root, file), join(this.copy, file));
+    }
+    // What all depend on has been built; links to it take no time and no room.
+    const debug = join(this.target, 'debug');
+    mkdirSync(debug, { recursive: true });
+    for (const part of ['deps', 'build', '.fingerprint']) {
+      const built = join(root, 'target', 'debug', part);
+      if (number !== 0 && existsSync(built)) execFileSync('cp', ['-al', built, debug]);
+    }
+  }
+
+  /** Whether the test of a mutant passes all the same. */
+  async survives({ file, from, to, suite, test }) {
+    const path = join(this.copy, file);
+    const original = readFileSync(path, 'utf8');
+    writeFileSync(path, original.replace(from, () => to));
+    const survives = file.startsWith('web/') ? await this.passesInClient(test) : await this.passes(suite, test);
+    writeFileSync(path, original);
+    return survives;
+  }
+
+  /** Runs one test of the client; true if it passed, or if there is none of that name. */
+  async passesInClient(test) {
+    const name = test.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+    const files = tracked.filter((file) => /^web\/tests\/.*\.test\.js$/.test(file));
+    return (await run(process.execPath, ['--test', `--test-name-pattern=^${name}$`, ...files], { cwd: this.copy })).status === 0;
+  }
+
+  /** Runs one test; true if it passed or did not compile, since that shows nothing. */
+  async passes(suite, test) {
+    const env = { ...process.env, CARGO_TARGET_DIR: this.target, RUST_BACKTRACE: '0' };
+    // The packages that scripts/test tests together, so that nothing is built anew for this.
+    const words = ['test', '--quiet', '--locked', '--workspace', '--exclude', 'pregon-fuzz', ...(suite ? ['--test', suite] : ['--lib'])];
+    const cargo = (...more) => run('cargo', [...words, ...more], { cwd: this.copy, env });
+    const built = await cargo('--no-run');
+    if (built.status !== 0) {
+      console.log(built.stderr);
+      return true;
+    }
+    const ran = await cargo('--', test);
+    if (/running 0 tests/.test(ran.stdout) && !/running 1 test\b/.test(ran.stdout)) throw new Error(`there is no test ${test}`);
+    return ran.status === 0;
+  }
 }
+
+rmSync(folder, { recursive: true, force: true });
+const waiting = [...wanted];
+let survivors = 0;
+
+async function work(breaker) {
+  for (let mutant = waiting.shift(); mutant; mutant = waiting.shift()) {
+    const survives = await breaker.survives(mutant);
+    survivors += survives ? 1 : 0;
+    console.log(`${survives ? 'SURVIVED' : 'killed  '}  ${mutant.name}  (${mutant.test})`);
+  }
+}
+
+const breakers = Array.from({ length: Math.min(2, cpus().length, wanted.length) }, (_, number) => new Breaker(number));
+await Promise.all(breakers.map(work));
 console.log(`${wanted.length - survivors} of ${wanted.length} mutants killed`);
 process.exit(survivors === 0 && wanted.length > 0 ? 0 : 1);
