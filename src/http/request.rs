@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts, Path};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, HeaderValue};
 use axum::http::request::Parts;
@@ -31,10 +31,6 @@ pub(super) async fn body(given: Body) -> Result<Bytes, Problem> {
 
 /// Reads a body of at most that many bytes.
 pub(super) async fn body_of(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
-    // Whoever says beforehand that it is too much need not send it, nor wait until it has not come.
-    if body.size_hint().lower() > u64::try_from(bytes_max).unwrap_or(u64::MAX) {
-        return Err(Problem::body_too_large(bytes_max));
-    }
     let read = tokio::time::timeout(BODY_TIME_MAX, to_bytes(body, bytes_max));
     match read.await {
         Ok(Ok(bytes)) => Ok(bytes),

@@ -225,25 +225,6 @@ async fn any_last_event_id_that_fits_is_answered_with_a_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_is_said_to_be_too_large_is_refused_before_it_comes() {
-    let server = TestServer::start().await;
-    for (path, length) in
-        [("/v1/broadcast", 64 * 1024 + 1), ("/v1/broadcast", 1_u64 << 32), ("/v1/notifications/batch", 1 << 62)]
-    {
-        let mut connection = TcpStream::connect(server.address()).await.unwrap();
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {KEY}\r\ncontent-type: application/json\r\n\
-             content-length: {length}\r\nexpect: 100-continue\r\n\r\n"
-        );
-        connection.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        within(connection.read_to_string(&mut answer)).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 413"), "{path}, {length}: {answer}");
-    }
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_request_with_two_lengths_is_refused_before_anything_is_published() {
     let server = TestServer::start().await;
     let mut connection = TcpStream::connect(server.address()).await.unwrap();
