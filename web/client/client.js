@@ -122,8 +122,8 @@ export function createClient(options) {
     const now = Date.now() + pulse.clockOffsetMs;
     inbox.expire(now);
     clearTimeout(expiry);
-    const ends = inbox.shown.items.flatMap(({ expires_at }) => (expires_at ? Date.parse(expires_at) : []));
-    if (ends.length > 0) expiry = setTimeout(change, Math.min(Math.min(...ends) - now, TIMER_MAX_MS));
+    const waits = inbox.shown.items.flatMap(({ expires_at }) => (expires_at ? Date.parse(expires_at) - now : []));
+    if (waits.length > 0) expiry = setTimeout(change, Math.min(...waits, TIMER_MAX_MS));
   }
 
   /**

@@ -60,7 +60,7 @@
 const ITEMS_MAX = 1_000;
 
 /** @type {Contents} */
-const NOTHING = { items: [], counts: { unread: 0, unseen: 0, total: 0 }, nextCursor: null, loaded: false };
+const NOTHING = { items: [], counts: tally([]), nextCursor: null, loaded: false };
 
 /** @typedef {{ mark: Mark, isHeard?: boolean }} Pending */
 /** @typedef {Change[]} Fetching A page under way: what has arrived since it was asked for. */
@@ -198,20 +198,19 @@ function applied(contents, { name, data }) {
   const { replay, ...notification } = data;
   const { items, nextCursor } = contents;
   const old = items.find(({ id }) => id === data.id);
+  // What is new has no marks, what is edited keeps them.
+  const { seen_at = null, read_at = null, archived_at = null } = old ?? {};
+  const item = { ...notification, seen_at, read_at, archived_at };
   const oldest = items.at(-1);
   // What is older than all that is here belongs to what is not loaded: a tab that has just taken a snapshot may hear a
   // replay of more than it holds.
   const isOlder = nextCursor !== null && oldest && data.timestamp < oldest.timestamp;
   if (name === "message" && !old && !isOlder) {
-    const all = [{ ...notification, seen_at: null, read_at: null, archived_at: null }, ...items];
+    const all = [item, ...items];
     const after = withItems(contents, all.slice(0, ITEMS_MAX));
     return all.length > ITEMS_MAX ? { ...after, nextCursor: null } : after;
   }
-  if (name === "updated" && old) {
-    const { seen_at, read_at, archived_at } = old;
-    const item = { ...notification, seen_at, read_at, archived_at };
-    return withItems(contents, items.map((other) => (other === old ? item : other)));
-  }
+  if (name === "updated" && old) return withItems(contents, items.map((other) => (other === old ? item : other)));
   return name === "removed" && old ? withItems(contents, items.filter((other) => other !== old)) : contents;
 }
 
@@ -267,8 +266,10 @@ function tally(items) {
 
 /** Other items, and what that changes about the counts. @param {Contents} contents @param {readonly Item[]} items */
 function withItems(contents, items) {
-  const [before, after] = [tally(contents.items), tally(items)];
-  // Never below nothing: what has expired without being loaded has never been taken off.
-  const count = (/** @type {keyof Counts} */ key) => Math.max(0, contents.counts[key] + after[key] - before[key]);
-  return { ...contents, items, counts: { unread: count("unread"), unseen: count("unseen"), total: count("total") } };
+  const [before, counts] = [tally(contents.items), tally(items)];
+  for (const key of /** @type {(keyof Counts)[]} */ (Object.keys(counts))) {
+    // Never below nothing: what has expired without being loaded has never been taken off.
+    counts[key] = Math.max(0, contents.counts[key] + counts[key] - before[key]);
+  }
+  return { ...contents, items, counts };
 }
