@@ -37,8 +37,12 @@ fn main() -> io::Result<()> {
         }
     }
     // What the server renders itself looks as the elements do.
-    let style = fs::read_to_string("web/widget/style.js")?;
-    let sheet = style.split('`').nth(1).expect("the sheet stands between the first two marks").as_bytes();
+    let mut sheet = String::new();
+    for file in ["web/widget/style.js", "web/widget/panel-style.js"] {
+        let style = fs::read_to_string(file)?;
+        sheet += style.split('`').nth(1).expect("the sheet stands between the first two marks");
+    }
+    let sheet = sheet.as_bytes();
     row(&mut table, &out, "widget.css", Some(sheet), &gzip(sheet)?, Some(&brotli(sheet)?))?;
     table.push(']');
     fs::write(out.join("assets.rs"), table)

@@ -26,6 +26,11 @@ export async function startHost(t) {
   return { url: `http://127.0.0.1:${server.address().port}`, pages };
 }
 
+/** The bell of a page is live. */
+export async function bellIsLive(page) {
+  await page.waitForFunction(() => document.querySelector("pregon-bell")?.client?.getSnapshot().state === "live");
+}
+
 /** A whole page with these elements in it. */
 export function hostPage(server, body, head = "") {
   return `<!doctype html><html lang="es"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">

@@ -56,7 +56,10 @@ test("both languages have the same words, and every word is used", async () => {
   const web = new URL("../web/", import.meta.url);
   const files = ["page.html", "page.js", ...(await readdir(new URL("widget", web))).map((file) => `widget/${file}`)];
   const sources = (await Promise.all(files.map((file) => readFile(new URL(file, web), "utf8")))).join("\n");
-  const [spanish, english] = (await Promise.all(["es", "en"].map((lang) => import(`../web/languages/${lang}.js`)))).map((all) => all.default);
+  const page = JSON.parse(await readFile(new URL("page.json", web), "utf8"));
+  const { default: bell } = await import("../web/languages/bell.js");
+  const wordsOf = async (lang) => ({ ...page[lang], ...bell[lang], ...(await import(`../web/languages/${lang}.js`)).default });
+  const [spanish, english] = await Promise.all(["es", "en"].map(wordsOf));
 
   assert.deepEqual(Object.keys(spanish), Object.keys(english));
   // A word may be put together from a part that is written and one that is not, and has a form for each plural.

@@ -25,7 +25,7 @@ const PACKAGES = {
     gives: ["Refusal", "Unauthenticated", "createClient"],
   },
   widget: {
-    code: ["dist/eventsource.js", "dist/pregon.js"],
+    code: ["dist/chunk.js", "dist/eventsource.js", "dist/panel.js", "dist/pregon.js"],
     types: "dist/types/widget/pregon.d.ts",
     gives: ["PregonBell", "PregonInbox", "PregonPreferences", "PregonToasts", "createClient"],
   },

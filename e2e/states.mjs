@@ -2,7 +2,7 @@
 // axe and by whoever looks at the pictures.
 
 import { isLive, until } from "./browser.mjs";
-import { hostPage, startHost } from "./host.mjs";
+import { bellIsLive, hostPage, startHost } from "./host.mjs";
 import { startProxy } from "./proxy.mjs";
 import { startServer } from "./server.mjs";
 
@@ -153,14 +153,14 @@ export const STATES = {
   async panel(page, world, lang) {
     await spread(page, world);
     await openShop(page, world, lang);
-    await page.locator("pregon-bell .notice").first().waitFor({ state: "attached" });
     await pressBell(page);
+    await page.locator("pregon-bell .notice").first().waitFor();
   },
   async loading(page, world, lang) {
     await page.route(toInbox, () => {});
     await openShop(page, world, lang);
     await pressBell(page);
-    await page.locator(".skeleton").waitFor();
+    await page.locator(".inbox .skeleton").waitFor();
   },
   async error(page, world, lang) {
     await page.route(toInbox, fails(500));
@@ -171,7 +171,7 @@ export const STATES = {
   async toast(page, world, lang) {
     await spread(page, world);
     await openShop(page, world, lang);
-    await page.locator("pregon-bell #state[data-state=live]").waitFor({ state: "attached" });
+    await bellIsLive(page);
     const [title, message] = lang === "es" ? ["Pago recibido", "42,00 € de la factura 2042."] : ["Payment received", "€42.00 for invoice 2042."];
     await world.server.publish("lucia", { title, message, severity: "success" });
     await page.locator(".toast").waitFor();

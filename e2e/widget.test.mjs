@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until, useBrowser } from "./browser.mjs";
 import { connectionsOf } from "./client.mjs";
-import { hostPage, startHost } from "./host.mjs";
+import { bellIsLive, hostPage, startHost } from "./host.mjs";
 import { startServer } from "./server.mjs";
 
 const newContext = useBrowser();
@@ -33,7 +33,7 @@ const BELL = (attributes = "") => (server) => `<pregon-bell server="${server.url
 
 async function ready(page, url) {
   await page.goto(url);
-  await page.locator("pregon-bell #state[data-state=live]").waitFor({ state: "attached" });
+  await bellIsLive(page);
 }
 
 test("two lines put a bell into a page of another origin: it counts, opens, and lives", async (t) => {
@@ -193,6 +193,7 @@ test("all elements of a page share one connection, and a hundred times in and ou
   });
   await server.publish("ana", "Una");
   await ready(page, host.url);
+  await bell(page).hover();
   await until("both show it", async () => (await rows(page).count()) === 2);
   assert.equal(await connectionsOf(server, "ana"), 1);
 
@@ -204,10 +205,14 @@ test("all elements of a page share one connection, and a hundred times in and ou
   };
   const mounts = (count) => page.evaluate(async (count) => {
     const [bell] = document.getElementsByTagName("pregon-bell");
+    const ready = (target) => new Promise((resolve) => target.addEventListener("pregon-ready", resolve, { once: true }));
     for (let n = 0; n < count; n += 1) {
       const other = bell.cloneNode();
       bell.after(other);
-      await new Promise((resolve) => other.addEventListener("pregon-ready", resolve, { once: true }));
+      await ready(other);
+      // Whoever points at it has an inbox in it.
+      other.shadowRoot.querySelector(".bell").dispatchEvent(new Event("pointerenter"));
+      await ready(other.shadowRoot);
       other.remove();
       await new Promise((resolve) => setTimeout(resolve));
     }

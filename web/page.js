@@ -1,14 +1,20 @@
 // The page around the inbox: its title and icon say what is new, its buttons what only the page can do.
 
 import { askForDesktop, createDesktop, isDesktopGranted } from "./widget/desktop.js";
-import { PregonInbox } from "./widget/inbox.js";
+import { PregonInbox } from "./widget/elements.js";
+import { Inbox } from "./widget/inbox.js";
 import { find } from "./widget/markup.js";
-import { wordsIn } from "./widget/words.js";
+import { completeWords } from "./widget/vocabulary.js";
 
 const YEAR_S = 365 * 24 * 3600;
 
-customElements.define("pregon-inbox", PregonInbox);
-const { say } = wordsIn([document.documentElement.lang]);
+completeWords();
+customElements.define("pregon-inbox", class extends PregonInbox {
+  // It is here already, and its looks have come with what the server has drawn.
+  async load() {
+    return new Inbox(this);
+  }
+});
 const inbox = find(document, "pregon-inbox", PregonInbox);
 // Whoever has come with a token in the address goes on with it.
 const token = new URLSearchParams(location.search).get("access_token");
@@ -76,7 +82,7 @@ enable("theme", () => {
 if ("Notification" in globalThis && !isDesktopGranted()) {
   enable("desktop", async (button) => {
     const isGranted = await askForDesktop();
-    button.textContent = say(isGranted ? "desktop_on" : "desktop_refused");
+    button.textContent = (isGranted ? button.dataset.on : button.dataset.refused) ?? "";
     button.disabled = true;
   });
 }

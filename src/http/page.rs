@@ -58,6 +58,17 @@ fn object(module: &str) -> serde_json::Value {
     serde_json::from_str(json.unwrap_or_default()).expect("what stands between the outer braces is JSON")
 }
 
+/// All that is said in a language: by the inbox, by the bell, and by the page alone.
+fn all_words(code: &str, inbox: &str) -> serde_json::Value {
+    let mut words = object(inbox);
+    for table in [include_str!("../../web/languages/bell.js"), include_str!("../../web/page.json")] {
+        if let (Some(words), serde_json::Value::Object(others)) = (words.as_object_mut(), object(table)[code].take()) {
+            words.extend(others);
+        }
+    }
+    words
+}
+
 /// The languages of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Language {
@@ -93,7 +104,8 @@ impl Language {
 
     fn strings(self) -> &'static serde_json::Value {
         static CATALOGUES: LazyLock<[serde_json::Value; 2]> = LazyLock::new(|| {
-            [include_str!("../../web/languages/es.js"), include_str!("../../web/languages/en.js")].map(object)
+            let spanish = all_words("es", include_str!("../../web/languages/es.js"));
+            [spanish, all_words("en", include_str!("../../web/languages/en.js"))]
         });
         &CATALOGUES[usize::from(self == Self::English)]
     }
@@ -282,7 +294,10 @@ mod tests {
             language.strings().as_object().expect("an object").keys().cloned().collect()
         };
         assert_eq!(keys(Language::Spanish), keys(Language::English));
-        assert!(DRAWINGS["bell"].is_string());
+        for word in ["title", "notifications", "read_all"] {
+            assert!(Language::Spanish.strings()[word].is_string(), "{word}");
+        }
+        assert!(DRAWINGS["info"].is_string());
     }
 
     #[test]

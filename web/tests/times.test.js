@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createTimes } from "../widget/times.js";
+import { completeWords } from "../widget/vocabulary.js";
 import { addLanguage, wordsIn } from "../widget/words.js";
+
+// A page may be faster than the rest of a language.
+addLanguage("es", { archive: "Guardar" });
+completeWords();
 
 const NOW = new Date(2026, 10, 26, 12, 0, 0).getTime();
 const HOUR = 3_600_000;
@@ -43,4 +48,9 @@ test("a language that is added says what it has, and the rest in English", () =>
   const { say } = wordsIn(["pl"]);
   assert.deepEqual([2, 5].map((count) => say("count", { count })), ["2 nieprzeczytane", "5 nieprzeczytanych"]);
   assert.equal(say("archive"), "Archive");
+});
+
+test("what a page says in its own words stays so, whenever the rest comes", () => {
+  const { say } = wordsIn(["es"]);
+  assert.deepEqual([say("archive"), say("unread")], ["Guardar", "Sin leer"]);
 });

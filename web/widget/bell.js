@@ -1,23 +1,23 @@
 // <pregon-bell>: a button that says how many there are, and a panel with the inbox.
+//
+// The inbox is in the panel from the moment at which somebody is about to open it: it is loaded then.
 
 import { createAnnouncer } from "./announcer.js";
 import { createDesktop } from "./desktop.js";
 import { PregonElement } from "./element.js";
-import { PregonInbox } from "./inbox.js";
-import { drawing, find, fragment } from "./markup.js";
+import { find, fragment } from "./markup.js";
 import { chime } from "./sound.js";
-import { PregonToasts } from "./toasts.js";
 
 /** @typedef {import("../client/client.js").Client} Client */
 /** @typedef {import("../client/client.js").Snapshot} Snapshot */
+/** @typedef {import("./elements.js").PregonInbox} PregonInbox */
+/** @typedef {import("./elements.js").PregonToasts} PregonToasts */
 
 const COUNT_MAX = 99;
 const GAP_PX = 8;
-/** What the inbox in the panel has from the bell. */
-const PASSED = ["server", "user", "token", "token-url", "locale", "tabs"];
 
 const MARKUP = `<button class="bell" part="bell" aria-haspopup="dialog" aria-expanded="false">
-  <slot name="icon">${drawing("bell", "bell-icon")}</slot><span class="badge" part="badge" aria-hidden="true" hidden></span>
+  <slot name="icon"><svg class="bell-icon" viewBox="0 0 40 40" aria-hidden="true"><path d="M13 25.5c1.6-1.4 2-3 2-6.5a5 5 0 0 1 10 0c0 3.5.4 5.1 2 6.5zM18 28.5a2.2 2.2 0 0 0 4 0"/></svg></slot><span class="badge" part="badge" aria-hidden="true" hidden></span>
 </button>
 <div class="panel" part="panel" popover role="dialog"></div>
 <p class="visually-hidden" id="announcement" role="status"></p>`;
@@ -33,7 +33,7 @@ export class PregonBell extends PregonElement {
     const parts = (this.#parts ??= this.build());
     const { inbox, toasts } = parts;
     for (const element of [inbox, toasts]) {
-      for (const name of PASSED) {
+      for (const name of PregonBell.observedAttributes) {
         const value = this.getAttribute(name);
         if (value === null) element.removeAttribute(name);
         else element.setAttribute(name, value);
@@ -42,7 +42,6 @@ export class PregonBell extends PregonElement {
       element.getToken = this.getToken;
     }
     inbox.renderItem = (item, row) => this.renderItem?.(item, row);
-    if (!inbox.isConnected) parts.panel.append(inbox);
     parts.panel.setAttribute("aria-label", this.words.say("notifications"));
     this.#name(0);
     for (const name of ["resize", "scroll"]) {
@@ -57,10 +56,18 @@ export class PregonBell extends PregonElement {
       const isWanted = this.tell("notification", notification);
       if (notification.replay || notification.silent || !isWanted) return;
       this.#parts?.announcer.arrived();
-      if (this.hasAttribute("toasts") && !this.#parts?.panel.matches(":popover-open")) this.#parts?.toasts.add(notification);
+      if (this.hasAttribute("toasts")) this.#toast(notification);
       if (this.hasAttribute("sound") && !document.hidden) chime();
       if (this.hasAttribute("desktop")) desktop.show(notification, () => this.open());
     }), signal);
+  }
+
+  /** @param {import("../client/inbox.js").Notification} notification */
+  #toast(notification) {
+    const { root, panel, toasts } = this.#parts ?? {};
+    if (!root || !toasts || panel?.matches(":popover-open")) return;
+    if (!toasts.isConnected) root.append(toasts);
+    toasts.add(notification);
   }
 
   build() {
@@ -78,7 +85,13 @@ export class PregonBell extends PregonElement {
     };
     // What both would say, the bell says: whether the panel is open or not.
     for (const element of [parts.inbox, parts.toasts]) element.setAttribute("panel", "");
-    for (const name of ["ready", "change", "state"]) root.addEventListener(`pregon-${name}`, (event) => event.stopPropagation());
+    for (const name of ["ready", "change", "state"]) {
+      root.addEventListener(`pregon-${name}`, (event) => {
+        event.stopPropagation();
+        this.#place();
+      });
+    }
+    for (const hint of ["pointerenter", "focusin"]) parts.button.addEventListener(hint, () => this.#prepare());
     parts.button.addEventListener("click", () => (parts.panel.matches(":popover-open") ? this.close() : this.open()));
     parts.panel.addEventListener("toggle", (event) => {
       const isOpen = /** @type {ToggleEvent} */ (event).newState === "open";
@@ -99,9 +112,7 @@ export class PregonBell extends PregonElement {
     parts.badge.classList.toggle("badge-dot", what === "dot");
     parts.badge.textContent = what === "dot" ? "" : count > COUNT_MAX ? `${COUNT_MAX}+` : String(count);
     this.#name(loaded ? counts.unread : 0);
-    const { toasts } = parts;
-    if (this.hasAttribute("toasts") && !toasts.isConnected) parts.root.append(toasts);
-    if (!this.hasAttribute("toasts")) toasts.remove();
+    if (!this.hasAttribute("toasts")) parts.toasts.remove();
   }
 
   /** @param {number} count */
@@ -111,9 +122,17 @@ export class PregonBell extends PregonElement {
     this.#parts?.button.setAttribute("aria-label", count > 0 ? `${name}, ${say("count", { count })}` : name);
   }
 
+  /** What is not in a page is not loaded. */
+  #prepare() {
+    const { panel, inbox } = this.#parts ?? {};
+    if (panel && inbox && !inbox.isConnected) panel.append(inbox);
+  }
+
   open() {
     const parts = this.#parts;
     if (!parts || parts.panel.matches(":popover-open")) return;
+    this.#prepare();
+    parts.inbox.retry();
     parts.panel.showPopover();
     this.#place();
     parts.inbox.focusTab();

@@ -74,6 +74,11 @@ async function open({ user, token, ...others }, signal) {
   return createClient({ ...others, user: subject, token: typeof token === "function" ? next : token });
 }
 
+/** Whether it says nothing any more. @param {Client | undefined} client */
+export function hasEnded(client) {
+  return ["unauthenticated", "closed"].includes(client?.getSnapshot().state ?? "");
+}
+
 /**
  * Gives the client for these settings, and what gives it back.
  * @param {Settings} settings
@@ -83,7 +88,7 @@ export function acquire(settings) {
   const end = new AbortController();
   let connection = connections.get(name);
   // What has ended is of no use to whoever comes next.
-  if (!connection || ["unauthenticated", "closed"].includes(connection.opened?.getSnapshot().state ?? "")) {
+  if (!connection || hasEnded(connection.opened)) {
     /** @type {Connection} */
     const made = (connection = { client: open(settings, end.signal), users: 0, end });
     connections.set(name, made);

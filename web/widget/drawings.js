@@ -12,6 +12,5 @@ export default {
   "restore": "M14 17.5h8a4.5 4.5 0 0 1 0 9h-5M17.5 13.5l-4 4 4 4",
   "menu": "M13 20v.1M20 20v.1M27 20v.1",
   "close": "m14 14 12 12M26 14 14 26",
-  "bell": "M13 25.5c1.6-1.4 2-3 2-6.5a5 5 0 0 1 10 0c0 3.5.4 5.1 2 6.5zM18 28.5a2.2 2.2 0 0 0 4 0",
   "empty": "<svg class='empty-picture' viewBox='0 0 200 120' aria-hidden='true'><circle class='empty-sun' cx='104' cy='54' r='52'/><path class='empty-stand' d='M20 108h160M58 108V68m-8-7 8 8 8-8M118 108V71m-8-7 8 8 8-8'/><path class='empty-flag' d='M74 56h30v38l-15-11-15 11z'/><path class='empty-horn' d='M40 50h62c20 0 34-8 44-25 7 8 9 19 9 30.5s-2 22.5-9 30.5C136 69 122 61 102 61H40z'/><path class='empty-gleam' d='M40 50h62c20 0 34-8 44-25l2.5 3.5C138 46 122 53.5 102 53.5H40z'/><ellipse class='empty-bell' cx='147' cy='55.5' rx='8.5' ry='31'/><rect class='empty-horn' x='31' y='44.5' width='11' height='22' rx='5.5'/></svg>"
 };

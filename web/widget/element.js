@@ -1,6 +1,6 @@
 // What all elements have in common: whose client they use, which language they speak, and what they tell the page.
 
-import { acquire, nameOf, tokenFrom } from "./connection.js";
+import { acquire, hasEnded, nameOf, tokenFrom } from "./connection.js";
 import { wordsIn } from "./words.js";
 
 /** @typedef {import("../client/client.js").Client} Client */
@@ -15,6 +15,13 @@ export class PregonElement extends Base {
 
   /** How it looks, where the page does not say so itself. @type {CSSStyleSheet[]} */
   static sheets = [];
+
+  /** @param {string} css */
+  static addSheet(css) {
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(css);
+    PregonElement.sheets.push(sheet);
+  }
 
   /** The client, once there is one. @type {Client | undefined} */
   client;
@@ -105,11 +112,10 @@ export class PregonElement extends Base {
     const use = (this.#use = new AbortController());
     const { signal } = use;
     this.words = wordsIn(this.#languages());
-    this.begin(signal);
     const { client: coming, release } = acquire({ ...settings, locale: settings.locale ?? this.words.lang });
     signal.addEventListener("abort", release);
     try {
-      const client = await coming;
+      const [client] = await Promise.all([coming, this.begin(signal)]);
       if (signal.aborted) return;
       this.client = client;
       this.listen(client, signal);
@@ -148,8 +154,7 @@ export class PregonElement extends Base {
 
   /** Asks the server again, and for another token if the last one was refused. */
   refresh() {
-    const state = this.client?.getSnapshot().state;
-    if (state !== "unauthenticated" && state !== "closed") return this.client?.refresh();
+    if (!hasEnded(this.client)) return this.client?.refresh();
     this.#name = "";
     this.#settle();
   }
@@ -160,7 +165,11 @@ export class PregonElement extends Base {
 
   // --- What each element does in its own way -------------------------------------------------------------------
 
-  /** It is in a page, and there will be a client. @param {AbortSignal} _signal */
+  /**
+   * It is in a page, and there will be a client.
+   * @param {AbortSignal} _signal
+   * @returns {void | Promise<void>} Whether there is something to wait for before anything is shown.
+   */
   begin(_signal) {}
 
   /** There is a client. @param {Client} _client @param {AbortSignal} _signal */

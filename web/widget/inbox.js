@@ -1,15 +1,17 @@
-// <pregon-inbox>: the list with its tabs, in a page or in the panel of the bell.
+// What <pregon-inbox> shows: the list with its tabs, in a page or in the panel of the bell.
 //
 // Invariant: what is shown is what the client has. Nothing that is being read moves because something has arrived: what
 // comes while the reader is further down waits behind a button.
 
 import { createAnnouncer } from "./announcer.js";
+import { drawing } from "./draw.js";
 import drawings from "./drawings.js";
 import { PregonElement } from "./element.js";
 import { createFeed } from "./feed.js";
-import { drawing, find, fragment, safeAddress } from "./markup.js";
+import { find, fragment, safeAddress } from "./markup.js";
 import { createMenu } from "./menu.js";
 import { createNote } from "./note.js";
+import { PLACEHOLDER, showFailure } from "./placeholder.js";
 import { createRows } from "./row.js";
 import { createSelection } from "./selection.js";
 import { showShortcuts } from "./shortcuts.js";
@@ -44,8 +46,7 @@ const MARKUP = `<div class="inbox" part="inbox">
   <div class="scroll" id="panel" role="tabpanel">
     <i class="edge"></i>
     <button class="pill" part="pill" data-do="show-held" hidden></button>
-    <div class="skeleton" aria-hidden="true">${"<p><i></i><b></b><b></b></p>".repeat(3)}</div>
-    <div class="failure" hidden><h3></h3><p></p><button class="choice" data-do="retry"></button></div>
+    ${PLACEHOLDER}
     <div class="days" id="notices"></div>
     <div class="empty" id="empty" part="empty" hidden><slot name="empty">${drawings.empty}<h3></h3><p></p></slot></div>
     <div class="foot"><button class="choice" data-do="more" hidden></button><p class="end" hidden></p><i class="edge"></i></div>
@@ -57,9 +58,8 @@ const MARKUP = `<div class="inbox" part="inbox">
   <p class="visually-hidden" id="announcement" role="status"></p>
 </div>`;
 
-export class PregonInbox extends PregonElement {
-  /** Changes a row after it was filled. @type {((item: Item, row: HTMLElement) => void) | undefined} */
-  renderItem;
+export class Inbox {
+  #element;
   /** @type {import("./selection.js").Filter} */
   #filter = { tab: "all", category: "", words: "" };
   /** What waits behind the button. @type {Set<string>} */
@@ -71,7 +71,7 @@ export class PregonInbox extends PregonElement {
   #isLoadingMore = false;
   /** Whether what the server has drawn has given way to what the client has. */
   #hasShown = false;
-  /** @type {ReturnType<PregonInbox["build"]> | undefined} */
+  /** @type {ReturnType<Inbox["build"]> | undefined} */
   #parts;
   /** @type {ReturnType<typeof createSelection> | undefined} */
   #selection;
@@ -80,16 +80,23 @@ export class PregonInbox extends PregonElement {
   /** @type {Snapshot["state"] | undefined} */
   #shownState;
 
+  /** @param {import("./elements.js").PregonInbox} element */
+  constructor(element) {
+    this.#element = element;
+  }
+
+  clear() {
+    if (this.#hasShown) this.#parts?.feed.show([], () => false);
+  }
+
   /** @param {AbortSignal} signal */
   begin(signal) {
-    // Of whoever was shown before nothing is left.
-    if (this.#hasShown) this.#parts?.feed.show([], () => false);
-    const parts = this.#parts?.words === this.words ? this.#parts : this.build();
+    const parts = this.#parts?.words === this.#element.words ? this.#parts : this.build();
     this.#parts = parts;
     this.#selection = undefined;
     this.#state = this.#shownState = undefined;
     this.#held.clear();
-    const { say } = this.words;
+    const { say } = this.#element.words;
     parts.name.textContent = say("notifications");
     parts.readAll.textContent = say("read_all");
     parts.search.placeholder = say("search");
@@ -98,38 +105,38 @@ export class PregonInbox extends PregonElement {
     parts.more.textContent = say("more");
     parts.end.textContent = say("end");
     find(parts.noteHost, ".note-close", HTMLElement).setAttribute("aria-label", say("close"));
-    const wanted = (this.getAttribute("tabs") ?? TABS.join()).split(/[,\s]+/);
+    const wanted = (this.#element.getAttribute("tabs") ?? TABS.join()).split(/[,\s]+/);
     parts.tabs.limit(wanted);
-    this.#filter.tab = TABS.find((tab) => tab === this.getAttribute("tab")) ?? this.#filter.tab;
+    this.#filter.tab = TABS.find((tab) => tab === this.#element.getAttribute("tab")) ?? this.#filter.tab;
     if (!wanted.includes(this.#filter.tab)) this.#filter.tab = TABS.find((tab) => wanted.includes(tab)) ?? "all";
 
     const ticking = setInterval(() => parts.feed.tick(), TIMES_EVERY_MS);
-    this.during(() => clearInterval(ticking), signal);
+    this.#element.during(() => clearInterval(ticking), signal);
     const edges = new IntersectionObserver((entries) => this.#watchEdges(entries), { rootMargin: "0px 0px 400px 0px" });
     for (const edge of parts.root.querySelectorAll(".edge")) edges.observe(edge);
-    this.during(() => edges.disconnect(), signal);
+    this.#element.during(() => edges.disconnect(), signal);
     document.addEventListener("visibilitychange", () => this.#see(), { signal });
   }
 
   /** @param {Client} client @param {AbortSignal} signal */
   listen(client, signal) {
     const selection = (this.#selection = createSelection(client, () => this.#showList()));
-    this.during(() => selection.end(), signal);
-    for (const name of /** @type {const} */ (["state", "removed", "updated"])) this.during(client.on(name, () => selection.spoil()), signal);
-    this.during(client.on("notification", (notification) => {
+    this.#element.during(() => selection.end(), signal);
+    for (const name of /** @type {const} */ (["state", "removed", "updated"])) this.#element.during(client.on(name, () => selection.spoil()), signal);
+    this.#element.during(client.on("notification", (notification) => {
       const { id, replay, silent } = notification;
       this.#arrived.add(id);
-      if (!this.#isAtTop && this.checkVisibility()) this.#held.add(id);
+      if (!this.#isAtTop && this.#element.checkVisibility()) this.#held.add(id);
       // In the panel, it is the bell that tells.
-      if (this.hasAttribute("panel") || !this.tell("notification", notification)) return;
+      if (this.#element.hasAttribute("panel") || !this.#element.tell("notification", notification)) return;
       if (!replay && !silent) this.#parts?.announcer.arrived();
     }), signal);
   }
 
   /** Builds what is in it, once. What the server has drawn stays until there is something to take its place. */
   build() {
-    const { words } = this;
-    const root = this.shadowRoot ?? this.attachShadow({ mode: "open" });
+    const { words } = this.#element;
+    const root = this.#element.shadowRoot ?? this.#element.attachShadow({ mode: "open" });
     const drawn = root.querySelectorAll("#notices > .day");
     const drawnEmpty = root.querySelector(".empty:not([hidden])");
     const content = fragment(MARKUP);
@@ -142,8 +149,8 @@ export class PregonInbox extends PregonElement {
     if (links.length === 0) root.adoptedStyleSheets = PregonElement.sheets;
     root.replaceChildren(...links, content);
 
-    const times = createTimes(words, () => Date.now() + (this.client?.getSnapshot().clockOffsetMs ?? 0));
-    const rows = createRows({ words, times, server: this.settings.server, render: (item, row) => this.renderItem?.(item, row) });
+    const times = createTimes(words, () => Date.now() + (this.#element.client?.getSnapshot().clockOffsetMs ?? 0));
+    const rows = createRows({ words, times, server: this.#element.settings.server, render: (item, row) => this.#element.renderItem?.(item, row) });
     const act = (/** @type {string} */ name, /** @type {HTMLElement} */ row, /** @type {Event} */ event) => this.#act(name, row, event);
     const left = () => this.focusTab();
     const get = (/** @type {string} */ selector) => find(root, selector, HTMLElement);
@@ -153,11 +160,11 @@ export class PregonInbox extends PregonElement {
       feed: createFeed(get("#notices"), { times, rows, act, left }),
       note: createNote(noteHost),
       menu: createMenu(get(".menu"), (name, row) => this.#act(name, row)),
-      announcer: createAnnouncer(get("#announcement"), () => this.words),
+      announcer: createAnnouncer(get("#announcement"), () => this.#element.words),
       tabs: createTabs(get(".tabs"), words, (tab) => this.#choose({ tab })),
       name: get(".name"), count: get(".count"), status: get("#state"), readAll: get("[data-do=read-all]"),
       category: find(root, ".category", HTMLSelectElement), search: find(root, ".search", HTMLInputElement),
-      pill: get(".pill"), skeleton: get(".skeleton"), failure: get(".failure"), days: get("#notices"),
+      pill: get(".pill"), skeleton: get(".skeleton"), days: get("#notices"),
       empty: get("#empty"), more: get("[data-do=more]"), end: get(".end"), scroll: get(".scroll"), shortcuts: find(root, "dialog", HTMLDialogElement),
     };
     get(".inbox").addEventListener("click", (event) => this.#press(event));
@@ -177,7 +184,7 @@ export class PregonInbox extends PregonElement {
     const { state, counts, loaded } = snapshot;
     const parts = this.#parts;
     if (!parts) return;
-    const { say } = this.words;
+    const { say } = this.#element.words;
     parts.count.textContent = loaded && counts.unread > 0 ? say("count", { count: counts.unread }) : "";
     parts.readAll.hidden = counts.unread === 0;
     parts.tabs.show(this.#filter.tab, snapshot);
@@ -195,7 +202,7 @@ export class PregonInbox extends PregonElement {
       if (!parts || state !== this.#state) return;
       this.#shownState = state;
       parts.status.dataset.state = state;
-      parts.status.textContent = this.words.say(`state_${state}`);
+      parts.status.textContent = this.#element.words.say(`state_${state}`);
       parts.status.hidden = false;
       this.#showList();
     };
@@ -205,22 +212,19 @@ export class PregonInbox extends PregonElement {
 
   /** Says that something cannot be shown, and what can be done. @param {boolean} hasFailed Whether it was asked for in vain. */
   #showFailure(hasFailed) {
-    const { failure } = this.#parts ?? {};
-    if (!failure) return false;
-    const { say } = this.words;
+    const { root } = this.#parts ?? {};
+    if (!root) return false;
     const isExpired = this.#shownState === "unauthenticated";
-    failure.hidden = !isExpired && !hasFailed;
-    find(failure, "h3", HTMLElement).textContent = say(isExpired ? "state_unauthenticated" : "failed_load");
-    find(failure, "p", HTMLElement).textContent = say(isExpired ? "expired_text" : "failed_load_text");
-    find(failure, "button", HTMLElement).textContent = say(isExpired ? "sign_in" : "retry");
-    return !failure.hidden;
+    const expired = isExpired ? ["state_unauthenticated", "expired_text", "sign_in"] : undefined;
+    showFailure(root, isExpired || hasFailed, this.#element.words, expired);
+    return isExpired || hasFailed;
   }
 
   #showList() {
     const parts = this.#parts;
     const selected = this.#selection?.of(this.#filter);
     if (!parts || !selected) return;
-    const { say } = this.words;
+    const { say } = this.#element.words;
     const { items, more, loaded } = selected;
     const hasFailed = this.#showFailure(selected.hasFailed || (!loaded && this.#shownState === "reconnecting"));
     if (!loaded && this.#hasShown) parts.feed.show([], () => false);
@@ -240,7 +244,7 @@ export class PregonInbox extends PregonElement {
     const what = isFiltered ? "nothing_found" : this.#filter.tab === "all" ? "empty" : `empty_${this.#filter.tab}`;
     parts.empty.hidden = !isEmpty || hasFailed;
     find(parts.empty, "h3", HTMLElement).textContent = say(`${what}_title`);
-    find(parts.empty, "p", HTMLElement).textContent = (what === "empty" && this.getAttribute("empty-text")) || say(`${what}_text`);
+    find(parts.empty, "p", HTMLElement).textContent = (what === "empty" && this.#element.getAttribute("empty-text")) || say(`${what}_text`);
     parts.more.hidden = !more;
     parts.end.hidden = more || isEmpty;
     this.#showCategories();
@@ -254,17 +258,17 @@ export class PregonInbox extends PregonElement {
     if (!category || names.join() === category.dataset.names) return;
     category.dataset.names = names.join();
     const option = (/** @type {string} */ value, /** @type {string} */ text) => new Option(text, value, false, value === this.#filter.category);
-    category.replaceChildren(option("", this.words.say("every_category")), ...names.map((name) => option(name, name)));
+    category.replaceChildren(option("", this.#element.words.say("every_category")), ...names.map((name) => option(name, name)));
     category.hidden = names.length < 2 && !this.#filter.category;
   }
 
   /** What is in front of the reader's eyes for a moment, she has seen. */
   #see() {
-    const isSeen = () => !document.hidden && this.checkVisibility() && (this.client?.getSnapshot().counts.unseen ?? 0) > 0;
+    const isSeen = () => !document.hidden && this.#element.checkVisibility() && (this.#element.client?.getSnapshot().counts.unseen ?? 0) > 0;
     if (!isSeen() || this.#seeing) return;
     this.#seeing = setTimeout(() => {
       this.#seeing = undefined;
-      if (isSeen()) this.client?.inbox.markAllSeen().catch(() => {});
+      if (isSeen()) this.#element.client?.inbox.markAllSeen().catch(() => {});
     }, SEEN_AFTER_MS);
   }
 
@@ -275,7 +279,7 @@ export class PregonInbox extends PregonElement {
   #watchEdges(entries) {
     for (const { target, isIntersecting } of entries) {
       if (target.parentElement?.matches(".foot")) this.#isNearEnd = isIntersecting;
-      else this.#isAtTop = isIntersecting || !this.checkVisibility();
+      else this.#isAtTop = isIntersecting || !this.#element.checkVisibility();
     }
     if (this.#isAtTop) this.#held.clear();
     this.#showList();
@@ -302,7 +306,7 @@ export class PregonInbox extends PregonElement {
     Object.assign(this.#filter, change);
     this.#held.clear();
     if (change.tab) this.#parts?.scroll.scrollTo({ top: 0 });
-    this.changed();
+    this.#element.changed();
   }
 
   /** @param {Event} event */
@@ -318,9 +322,9 @@ export class PregonInbox extends PregonElement {
         find(this.#parts?.root ?? document, ".edge", HTMLElement).scrollIntoView({ block: "end" });
         return this.#parts?.feed.focusFirst();
       case "retry":
-        if (this.#state === "unauthenticated" && !this.tell("sign-in", {})) return;
+        if (this.#state === "unauthenticated" && !this.#element.tell("sign-in", {})) return;
         this.#selection?.spoil();
-        return this.refresh();
+        return this.#element.refresh();
     }
   }
 
@@ -330,30 +334,30 @@ export class PregonInbox extends PregonElement {
       await marking;
       return true;
     } catch (error) {
-      this.tell("error", { error });
-      this.#parts?.note.say(this.words.say("failed_mark"));
+      this.#element.tell("error", { error });
+      this.#parts?.note.say(this.#element.words.say("failed_mark"));
       return false;
     }
   }
 
   async #readAll() {
-    const { client } = this;
+    const { client } = this.#element;
     if (!client) return;
     const { items, counts } = client.getSnapshot();
     const unread = items.filter(({ read_at }) => !read_at).map(({ id }) => id);
     const canUndo = unread.length === counts.unread && unread.length <= UNDO_ITEMS_MAX;
     if (!(await this.#mark(client.inbox.markAllRead()))) return;
     const undo = () => void this.#mark(Promise.all(unread.map((id) => client.inbox.update(id, { read: false }))));
-    this.#parts?.note.say(this.words.say("all_read"), this.words.say("undo"), canUndo ? undo : undefined);
+    this.#parts?.note.say(this.#element.words.say("all_read"), this.#element.words.say("undo"), canUndo ? undo : undefined);
   }
 
   /** @param {string} name @param {HTMLElement} row @param {Event} [event] */
   async #act(name, row, event) {
     const parts = this.#parts;
     const item = parts?.rows.itemOf(row);
-    const { client } = this;
+    const { client } = this.#element;
     if (!parts || !item || !client) return;
-    const { say } = this.words;
+    const { say } = this.#element.words;
     switch (name) {
       case "select": return this.#select(item, row, event);
       case "read": return this.#mark(client.inbox.update(item.id, { read: !item.read_at }));
@@ -377,7 +381,7 @@ export class PregonInbox extends PregonElement {
       case "action": {
         const button = event?.target instanceof Element ? event.target.closest("[data-action]") : null;
         const action = item.actions?.find(({ id }) => button instanceof HTMLElement && id === button.dataset.action);
-        if (!this.tell("action", { item, action })) event?.preventDefault();
+        if (!this.#element.tell("action", { item, action })) event?.preventDefault();
         if (!item.read_at) this.#mark(client.inbox.update(item.id, { read: true }));
       }
     }
@@ -389,15 +393,15 @@ export class PregonInbox extends PregonElement {
     const isOnLink = event?.type === "click" && event.target instanceof Node && link?.contains(event.target);
     // Wherever the row is pressed, it is its link that is pressed.
     if (link instanceof HTMLElement && !isOnLink) return link.click();
-    if (!item.read_at) this.#mark(this.client?.inbox.update(item.id, { read: true }));
-    if (!this.tell("select", { item })) event?.preventDefault();
+    if (!item.read_at) this.#mark(this.#element.client?.inbox.update(item.id, { read: true }));
+    if (!this.#element.tell("select", { item })) event?.preventDefault();
   }
 
   /** @param {string} category */
   async #mute(category) {
-    const { client } = this;
+    const { client } = this.#element;
     if (!client) return;
-    const { say } = this.words;
+    const { say } = this.#element.words;
     const change = async (/** @type {(muted: string[]) => string[]} */ next) => {
       const { muted } = await client.preferences.get();
       await client.preferences.update({ muted: next(muted) });
@@ -408,6 +412,6 @@ export class PregonInbox extends PregonElement {
   }
 
   showShortcuts() {
-    if (this.#parts) showShortcuts(this.#parts.shortcuts, this.words);
+    if (this.#parts) showShortcuts(this.#parts.shortcuts, this.#element.words);
   }
 }

@@ -1,4 +1,4 @@
-// <pregon-preferences>: which categories a user wants to receive.
+// What <pregon-preferences> shows: which categories a user wants to receive.
 
 import { PregonElement } from "./element.js";
 import { find, fragment } from "./markup.js";
@@ -8,23 +8,31 @@ import { find, fragment } from "./markup.js";
 
 const MARKUP = `<fieldset class="preferences" part="preferences"><legend></legend><p></p><div class="switches"></div></fieldset>`;
 
-export class PregonPreferences extends PregonElement {
-  static observedAttributes = [...PregonElement.observedAttributes, "categories"];
-
+export class Preferences {
+  #element;
   /** @type {HTMLElement | undefined} */
   #host;
   /** @type {string[] | undefined} */
   #muted;
 
-  begin() {
+  /** @param {import("./elements.js").PregonPreferences} element */
+  constructor(element) {
+    this.#element = element;
+  }
+
+  clear() {
     this.#muted = undefined;
+    this.#host?.querySelector(".switches")?.replaceChildren();
+  }
+
+  begin() {
     if (!this.#host) {
-      const root = this.attachShadow({ mode: "open" });
+      const root = this.#element.attachShadow({ mode: "open" });
       root.adoptedStyleSheets = PregonElement.sheets;
       root.append(fragment(MARKUP));
       this.#host = find(root, "fieldset", HTMLElement);
     }
-    find(this.#host, "legend", HTMLElement).textContent = this.words.say("preferences");
+    find(this.#host, "legend", HTMLElement).textContent = this.#element.words.say("preferences");
   }
 
   /** @param {Client} client @param {AbortSignal} signal */
@@ -32,10 +40,10 @@ export class PregonPreferences extends PregonElement {
     const take = (/** @type {{ muted: string[] }} */ { muted }) => {
       if (signal.aborted) return;
       this.#muted = muted;
-      this.changed();
+      this.#element.changed();
     };
-    this.during(client.on("preferences", take), signal);
-    client.preferences.get().then(take, (error) => signal.aborted || this.tell("error", { error }));
+    this.#element.during(client.on("preferences", take), signal);
+    client.preferences.get().then(take, (error) => signal.aborted || this.#element.tell("error", { error }));
   }
 
   /** @param {Snapshot} snapshot */
@@ -43,10 +51,10 @@ export class PregonPreferences extends PregonElement {
     const host = this.#host;
     const muted = this.#muted;
     if (!host || !muted) return;
-    const named = (this.getAttribute("categories") ?? "").split(",").map((name) => name.trim()).filter(Boolean);
+    const named = (this.#element.getAttribute("categories") ?? "").split(",").map((name) => name.trim()).filter(Boolean);
     const known = named.length > 0 ? named : items.flatMap(({ category }) => category ?? []);
     const names = [...new Set([...known, ...muted])].sort((one, other) => one.localeCompare(other));
-    find(host, "p", HTMLElement).textContent = this.words.say(names.length > 0 ? "preferences_text" : "no_preferences");
+    find(host, "p", HTMLElement).textContent = this.#element.words.say(names.length > 0 ? "preferences_text" : "no_preferences");
     const switches = find(host, ".switches", HTMLElement);
     const boxes = new Map([...switches.querySelectorAll("input")].map((box) => [box.value, box]));
     for (const [name, box] of boxes) if (!names.includes(name)) box.parentElement?.remove();
@@ -73,11 +81,11 @@ export class PregonPreferences extends PregonElement {
     const others = before.filter((other) => other !== name);
     this.#muted = isWanted ? others : [...others, name];
     try {
-      await this.client?.preferences.update({ muted: this.#muted });
+      await this.#element.client?.preferences.update({ muted: this.#muted });
     } catch (error) {
       this.#muted = before;
-      this.tell("error", { error });
+      this.#element.tell("error", { error });
     }
-    this.changed();
+    this.#element.changed();
   }
 }

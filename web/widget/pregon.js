@@ -5,10 +5,8 @@
 
 import { PregonBell } from "./bell.js";
 import { PregonElement } from "./element.js";
-import { PregonInbox } from "./inbox.js";
-import { PregonPreferences } from "./preferences.js";
-import { style } from "./style.js";
-import { PregonToasts } from "./toasts.js";
+import { PregonInbox, PregonPreferences, PregonToasts } from "./elements.js";
+import style from "./style.js";
 
 export { createClient } from "../client/client.js";
 export { askForDesktop, isDesktopGranted } from "./desktop.js";
@@ -23,7 +21,7 @@ const elements = {
   "pregon-bell": PregonBell,
 };
 // Outside of a browser this file can be imported, and does nothing.
-if (globalThis.CSSStyleSheet) PregonElement.sheets.push(style());
+if (globalThis.CSSStyleSheet) PregonElement.addSheet(style);
 for (const [name, element] of Object.entries(elements)) {
   // Two copies of this file in one page are one too many, but no reason to fail.
   if (globalThis.customElements && !customElements.get(name)) customElements.define(name, element);

@@ -1,6 +1,7 @@
 // One notification as a row. page.html draws the same for readers without JavaScript.
 
-import { drawing, find, fragment, lines, redraw, safeAddress, safePicture } from "./markup.js";
+import { drawing, redraw } from "./draw.js";
+import { find, fragment, lines, safeAddress } from "./markup.js";
 
 /** @typedef {import("../client/client.js").Item} Item */
 
@@ -20,6 +21,18 @@ const BLANK = `<article class="notice" part="item" tabindex="0">
   <time class="notice-time" part="time" dir="auto"></time>
   <div class="notice-tools">${TOOLS.map((tool) => `<button class="tool" part="action" data-act="${tool}">${drawing(tool)}</button>`).join("")}</div>
 </article>`;
+
+/**
+ * A picture that may be shown. One from elsewhere would tell a stranger who reads what and when.
+ * @param {string | undefined} url
+ * @param {string} server
+ */
+function safePicture(url, server) {
+  const address = safeAddress(url);
+  if (!address) return undefined;
+  const { href, origin } = new URL(address, location.href);
+  return [location.origin, new URL(server, location.href).origin].includes(origin) ? href : undefined;
+}
 
 /**
  * @param {object} options

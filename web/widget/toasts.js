@@ -1,27 +1,38 @@
-// <pregon-toasts>: what has just arrived, for a moment, at a corner of the page.
+// What <pregon-toasts> shows: what has just arrived, for a moment, at a corner of the page.
 //
 // Invariant: it takes no focus, and nothing in it is needed: all of it stands in the inbox too.
 
+import { drawing, redraw } from "./draw.js";
 import { PregonElement } from "./element.js";
-import { drawing, find, fragment, lines, redraw, safeAddress } from "./markup.js";
+import { TOASTS_MAX } from "./elements.js";
+import { find, fragment, lines, safeAddress } from "./markup.js";
 
 /** @typedef {import("../client/client.js").Client} Client */
 /** @typedef {import("../client/inbox.js").Notification} Notification */
 
 const SHOWN_MS = 6_000;
-const TOASTS_MAX = 3;
 
 const TOAST = `<div class="toast" part="toast">${drawing("none", "toast-mark")}
   <div class="toast-words"><p class="toast-title" dir="auto"></p><p class="toast-message" dir="auto"><a></a></p></div>
   <button class="tool">${drawing("close")}</button></div>`;
 
-export class PregonToasts extends PregonElement {
+export class Toasts {
+  #element;
   /** @type {HTMLElement | undefined} */
   #list;
 
+  /** @param {import("./elements.js").PregonToasts} element */
+  constructor(element) {
+    this.#element = element;
+  }
+
+  clear() {
+    this.#list?.replaceChildren();
+  }
+
   begin() {
-    if (this.#list) return this.#list.replaceChildren();
-    const root = this.attachShadow({ mode: "open" });
+    if (this.#list) return;
+    const root = this.#element.attachShadow({ mode: "open" });
     root.adoptedStyleSheets = PregonElement.sheets;
     // A popover stands above everything else in the page, also above its dialogs.
     root.append(fragment('<div class="toasts" role="log" aria-live="off" popover="manual"></div>'));
@@ -30,14 +41,16 @@ export class PregonToasts extends PregonElement {
 
   /** @param {Client} client @param {AbortSignal} signal */
   listen(client, signal) {
-    this.during(client.on("notification", (notification) => {
+    this.#element.during(client.on("notification", (notification) => {
       const { replay, silent } = notification;
       // In the bell, it is the bell that tells.
-      if (this.hasAttribute("panel") || !this.tell("notification", notification)) return;
+      if (this.#element.hasAttribute("panel") || !this.#element.tell("notification", notification)) return;
       if (!replay && !silent) this.add(notification);
     }), signal);
-    this.during(client.on("removed", ({ id }) => this.#list?.querySelector(`[data-id="${CSS.escape(id)}"]`)?.remove()), signal);
+    this.#element.during(client.on("removed", ({ id }) => this.#list?.querySelector(`[data-id="${CSS.escape(id)}"]`)?.remove()), signal);
   }
+
+  show() {}
 
   /** Shows one, unless nobody looks. @param {Notification} notification */
   add(notification) {
@@ -54,15 +67,15 @@ export class PregonToasts extends PregonElement {
     const address = safeAddress(url);
     if (address) Object.assign(link, { href: address, rel: "noopener noreferrer" });
     const close = find(toast, "button", HTMLButtonElement);
-    close.setAttribute("aria-label", this.words.say("close"));
+    close.setAttribute("aria-label", this.#element.words.say("close"));
     const end = () => {
       toast.remove();
       if (list.childElementCount === 0 && list.matches(":popover-open")) list.hidePopover();
     };
     close.addEventListener("click", end);
     link.addEventListener("click", (event) => {
-      this.client?.inbox.update(id, { read: true }).catch(() => {});
-      if (!this.tell("select", { item: notification })) event.preventDefault();
+      this.#element.client?.inbox.update(id, { read: true }).catch(() => {});
+      if (!this.#element.tell("select", { item: notification })) event.preventDefault();
       end();
     });
     list.append(toast);

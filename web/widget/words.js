@@ -1,15 +1,15 @@
-// What is said, in the languages that there are.
+// What is said, in the languages that there are: what the bell says from the beginning, the rest with what says it
+// (vocabulary.js).
 //
 // Deliberately absent: dates and relative times, which browsers know in all languages (times.js).
 
-import en from "../languages/en.js";
-import es from "../languages/es.js";
+import bell from "../languages/bell.js";
 
-/** @typedef {keyof typeof es} Word */
+/** @typedef {keyof typeof bell.es | keyof typeof import("../languages/es.js").default} Word */
 /** @typedef {{ lang: string, say: (word: string, values?: Record<string, string | number>) => string }} Words */
 
 /** @type {Map<string, Record<string, string>>} */
-const catalogues = new Map(Object.entries({ en, es }));
+const catalogues = new Map(Object.entries(bell));
 
 /**
  * Adds a language, or changes words of one. What it does not say is said in English.
@@ -17,7 +17,12 @@ const catalogues = new Map(Object.entries({ en, es }));
  * @param {Partial<Record<Word, string>> & Record<string, string>} catalogue
  */
 export function addLanguage(lang, catalogue) {
-  catalogues.set(lang, { ...en, ...catalogues.get(lang), ...catalogue });
+  catalogues.set(lang, { ...catalogues.get(lang), ...catalogue });
+}
+
+/** Adds what else is said in a language. What a page has changed stays so. @param {string} lang @param {Record<string, string>} rest */
+export function complete(lang, rest) {
+  catalogues.set(lang, { ...rest, ...catalogues.get(lang) });
 }
 
 /**
@@ -28,15 +33,14 @@ export function addLanguage(lang, catalogue) {
 export function wordsIn(wanted) {
   const base = (/** @type {string} */ tag) => tag.toLowerCase().split("-")[0] ?? "";
   const lang = wanted.find((tag) => tag && catalogues.has(base(tag))) || "en";
-  /** @type {Record<string, string>} */
-  const words = catalogues.get(base(lang)) ?? en;
+  const find = (/** @type {string} */ form) => catalogues.get(base(lang))?.[form] ?? catalogues.get("en")?.[form];
   const plural = new Intl.PluralRules(lang);
   return {
     lang,
     /** Says a word with values in it. One that depends on a `count` has a form for each of the language's plurals. */
     say(word, values = {}) {
       const form = "count" in values ? `${word}_${plural.select(Number(values.count))}` : word;
-      const text = words[form] ?? words[`${word}_other`] ?? word;
+      const text = find(form) ?? find(`${word}_other`) ?? word;
       return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
     },
   };

@@ -1,0 +1,172 @@
+// <pregon-inbox>, <pregon-toasts> and <pregon-preferences>: what a page has of them from the beginning. What is seen of them,
+// their bodies, is loaded when the first one is in a page.
+//
+// Invariant: whatever a page does with such an element before its body is there has the same effect as afterwards, as soon
+// as that can be; and a body that cannot be had is asked for again.
+
+import { createBackoff } from "../client/backoff.js";
+import { PregonElement } from "./element.js";
+import { find, fragment } from "./markup.js";
+import { PLACEHOLDER, showFailure } from "./placeholder.js";
+
+/** @typedef {import("../client/client.js").Client} Client */
+/** @typedef {import("../client/client.js").Snapshot} Snapshot */
+/** @typedef {import("../client/inbox.js").Item} Item */
+/** @typedef {import("../client/inbox.js").Notification} Notification */
+
+/**
+ * @typedef {object} Body
+ * @property {() => void} clear Nothing is left of whoever was shown.
+ * @property {(signal: AbortSignal) => void} begin
+ * @property {(client: Client, signal: AbortSignal) => void} listen
+ * @property {(snapshot: Snapshot) => void} show
+ */
+
+/** More toasts than these are not shown at once. */
+export const TOASTS_MAX = 3;
+
+let loads = 0;
+
+/** @returns {Promise<typeof import("./panel.js")>} */
+async function panel() {
+  try {
+    return await import("./panel.js");
+  } catch {
+    // Some browsers remember of an address that there was no module at it, for as long as the page is there.
+    return await import(import.meta.url.replace(/[^/]*$/, `panel.js?${(loads += 1)}`));
+  }
+}
+
+/** @template {Body} B */
+class LateElement extends PregonElement {
+  /** @type {B | undefined} */
+  body;
+  #backoff = createBackoff();
+
+  /** @param {AbortSignal} signal */
+  async begin(signal) {
+    this.body?.clear();
+    addEventListener("online", () => this.retry(), { signal });
+    const load = () => this.load().catch((error) => {
+      this.tell("error", { error });
+      throw error;
+    });
+    const body = this.body ?? (await this.#backoff.insist(load, signal, () => this.failed()));
+    signal.throwIfAborted();
+    this.body = body;
+    body.begin(signal);
+  }
+
+  /** @param {Client} client @param {AbortSignal} signal */
+  listen(client, signal) {
+    this.body?.listen(client, signal);
+  }
+
+  /** @param {Snapshot} snapshot */
+  show(snapshot) {
+    this.body?.show(snapshot);
+  }
+
+  /** Tries at once whatever is waiting to be tried again. */
+  retry() {
+    this.#backoff.cut();
+  }
+
+  /** Makes its body, each in its own way. @returns {Promise<B>} */
+  load() {
+    return Promise.reject();
+  }
+
+  /** The body could not be had. */
+  failed() {}
+}
+
+/** @extends {LateElement<import("./inbox.js").Inbox>} */
+export class PregonInbox extends LateElement {
+  /** Changes a row after it was filled. @type {((item: Item, row: HTMLElement) => void) | undefined} */
+  renderItem;
+  /** What is to be done when there is something to see. */
+  #whenThere = () => {};
+
+  async load() {
+    const { Inbox } = await panel();
+    return new Inbox(this);
+  }
+
+  /** @param {AbortSignal} signal */
+  async begin(signal) {
+    if (!this.shadowRoot) this.#wait(this.attachShadow({ mode: "open" }));
+    await super.begin(signal);
+    this.#whenThere();
+    this.#whenThere = () => {};
+  }
+
+  /** @param {ShadowRoot} root */
+  #wait(root) {
+    root.adoptedStyleSheets = PregonElement.sheets;
+    root.append(fragment(PLACEHOLDER));
+    find(root, ".choice", HTMLElement).addEventListener("click", () => this.retry());
+  }
+
+  retry() {
+    this.#show(false);
+    super.retry();
+  }
+
+  failed() {
+    this.#show(true);
+  }
+
+  /** Shows that something is on its way, or that it could not be had. @param {boolean} hasFailed */
+  #show(hasFailed) {
+    const root = this.shadowRoot;
+    if (!root || this.body) return;
+    showFailure(root, hasFailed, this.words);
+    find(root, ".skeleton", HTMLElement).hidden = hasFailed;
+  }
+
+  /** Moves the focus to the selected tab. If there is none yet, as soon as there is, unless it has gone elsewhere. */
+  focusTab() {
+    if (this.body) return this.body.focusTab();
+    const { activeElement } = document;
+    this.#whenThere = () => void (document.activeElement === activeElement && this.body?.focusTab());
+  }
+
+  showShortcuts() {
+    this.body?.showShortcuts();
+  }
+}
+
+/** @extends {LateElement<import("./toasts.js").Toasts>} */
+export class PregonToasts extends LateElement {
+  /** What has arrived before there is something to show it. @type {Notification[]} */
+  #early = [];
+
+  async load() {
+    const { Toasts } = await panel();
+    return new Toasts(this);
+  }
+
+  /** @param {AbortSignal} signal */
+  async begin(signal) {
+    this.during(() => this.#early.splice(0), signal);
+    await super.begin(signal);
+    for (const notification of this.#early.splice(0)) this.body?.add(notification);
+  }
+
+  /** Shows one, unless nobody looks. @param {Notification} notification */
+  add(notification) {
+    if (this.body) this.body.add(notification);
+    else this.#early = [...this.#early, notification].slice(-TOASTS_MAX);
+  }
+}
+
+/** @extends {LateElement<import("./preferences.js").Preferences>} */
+export class PregonPreferences extends LateElement {
+  static observedAttributes = [...PregonElement.observedAttributes, "categories"];
+
+  async load() {
+    const { Preferences } = await panel();
+    return new Preferences(this);
+  }
+}
