@@ -703,6 +703,20 @@ const mutants = [
     test: 'only what shows the same has the same client',
   },
   {
+    name: 'elements: what arrived for one user shown to the next',
+    file: 'web/widget/elements.js',
+    from: '    this.during(() => this.#early.splice(0), signal);\n',
+    to: '',
+    test: 'what has arrived for one user is never shown to another',
+  },
+  {
+    name: 'elements: what could not be loaded not asked for again',
+    file: 'web/widget/elements.js',
+    from: '(await this.#backoff.insist(load, signal, () => this.failed()))',
+    to: '(await load())',
+    test: 'a body that cannot be had is asked for again, and the page is told',
+  },
+  {
     name: 'elements: an archive that is old and not asked for again',
     file: 'web/widget/selection.js',
     from: `    spoil() {
