@@ -170,6 +170,31 @@ test("what arrives before toasts can be shown is shown when they can", async (t)
   });
 });
 
+test("a page that was opened before an upgrade of the server has the rest from the version after it", async (t) => {
+  const OLD = "/assets/00000000/";
+  const { page } = await open(t, BELL(), async (page) => {
+    let current;
+    await page.route("**/pregon.js", async (route) => {
+      const answer = await route.fetch();
+      const text = await answer.text();
+      [current] = /\/assets\/[0-9a-f]+\//.exec(text);
+      await route.fulfill({ response: answer, body: text.replaceAll(current, OLD) });
+    });
+    // What it has loaded before is there. The rest is asked of the server.
+    await page.route(`**${OLD}**`, async (route) => {
+      const url = route.request().url();
+      if (PANEL.test(url)) await route.continue();
+      else await route.fulfill({ response: await route.fetch({ url: url.replace(OLD, current) }) });
+    });
+  });
+  await bellIsLive(page);
+  await bell(page).click();
+  await rows(page).waitFor();
+  assert.equal(await panel(page).getByRole("tab").count(), 3);
+  const color = await page.locator("pregon-bell .dot").evaluate((dot) => getComputedStyle(dot).backgroundColor);
+  assert.match(color, /^rgb\(/);
+});
+
 test("the page of the server has all that it shows at once", async (t) => {
   const server = await startServer(t);
   const context = await newContext(t);

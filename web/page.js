@@ -1,14 +1,16 @@
 // The page around the inbox: its title and icon say what is new, its buttons what only the page can do.
 
+import en from "./languages/en.js";
+import es from "./languages/es.js";
 import { askForDesktop, createDesktop, isDesktopGranted } from "./widget/desktop.js";
 import { PregonInbox } from "./widget/elements.js";
 import { Inbox } from "./widget/inbox.js";
 import { find } from "./widget/markup.js";
-import { completeWords } from "./widget/vocabulary.js";
+import { complete } from "./widget/words.js";
 
 const YEAR_S = 365 * 24 * 3600;
 
-completeWords();
+complete({ en, es });
 customElements.define("pregon-inbox", class extends PregonInbox {
   // It is here already, and its looks have come with what the server has drawn.
   async load() {

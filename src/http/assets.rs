@@ -2,7 +2,8 @@
 //! keep them for ever and one file may import another by its plain name.
 //!
 //! **Invariant:** whatever is served under an address never changes; what has an address of its own for ever, `/pregon.js`,
-//! only names the others. Pages of any origin may use all of it: there is nothing of anybody's in it.
+//! only names the others. An address of another version leads to this one's. Pages of any origin may use all of it: there is
+//! nothing of anybody's in it.
 //!
 //! Deliberately absent: their preparation, which is `build.rs`.
 
@@ -11,11 +12,11 @@ use std::sync::LazyLock;
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::http::HeaderMap;
 use axum::http::header::{
     ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName,
-    HeaderValue, VARY,
+    HeaderValue, LOCATION, VARY,
 };
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
 use super::error::Problem;
@@ -86,10 +87,26 @@ pub(super) async fn asset(
     path: Result<Path<(String, String)>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let asset =
-        path.ok().and_then(|Path((hash, name))| ASSETS.iter().find(|asset| asset.name == name && hash == *HASH));
-    let asset = asset.ok_or_else(|| Problem::not_found("this file is not part of this version"))?;
-    Ok(served(asset, FOR_EVER, &headers))
+    let found = path.ok().and_then(|Path((hash, name))| {
+        let asset = ASSETS.iter().find(|asset| asset.name == name)?;
+        Some((asset, hash == *HASH))
+    });
+    match found.ok_or_else(|| Problem::not_found("this file is not part of this version"))? {
+        (asset, true) => Ok(served(asset, FOR_EVER, &headers)),
+        (asset, false) => Ok(elsewhere(asset)),
+    }
+}
+
+/// A page that was opened before an upgrade may load a part of it only now. What it had then is gone: this version's must do.
+fn elsewhere(asset: &Asset) -> Response {
+    let here = HeaderValue::try_from(url(asset.name)).expect("names of our files are ASCII");
+    let head = [
+        (LOCATION, here),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+        (RESOURCE_POLICY, HeaderValue::from_static("cross-origin")),
+    ];
+    (StatusCode::TEMPORARY_REDIRECT, head).into_response()
 }
 
 fn served(asset: &Asset, cached: &'static str, headers: &HeaderMap) -> Response {
@@ -179,6 +196,19 @@ mod tests {
         }
         let packed = Asset { plain: None, brotli: None, ..asset };
         assert_eq!(served(&packed, FOR_EVER, &HeaderMap::new()).headers()[CONTENT_ENCODING], "gzip");
+    }
+
+    #[tokio::test]
+    async fn a_file_of_another_version_is_that_of_this_one() {
+        let get = async |hash: &str, name: &str| {
+            asset(Ok(Path((hash.to_owned(), name.to_owned()))), HeaderMap::new()).await
+        };
+        let answer = get("00000000", "widget/panel.js").await.expect("it is there");
+        assert_eq!(answer.status(), StatusCode::TEMPORARY_REDIRECT);
+        assert_eq!(answer.headers()[LOCATION], url("widget/panel.js"));
+        assert_eq!(answer.headers()[CACHE_CONTROL], "no-store");
+        assert_eq!(get(&HASH, "widget/panel.js").await.expect("it is there").status(), StatusCode::OK);
+        assert!(get("00000000", "widget/none.js").await.is_err());
     }
 
     #[test]

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import en from "../languages/en.js";
+import es from "../languages/es.js";
 import { createTimes } from "../widget/times.js";
-import { completeWords } from "../widget/vocabulary.js";
-import { addLanguage, wordsIn } from "../widget/words.js";
+import { addLanguage, complete, wordsIn } from "../widget/words.js";
 
 // A page may be faster than the rest of a language.
 addLanguage("es", { archive: "Guardar" });
-completeWords();
+complete({ en, es });
 
 const NOW = new Date(2026, 10, 26, 12, 0, 0).getTime();
 const HOUR = 3_600_000;

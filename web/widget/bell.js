@@ -72,7 +72,7 @@ export class PregonBell extends PregonElement {
 
   build() {
     const root = this.attachShadow({ mode: "open" });
-    root.adoptedStyleSheets = PregonElement.sheets;
+    this.dress(root);
     root.append(fragment(MARKUP));
     const parts = {
       root,

@@ -13,14 +13,14 @@ const Base = /** @type {typeof HTMLElement} */ (globalThis.HTMLElement ?? class 
 export class PregonElement extends Base {
   static observedAttributes = ["server", "user", "token", "token-url", "locale", "tabs", "badge", "toasts", "placement"];
 
-  /** How it looks, where the page does not say so itself. @type {CSSStyleSheet[]} */
-  static sheets = [];
+  /** @type {CSSStyleSheet[]} */
+  static #sheets = [];
 
-  /** @param {string} css */
+  /** How all of them look, where the page does not say so itself. @param {string} css */
   static addSheet(css) {
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(css);
-    PregonElement.sheets.push(sheet);
+    PregonElement.#sheets.push(sheet);
   }
 
   /** The client, once there is one. @type {Client | undefined} */
@@ -124,6 +124,11 @@ export class PregonElement extends Base {
     } catch (error) {
       if (!signal.aborted) this.tell("error", { error });
     }
+  }
+
+  /** Gives what is in it its looks. @param {ShadowRoot} root */
+  dress(root) {
+    root.adoptedStyleSheets = PregonElement.#sheets;
   }
 
   /** Takes something back when the client is no longer used. @param {() => void} undo @param {AbortSignal} signal */

@@ -8,6 +8,7 @@ import { createBackoff } from "../client/backoff.js";
 import { PregonElement } from "./element.js";
 import { find, fragment } from "./markup.js";
 import { PLACEHOLDER, showFailure } from "./placeholder.js";
+import { complete } from "./words.js";
 
 /** @typedef {import("../client/client.js").Client} Client */
 /** @typedef {import("../client/client.js").Snapshot} Snapshot */
@@ -22,19 +23,32 @@ import { PLACEHOLDER, showFailure } from "./placeholder.js";
  * @property {(snapshot: Snapshot) => void} show
  */
 
-/** More toasts than these are not shown at once. */
-export const TOASTS_MAX = 3;
+/** What can wait to be shown. */
+const EARLY_MAX = 10;
 
-let loads = 0;
+/** @type {Promise<typeof import("./panel.js")> | undefined} */
+let coming;
+let failures = 0;
 
-/** @returns {Promise<typeof import("./panel.js")>} */
+/** All bodies, with their looks and words. */
 async function panel() {
   try {
-    return await import("./panel.js");
-  } catch {
-    // Some browsers remember of an address that there was no module at it, for as long as the page is there.
-    return await import(import.meta.url.replace(/[^/]*$/, `panel.js?${(loads += 1)}`));
+    return await (coming ??= load());
+  } catch (error) {
+    coming = undefined;
+    throw error;
   }
+}
+
+async function load() {
+  /** @type {typeof import("./panel.js")} */
+  const loaded = await import("./panel.js").catch(() => {
+    // Some browsers remember of an address that there was no module at it, for as long as the page is there.
+    return import(import.meta.url.replace(/[^/]*$/, `panel.js?${(failures += 1)}`));
+  });
+  PregonElement.addSheet(loaded.style);
+  complete(loaded.languages);
+  return loaded;
 }
 
 /** @template {Body} B */
@@ -87,6 +101,8 @@ export class PregonInbox extends LateElement {
   renderItem;
   /** What is to be done when there is something to see. */
   #whenThere = () => {};
+  /** What is seen until then, unless the server has drawn something better. @type {ShadowRoot | undefined} */
+  #placeholder;
 
   async load() {
     const { Inbox } = await panel();
@@ -95,15 +111,16 @@ export class PregonInbox extends LateElement {
 
   /** @param {AbortSignal} signal */
   async begin(signal) {
-    if (!this.shadowRoot) this.#wait(this.attachShadow({ mode: "open" }));
+    if (!this.shadowRoot) this.#wait();
+    this.#show(false);
     await super.begin(signal);
     this.#whenThere();
     this.#whenThere = () => {};
   }
 
-  /** @param {ShadowRoot} root */
-  #wait(root) {
-    root.adoptedStyleSheets = PregonElement.sheets;
+  #wait() {
+    const root = (this.#placeholder = this.attachShadow({ mode: "open" }));
+    this.dress(root);
     root.append(fragment(PLACEHOLDER));
     find(root, ".choice", HTMLElement).addEventListener("click", () => this.retry());
   }
@@ -119,7 +136,7 @@ export class PregonInbox extends LateElement {
 
   /** Shows that something is on its way, or that it could not be had. @param {boolean} hasFailed */
   #show(hasFailed) {
-    const root = this.shadowRoot;
+    const root = this.#placeholder;
     if (!root || this.body) return;
     showFailure(root, hasFailed, this.words);
     find(root, ".skeleton", HTMLElement).hidden = hasFailed;
@@ -157,7 +174,7 @@ export class PregonToasts extends LateElement {
   /** Shows one, unless nobody looks. @param {Notification} notification */
   add(notification) {
     if (this.body) this.body.add(notification);
-    else this.#early = [...this.#early, notification].slice(-TOASTS_MAX);
+    else this.#early = [...this.#early, notification].slice(-EARLY_MAX);
   }
 }
 

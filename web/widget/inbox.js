@@ -6,7 +6,6 @@
 import { createAnnouncer } from "./announcer.js";
 import { drawing } from "./draw.js";
 import drawings from "./drawings.js";
-import { PregonElement } from "./element.js";
 import { createFeed } from "./feed.js";
 import { find, fragment, safeAddress } from "./markup.js";
 import { createMenu } from "./menu.js";
@@ -146,7 +145,7 @@ export class Inbox {
     if (drawnEmpty) find(content, ".empty slot", HTMLElement).replaceChildren(...drawnEmpty.children);
     const links = root.querySelectorAll("link");
     // What the server has drawn brings its own sheet.
-    if (links.length === 0) root.adoptedStyleSheets = PregonElement.sheets;
+    if (links.length === 0) this.#element.dress(root);
     root.replaceChildren(...links, content);
 
     const times = createTimes(words, () => Date.now() + (this.#element.client?.getSnapshot().clockOffsetMs ?? 0));

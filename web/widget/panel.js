@@ -1,12 +1,13 @@
 // What is seen of the elements beyond the bell. It is loaded when there is something to see (elements.js).
+//
+// Invariant: it changes nothing by being loaded, and shares nothing with the elements but what they give it. After an upgrade
+// of the server a page may still have the elements of the version before.
 
-import { PregonElement } from "./element.js";
-import style from "./panel-style.js";
-import { completeWords } from "./vocabulary.js";
+import en from "../languages/en.js";
+import es from "../languages/es.js";
 
 export { Inbox } from "./inbox.js";
+export { default as style } from "./panel-style.js";
 export { Preferences } from "./preferences.js";
 export { Toasts } from "./toasts.js";
-
-completeWords();
-PregonElement.addSheet(style);
+export const languages = { en, es };

@@ -1,6 +1,5 @@
 // What <pregon-preferences> shows: which categories a user wants to receive.
 
-import { PregonElement } from "./element.js";
 import { find, fragment } from "./markup.js";
 
 /** @typedef {import("../client/client.js").Client} Client */
@@ -28,7 +27,7 @@ export class Preferences {
   begin() {
     if (!this.#host) {
       const root = this.#element.attachShadow({ mode: "open" });
-      root.adoptedStyleSheets = PregonElement.sheets;
+      this.#element.dress(root);
       root.append(fragment(MARKUP));
       this.#host = find(root, "fieldset", HTMLElement);
     }

@@ -3,14 +3,13 @@
 // Invariant: it takes no focus, and nothing in it is needed: all of it stands in the inbox too.
 
 import { drawing, redraw } from "./draw.js";
-import { PregonElement } from "./element.js";
-import { TOASTS_MAX } from "./elements.js";
 import { find, fragment, lines, safeAddress } from "./markup.js";
 
 /** @typedef {import("../client/client.js").Client} Client */
 /** @typedef {import("../client/inbox.js").Notification} Notification */
 
 const SHOWN_MS = 6_000;
+const TOASTS_MAX = 3;
 
 const TOAST = `<div class="toast" part="toast">${drawing("none", "toast-mark")}
   <div class="toast-words"><p class="toast-title" dir="auto"></p><p class="toast-message" dir="auto"><a></a></p></div>
@@ -33,7 +32,7 @@ export class Toasts {
   begin() {
     if (this.#list) return;
     const root = this.#element.attachShadow({ mode: "open" });
-    root.adoptedStyleSheets = PregonElement.sheets;
+    this.#element.dress(root);
     // A popover stands above everything else in the page, also above its dialogs.
     root.append(fragment('<div class="toasts" role="log" aria-live="off" popover="manual"></div>'));
     this.#list = find(root, ".toasts", HTMLElement);

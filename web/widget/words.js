@@ -1,5 +1,5 @@
-// What is said, in the languages that there are: what the bell says from the beginning, the rest with what says it
-// (vocabulary.js).
+// What is said, in the languages that there are: what the bell says from the beginning, the rest when it is loaded with what
+// says it.
 //
 // Deliberately absent: dates and relative times, which browsers know in all languages (times.js).
 
@@ -20,9 +20,9 @@ export function addLanguage(lang, catalogue) {
   catalogues.set(lang, { ...catalogues.get(lang), ...catalogue });
 }
 
-/** Adds what else is said in a language. What a page has changed stays so. @param {string} lang @param {Record<string, string>} rest */
-export function complete(lang, rest) {
-  catalogues.set(lang, { ...rest, ...catalogues.get(lang) });
+/** Adds what else is said. What a page has changed stays so. @param {Record<string, Record<string, string>>} languages */
+export function complete(languages) {
+  for (const [lang, rest] of Object.entries(languages)) catalogues.set(lang, { ...rest, ...catalogues.get(lang) });
 }
 
 /**
