@@ -43,8 +43,10 @@ async function panel() {
 async function load() {
   /** @type {typeof import("./panel.js")} */
   const loaded = await import("./panel.js").catch(() => {
-    // Some browsers remember of an address that there was no module at it, for as long as the page is there.
-    return import(import.meta.url.replace(/[^/]*$/, `panel.js?${(failures += 1)}`));
+    // Some browsers remember of an address that there was no module at it, for as long as the page is there. Bundlers, which
+    // cannot know this one, shall leave it as it is.
+    const other = import.meta.url.replace(/[^/]*$/, `panel.js?${(failures += 1)}`);
+    return import(/* webpackIgnore: true */ /* @vite-ignore */ other);
   });
   PregonElement.addSheet(loaded.style);
   complete(loaded.languages);
