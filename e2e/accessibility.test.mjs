@@ -49,7 +49,7 @@ for (const lang of ["es", "en"]) {
     });
   }
 
-  test(`axe finds nothing: no user, menu, shortcuts, preferences, ${lang}`, async (t) => {
+  test(`axe finds nothing: no user, menu, shortcuts, preferences, a panel that cannot be loaded, ${lang}`, async (t) => {
     const { server, host } = await createWorld(t, lang);
     const page = await (await newContext(t, { reducedMotion: "reduce", locale: lang })).newPage();
     await page.goto(`${server.url}/?lang=${lang}`);
@@ -66,6 +66,11 @@ for (const lang of ["es", "en"]) {
     await page.goto(`${host.url}/preferences`);
     await page.getByRole("switch").first().waitFor();
     await assertNothingFound(page, "preferences");
+    await page.route(/\/widget\/panel\.js/, (route) => route.abort());
+    await page.goto(`${host.url}/${lang}`);
+    await page.locator(".bell").click();
+    await page.locator(".failure").waitFor();
+    await assertNothingFound(page, "not loaded");
   });
 }
 

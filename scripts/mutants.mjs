@@ -663,15 +663,15 @@ const mutants = [
   {
     name: 'tab: a mark forgotten before the stream has said it',
     file: 'web/client/inbox.js',
-    from: 'if (!one.isHeard) apply({ name: "state", data: one.mark });',
+    from: 'if (!one.isHeard) apply({ name: "state", data: one });',
     to: '',
     test: 'a mark is shown at once, counted, and over when the stream has said it and the server has answered',
   },
   {
     name: 'tab: a mark dropped by an older snapshot',
     file: 'web/client/inbox.js',
-    from: 'apply({ name: "state", data: one.mark })',
-    to: 'become(marked(base, one.mark))',
+    from: 'apply({ name: "state", data: one })',
+    to: 'become(marked(base, one))',
     test: 'what the server has confirmed goes on being shown until the stream gets there, or a later snapshot',
   },
   {

@@ -12,6 +12,7 @@ const LONGEST_WAIT_MS = 30_000;
 const GOOD_LIFE_MS = 10_000;
 
 export function createBackoff() {
+  /** @type {(nothing?: undefined) => void} */
   let endWait = () => {};
 
   return {
@@ -38,7 +39,7 @@ export function createBackoff() {
         failed();
         if (Date.now() - liveSince >= GOOD_LIFE_MS) failures = 0;
         waitMs += Math.random() * Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** failures);
-        await new Promise((resolve) => setTimeout((endWait = () => resolve(undefined)), waitMs));
+        await new Promise((resolve) => setTimeout((endWait = resolve), waitMs));
         signal.throwIfAborted();
       }
     },

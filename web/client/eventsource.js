@@ -28,6 +28,7 @@ export async function* eventsBySource(access, query, signal) {
   /** @type {Event[]} */
   const heard = [];
   let isOver = signal.aborted;
+  /** @type {(nothing?: undefined) => void} */
   let wake = () => {};
   const end = () => {
     isOver = true;
@@ -45,7 +46,7 @@ export async function* eventsBySource(access, query, signal) {
     while (!isOver) {
       const events = heard.splice(0);
       if (events.length > 0) yield events.map(atItsPace);
-      else await new Promise((resolve) => (wake = () => resolve(undefined)));
+      else await new Promise((resolve) => (wake = resolve));
     }
   } finally {
     source.close();

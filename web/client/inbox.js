@@ -62,7 +62,7 @@ const ITEMS_MAX = 1_000;
 /** @type {Contents} */
 const NOTHING = { items: [], counts: tally([]), nextCursor: null, loaded: false };
 
-/** @typedef {{ mark: Mark, isHeard?: boolean }} Pending */
+/** @typedef {Mark & { isHeard?: boolean }} Pending */
 /** @typedef {Change[]} Fetching A page under way: what has arrived since it was asked for. */
 
 export function createInbox() {
@@ -84,7 +84,7 @@ export function createInbox() {
   function apply(change) {
     const before = base;
     for (const heard of fetching) heard.push(change);
-    for (const one of pending) one.isHeard ||= change.name === "state" && words(one.mark) === words(change.data);
+    for (const one of pending) one.isHeard ||= change.name === "state" && words(one) === words(change.data);
     become(applied(base, change));
     return base !== before;
   }
@@ -98,7 +98,7 @@ export function createInbox() {
   return {
     /** What to show. The same object until something changes. */
     get shown() {
-      return (shown ??= pending.reduce((contents, { mark }) => marked(contents, mark), base));
+      return (shown ??= pending.reduce(marked, base));
     },
 
     // --- What the server says --------------------------------------------------------------------------------
@@ -152,9 +152,8 @@ export function createInbox() {
 
     // --- What the user does ----------------------------------------------------------------------------------
 
-    /** Shows a mark as if it were done. @param {Mark} mark @returns {Pending} */
-    mark(mark) {
-      const one = { mark };
+    /** Shows a mark as if it were done. @param {Pending} one */
+    mark(one) {
       pending.push(one);
       shown = undefined;
       return one;
@@ -167,7 +166,7 @@ export function createInbox() {
      */
     confirm(one) {
       drop(one);
-      if (!one.isHeard) apply({ name: "state", data: one.mark });
+      if (!one.isHeard) apply({ name: "state", data: one });
     },
 
     /** It was not done. */
@@ -222,8 +221,8 @@ function marked(contents, { ids, up_to, set, at, counts }) {
     return isConcerned || ids?.includes(item.id) ? itemMarked(item, set, at) : item;
   });
   const after = withItems(contents, items);
-  if (counts) return { ...after, counts };
-  if (!ids) {
+  if (counts) after.counts = counts;
+  else if (!ids) {
     // What is not loaded is older than all that is, so a mark of all up to one of these is one of all of those.
     const { unread, unseen } = tally(items);
     if (set.read) after.counts.unread = unread;
@@ -260,8 +259,9 @@ function words({ ids, up_to, set: { seen, read, archived } }) {
 /** @param {readonly Item[]} items @returns {Counts} */
 function tally(items) {
   const present = items.filter(({ archived_at }) => !archived_at);
-  const without = (/** @type {"read_at" | "seen_at"} */ mark) => present.filter((item) => !item[mark]).length;
-  return { unread: without("read_at"), unseen: without("seen_at"), total: present.length };
+  const unread = present.filter(({ read_at }) => !read_at).length;
+  const unseen = present.filter(({ seen_at }) => !seen_at).length;
+  return { unread, unseen, total: present.length };
 }
 
 /** Other items, and what that changes about the counts. @param {Contents} contents @param {readonly Item[]} items */
