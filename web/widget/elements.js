@@ -31,13 +31,11 @@ let coming;
 let failures = 0;
 
 /** All bodies, with their looks and words. */
-async function panel() {
-  try {
-    return await (coming ??= load());
-  } catch (error) {
+function panel() {
+  return (coming ??= load().catch((error) => {
     coming = undefined;
     throw error;
-  }
+  }));
 }
 
 async function load() {
