@@ -3,21 +3,37 @@
 import en from "./languages/en.js";
 import es from "./languages/es.js";
 import { askForDesktop, createDesktop, isDesktopGranted } from "./widget/desktop.js";
-import { PregonInbox } from "./widget/elements.js";
+import { PregonElement } from "./widget/element.js";
 import { Inbox } from "./widget/inbox.js";
 import { find } from "./widget/markup.js";
 import { complete } from "./widget/words.js";
 
 const YEAR_S = 365 * 24 * 3600;
 
-complete({ en, es });
-customElements.define("pregon-inbox", class extends PregonInbox {
-  // It is here already, and its looks have come with what the server has drawn.
-  async load() {
-    return new Inbox(this);
+/** Nothing of it has to be loaded first: it is in this page from the beginning, and its looks have come with it. */
+class PageInbox extends PregonElement {
+  body = new Inbox(this);
+
+  /** @param {AbortSignal} signal */
+  begin(signal) {
+    this.body.clear();
+    this.body.begin(signal);
   }
-});
-const inbox = find(document, "pregon-inbox", PregonInbox);
+
+  /** @param {import("./client/client.js").Client} client @param {AbortSignal} signal */
+  listen(client, signal) {
+    this.body.listen(client, signal);
+  }
+
+  /** @param {import("./client/client.js").Snapshot} snapshot */
+  show(snapshot) {
+    this.body.show(snapshot);
+  }
+}
+
+complete({ en, es });
+customElements.define("pregon-inbox", PageInbox);
+const inbox = find(document, "pregon-inbox", PageInbox);
 // Whoever has come with a token in the address goes on with it.
 const token = new URLSearchParams(location.search).get("access_token");
 if (token) inbox.getToken = token;
@@ -71,7 +87,7 @@ function enable(id, act) {
   button.addEventListener("click", () => act(button));
 }
 
-enable("shortcuts", () => inbox.showShortcuts());
+enable("shortcuts", () => inbox.body.showShortcuts());
 
 enable("theme", () => {
   const { documentElement } = document;

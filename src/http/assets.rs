@@ -227,6 +227,6 @@ mod tests {
         assert!(client.len() > 5 && client.iter().all(|file| file.contains("/client/") && elements.contains(file)));
         let page = modules("page.js");
         assert!(page.contains(&url("widget/inbox.js")));
-        assert!(!page.contains(&url("widget/bell.js")) && !page.contains(&url("widget/panel-style.js")));
+        assert!(!page.contains(&url("widget/elements.js")) && !page.contains(&url("widget/panel-style.js")));
     }
 }

@@ -101,7 +101,7 @@ export class PregonInbox extends LateElement {
   renderItem;
   /** What is to be done when there is something to see. */
   #whenThere = () => {};
-  /** What is seen until then, unless the server has drawn something better. @type {ShadowRoot | undefined} */
+  /** What is seen until then. @type {ShadowRoot | undefined} */
   #placeholder;
 
   async load() {
@@ -111,7 +111,7 @@ export class PregonInbox extends LateElement {
 
   /** @param {AbortSignal} signal */
   async begin(signal) {
-    if (!this.shadowRoot) this.#wait();
+    if (!this.#placeholder) this.#wait();
     this.#show(false);
     await super.begin(signal);
     this.#whenThere();

@@ -79,7 +79,10 @@ export class Inbox {
   /** @type {Snapshot["state"] | undefined} */
   #shownState;
 
-  /** @param {import("./elements.js").PregonInbox} element */
+  /**
+   * @param {import("./element.js").PregonElement & { renderItem?: (item: Item, row: HTMLElement) => void }} element It may
+   *   change a row after it was filled.
+   */
   constructor(element) {
     this.#element = element;
   }
