@@ -200,9 +200,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_of_another_version_is_that_of_this_one() {
-        let get = async |hash: &str, name: &str| {
-            asset(Ok(Path((hash.to_owned(), name.to_owned()))), HeaderMap::new()).await
-        };
+        let get =
+            async |hash: &str, name: &str| asset(Ok(Path((hash.to_owned(), name.to_owned()))), HeaderMap::new()).await;
         let answer = get("00000000", "widget/panel.js").await.expect("it is there");
         assert_eq!(answer.status(), StatusCode::TEMPORARY_REDIRECT);
         assert_eq!(answer.headers()[LOCATION], url("widget/panel.js"));
