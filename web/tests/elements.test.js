@@ -59,7 +59,7 @@ test("a body that cannot be had is asked for again, and the page is told", async
   element.addEventListener("pregon-error", ({ detail }) => errors.push(detail.error.message));
   const beginning = element.begin(new AbortController().signal);
   loads[0].reject(new TypeError("no network"));
-  while (loads.length < 2) await new Promise((resolve) => setTimeout(resolve));
+  while (loads.length < 2) await Promise.race([beginning, new Promise((resolve) => setTimeout(resolve))]);
   loads[1].resolve();
   await beginning;
   assert.deepEqual(errors, ["no network"]);
