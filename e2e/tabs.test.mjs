@@ -4,9 +4,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { shortenWaits, until, useBrowser } from "./browser.mjs";
-import {
-  assertHaveWhatTheServerHas, connectionsOf, idsOf, isIn, openTab, openTabs, SOON_MS, watchStreams,
-} from "./client.mjs";
+import { assertHaveWhatTheServerHas, connectionsOf, isIn, openTab, openTabs, watchStreams } from "./client.mjs";
 import { startProxy } from "./proxy.mjs";
 import { startServer } from "./server.mjs";
 
@@ -27,11 +25,6 @@ async function publish(server, user, count, text) {
   const ids = [];
   for (let number = 1; number <= count; number += 1) ids.push(await server.publish(user, `${text} ${number}`));
   return ids;
-}
-
-async function arrivesIn(tabs, id) {
-  const newest = async () => (await Promise.all(tabs.map(idsOf))).map(([first]) => first);
-  await until("it has arrived", async () => (await newest()).every((first) => first === id), SOON_MS);
 }
 
 test("twelve tabs have one connection and everything once, also after a cut, 503s and a killed server", async (t) => {
