@@ -217,11 +217,9 @@ export const ADDRESSES = [
   "/orders#<img src=x onerror=hit=1>",
 ];
 
-/** Those that may stand where a name does, which is in many places of a page. */
-export const NAMES = [
-  ...TAGS.slice(0, 10), ...BREAKS, ...ISLANDS, ...TEMPLATES, ...DRAWINGS.slice(0, 5), ...UNICODE, ...ADDRESSES.slice(0, 5),
-];
-
 export const TEXTS = [
   ...TAGS, ...BREAKS, ...ISLANDS, ...TEMPLATES, ...DRAWINGS, ...STYLES, ...UNICODE, ...ADDRESSES.slice(0, 8),
 ];
+
+/** All of them where a name may stand, which is in many places of a page. Not all of them may be one. */
+export const NAMES = [...new Set([...TEXTS, ...ADDRESSES])];

@@ -1,18 +1,14 @@
 // However many tabs a user has open, her browser has one stream, and every tab has everything once. What every engine must
-// do is in engines/tabs.test.mjs.
+// do is in engines/tabs.test.mjs, and what a frozen tab does in frozen.test.mjs.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { shortenWaits, until, useBrowser } from "./browser.mjs";
-import {
-  assertHaveWhatTheServerHas, connectionsOf, idsOf, isIn, openTab, openTabs, SOON_MS, watchStreams,
-} from "./client.mjs";
+import { assertHaveWhatTheServerHas, connectionsOf, isIn, openTab, openTabs, watchStreams } from "./client.mjs";
 import { startProxy } from "./proxy.mjs";
 import { startServer } from "./server.mjs";
 
 const newContext = useBrowser({
-  // The driver switches the back/forward cache off unless it is told not to.
-  ignoreDefaultArgs: ["--disable-back-forward-cache"],
   // An origin without TLS that is not this machine's own is not secure, and has no Web Locks. Nor may such a page ask
   // this machine for anything, unless the browser is told not to mind.
   args: [
@@ -29,11 +25,6 @@ async function publish(server, user, count, text) {
   const ids = [];
   for (let number = 1; number <= count; number += 1) ids.push(await server.publish(user, `${text} ${number}`));
   return ids;
-}
-
-async function arrivesIn(tabs, id) {
-  const newest = async () => (await Promise.all(tabs.map(idsOf))).map(([first]) => first);
-  await until("it has arrived", async () => (await newest()).every((first) => first === id), SOON_MS);
 }
 
 test("twelve tabs have one connection and everything once, also after a cut, 503s and a killed server", async (t) => {
@@ -61,71 +52,6 @@ test("twelve tabs have one connection and everything once, also after a cut, 503
   await publish(server, "ana", 3, "Después de la caída");
   await assertHaveWhatTheServerHas(tabs, server, "ana");
   for (const tab of tabs) await isIn(tab, "live");
-  assert.equal(await connectionsOf(server, "ana"), 1);
-});
-
-test("when the leader crashes, another tab has the stream within a second, and nobody misses anything", async (t) => {
-  const server = await startServer(t);
-  const context = await newContext(t);
-  const streams = watchStreams(context);
-  const tabs = await openTabs(4, context, server, server.url, ANA);
-  const { leader } = streams;
-  const rest = tabs.filter((tab) => tab !== leader);
-  await publish(server, "ana", 1, "Antes");
-  await assertHaveWhatTheServerHas(rest, server, "ana");
-
-  await Promise.all([leader.waitForEvent("crash"), leader.goto("chrome://crash").catch(() => {})]);
-  const [id] = await publish(server, "ana", 1, "Después");
-  await arrivesIn(rest, id);
-  assert.ok(streams.leader !== leader, "the same tab has the stream");
-  await assertHaveWhatTheServerHas(rest, server, "ana");
-  await until("there is one connection", async () => (await connectionsOf(server, "ana")) === 1);
-  for (const tab of rest) assert.equal((await tab.evaluate(() => window.heard)).length, 2);
-});
-
-test("a leader that is kept for the back button hands over, and comes back with nothing lost or doubled", async (t) => {
-  const server = await startServer(t);
-  const context = await newContext(t);
-  const streams = watchStreams(context);
-  const tabs = await openTabs(3, context, server, server.url, ANA);
-  const { leader } = streams;
-  const rest = tabs.filter((tab) => tab !== leader);
-  await publish(server, "ana", 1, "Antes");
-  await assertHaveWhatTheServerHas(tabs, server, "ana");
-  await leader.evaluate(() => addEventListener("pageshow", ({ persisted }) => (window.persisted = persisted)));
-
-  await leader.goto(`${server.url}/healthz`);
-  const [id] = await publish(server, "ana", 1, "Mientras no estaba");
-  await arrivesIn(rest, id);
-  await until("there is one connection", async () => (await connectionsOf(server, "ana")) === 1);
-
-  await leader.evaluate(() => history.back());
-  await leader.waitForFunction(() => window.client);
-  assert.equal(await leader.evaluate(() => window.persisted), true, "the page was loaded anew");
-  await assertHaveWhatTheServerHas(tabs, server, "ana");
-  await publish(server, "ana", 1, "En vivo otra vez");
-  await assertHaveWhatTheServerHas(tabs, server, "ana");
-  assert.equal(await connectionsOf(server, "ana"), 1);
-});
-
-test("a leader that the browser freezes hands over, and has everything when it thaws", async (t) => {
-  const server = await startServer(t);
-  const context = await newContext(t);
-  const streams = watchStreams(context);
-  const tabs = await openTabs(3, context, server, server.url, ANA);
-  const { leader } = streams;
-  const rest = tabs.filter((tab) => tab !== leader);
-  // A browser without a window never freezes a page by itself. It is told so, as the browser would tell it.
-  const tell = (event) => leader.evaluate((name) => document.dispatchEvent(new Event(name)), event);
-
-  await tell("freeze");
-  const [id] = await publish(server, "ana", 1, "Bajo el hielo");
-  await arrivesIn(rest, id);
-  assert.ok(streams.leader !== leader, "the same tab has the stream");
-  assert.equal((await idsOf(leader)).length, 0, "nobody is there to hear it");
-  await tell("resume");
-  await publish(server, "ana", 1, "Deshielo");
-  await assertHaveWhatTheServerHas(tabs, server, "ana");
   assert.equal(await connectionsOf(server, "ana"), 1);
 });
 

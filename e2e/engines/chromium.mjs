@@ -6,6 +6,8 @@ export async function launch() {
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: ["--no-sandbox"],
+    // The driver switches the back/forward cache off unless it is told not to.
+    ignoreDefaultArgs: ["--disable-back-forward-cache"],
   });
   return {
     async newDevice() {
@@ -19,6 +21,7 @@ export async function launch() {
             pressAt: ({ x, y }) => page.mouse.click(x, y),
             press: (key) => page.keyboard.press(key),
             resize: (width, height) => page.setViewportSize({ width, height }),
+            crash: () => Promise.all([page.waitForEvent("crash"), page.goto("chrome://crash").catch(() => {})]),
             close: () => page.close(),
           };
         },

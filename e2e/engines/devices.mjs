@@ -27,10 +27,10 @@ after(async () => {
 /**
  * A test for each engine, or each of those named by the variable `ENGINES`.
  * @param {string} name
- * @param {(t: import("node:test").TestContext, newDevice: () => Promise<Device>) => Promise<void>} body
- * @param {string[]} [names]
+ * @param {(t: import("node:test").TestContext, newDevice: () => Promise<Device>, engine: string) => Promise<void>} body
  */
-export function inEveryEngine(name, body, names = Object.keys(ENGINES)) {
+export function inEveryEngine(name, body) {
+  const names = Object.keys(ENGINES);
   const wanted = process.env.ENGINES?.split(",") ?? names;
   for (const engine of names.filter((one) => wanted.includes(one))) {
     test(`${engine}: ${name}`, { timeout: TEST_MS }, (t) => body(t, async () => {
@@ -38,7 +38,7 @@ export function inEveryEngine(name, body, names = Object.keys(ENGINES)) {
       const device = new Device(await (await started.get(engine)).newDevice());
       t.after(() => device.close());
       return device;
-    }));
+    }, engine));
   }
 }
 
@@ -49,7 +49,11 @@ class Device {
     this.#driven = driven;
   }
 
-  /** Runs before anything else in every page that is opened from now on. @param {Function} act */
+  /**
+   * Runs before anything else in every page that is opened from now on. WebKitGTK's driver has no way to do so: there it
+   * runs as soon as the page has been loaded.
+   * @param {Function} act
+   */
   async atFirst(act) {
     await this.#driven.atFirst(`(${act})();`);
   }
@@ -94,7 +98,7 @@ class Tab {
     await this.#driven.pressAt(place);
   }
 
-  /** Presses keys, one after the other: `Tab`, `Enter`, `Escape`, or a letter. @param {...string} keys */
+  /** Presses keys, one after the other: `Tab`, `Enter`, `ArrowRight`, or a letter. @param {...string} keys */
   async type(...keys) {
     for (const key of keys) await this.#driven.press(key);
   }
@@ -102,6 +106,16 @@ class Tab {
   /** @param {number} width @param {number} height */
   async resize(width, height) {
     await this.#driven.resize(width, height);
+  }
+
+  async goBack() {
+    // The answer comes before the page goes.
+    await this.run(() => void setTimeout(() => history.back()));
+  }
+
+  /** Its process ends, whatever it was doing. */
+  async crash() {
+    await this.#driven.crash();
   }
 
   close() {

@@ -1,6 +1,7 @@
 // Firefox, by Puppeteer, which speaks WebDriver BiDi to it.
 
 import puppeteer from "puppeteer-core";
+import { killProcessOf } from "./processes.mjs";
 
 /** A test asks nobody but its own server. */
 const QUIET = {
@@ -47,6 +48,7 @@ export async function launch({ timeoutMs }) {
               await page.keyboard.press(key);
             },
             resize: (width, height) => page.setViewport({ width, height }),
+            crash: () => killProcessOf(browser.process().pid, (script) => page.evaluate(script)),
             close: () => page.close(),
           };
         },

@@ -62,13 +62,20 @@ async function haveWhatTheServerHas(tabs, server, deadlineMs) {
   }
 }
 
-inEveryEngine("more tabs than a browser has connections have one, and everything once", async (t, newDevice) => {
+inEveryEngine("twelve tabs, twice as many as a browser has connections, have one, and everything once", async (t, newDevice) => {
   const server = await startServer(t);
   await server.publish("ana", "Antes");
-  const tabs = await openClients(8, await newDevice(), server);
+  const tabs = await openClients(12, await newDevice(), server);
   assert.equal(await connectionsOf(server, "ana"), 1);
-  for (const text of ["Una", "Dos", "Tres"]) await server.publish("ana", text);
+  const ids = [];
+  for (const text of ["Una", "Dos", "Tres"]) ids.push(await server.publish("ana", text));
   await haveWhatTheServerHas(tabs, server);
+  for (const tab of tabs) {
+    assert.deepEqual(await tab.run(() => window.heard), ids);
+    // With HTTP/2 there would be one connection however many streams.
+    const protocols = await tab.run(() => performance.getEntriesByType("navigation").map((entry) => entry.nextHopProtocol));
+    assert.deepEqual(protocols, ["http/1.1"]);
+  }
   assert.equal(await connectionsOf(server, "ana"), 1);
 });
 
@@ -92,6 +99,90 @@ for (const [how, go] of [
     assert.notEqual(await leaderOf(rest), leader);
   });
 }
+
+inEveryEngine("when the leader crashes, another tab has the stream within a second, and the others hear all once", async (t, newDevice) => {
+  const server = await startServer(t);
+  const tabs = await openClients(3, await newDevice(), server);
+  const leader = await leaderOf(tabs);
+  const names = ["Una", "Otra"];
+  // WebKitGTK's driver says nothing more once a page has crashed. So each tab marks what it hears under its name, if it
+  // has heard nothing twice, and it is the server that says so.
+  for (const [number, tab] of tabs.filter((tab) => tab !== leader).entries()) {
+    await tab.run((name) => {
+      window.client.on("notification", ({ id, message }) => {
+        const isDoubled = new Set(window.heard).size < window.heard.length;
+        if (message === name && !isDoubled) window.client.inbox.update(id, { read: true });
+      });
+    }, names[number]);
+  }
+  const isRead = async (id) => (await (await server.request("GET", `/v1/inbox/${id}?user_id=ana`)).json()).read_at !== null;
+  const eachHearsItsOwn = async (deadlineMs) => {
+    const ids = [];
+    for (const name of names) ids.push(await server.publish("ana", name));
+    await until("each has heard what is for it", async () => (await Promise.all(ids.map(isRead))).every(Boolean), deadlineMs);
+  };
+
+  await leader.crash();
+  await eachHearsItsOwn(SOON_MS);
+  // Firefox ends the stream of a page that is no more when something comes for it.
+  await eachHearsItsOwn(SOON_MS);
+  await until("there is one connection", async () => (await connectionsOf(server, "ana")) === 1);
+});
+
+/** Those that keep a page as it is for the back button. */
+const KEEPING = ["chromium", "webkit"];
+
+/** Notes of what the page tells that it has arrived, and whether it has been kept. */
+function listen() {
+  if (window.told) return;
+  window.told = [];
+  document.addEventListener("pregon-notification", ({ detail }) => void window.told.push(detail.id));
+  addEventListener("pageshow", ({ persisted }) => void (window.isKept = persisted));
+}
+
+/** It is live, and has loaded so many. A page that is being left does not answer. */
+async function hasLoaded(tab, count) {
+  await until(`it is live and has loaded ${count}`, async () => {
+    const shown = await tab.run(() => [all("#state")[0]?.dataset.state, all("#tab-all .tab-count")[0]?.textContent]).catch(() => []);
+    return shown.join() === `live,${count}`;
+  });
+}
+
+inEveryEngine("a leader that comes back by the back button has nothing lost or doubled, kept or loaded anew", async (t, newDevice, engine) => {
+  const server = await startServer(t);
+  const device = await newDevice();
+  await server.publish("ana", "Antes");
+  const tabs = [];
+  for (let number = 1; number <= 3; number += 1) {
+    tabs.push(await device.open(server.page("ana")));
+    await hasLoaded(tabs.at(-1), 1);
+    await tabs.at(-1).run(listen);
+  }
+  const leader = await leaderOf(tabs);
+  const rest = tabs.filter((tab) => tab !== leader);
+
+  await leader.go(`${server.url}/healthz`);
+  const missed = await server.publish("ana", "Mientras no estaba");
+  await until("it has arrived", async () => {
+    const shown = await Promise.all(rest.map((tab) => tab.ids()));
+    return shown.every(([newest]) => newest === missed);
+  }, SOON_MS);
+  await until("there is one connection", async () => (await connectionsOf(server, "ana")) === 1);
+
+  await leader.goBack();
+  await hasLoaded(leader, 2);
+  assert.equal(await leader.run(() => window.isKept === true), KEEPING.includes(engine));
+  await leader.run(listen);
+  const last = await server.publish("ana", "En vivo otra vez");
+  for (const tab of tabs) {
+    await until("it is shown", async () => (await tab.ids())[0] === last);
+    assert.deepEqual(await tab.ids(), await server.ids("ana"));
+  }
+  for (const tab of rest) assert.deepEqual(await tab.run(() => window.told), [missed, last]);
+  // What it has missed was no news when it came back.
+  assert.deepEqual(await leader.run(() => window.told), [last]);
+  assert.equal(await connectionsOf(server, "ana"), 1);
+});
 
 inEveryEngine("what is marked in one tab is so in another one and on another device", async (t, newDevice) => {
   const server = await startServer(t);

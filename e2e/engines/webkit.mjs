@@ -5,6 +5,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { Builder, Capabilities, Key, Origin } from "selenium-webdriver";
+import { killProcessOf } from "./processes.mjs";
 
 const MINI_BROWSER = process.env.MINI_BROWSER ?? "/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser";
 
@@ -37,7 +38,7 @@ async function startDriver() {
     }
   };
   await Promise.race([answers(), failed]);
-  return { url, kill: () => process.kill(-driver.pid, "SIGKILL") };
+  return { url, pid: driver.pid, kill: () => process.kill(-driver.pid, "SIGKILL") };
 }
 
 export async function launch({ timeoutMs }) {
@@ -45,7 +46,7 @@ export async function launch({ timeoutMs }) {
 }
 
 async function newDevice(timeoutMs) {
-  const { url, kill } = await startDriver();
+  const { url, pid, kill } = await startDriver();
   const capabilities = new Capabilities({
     browserName: "MiniBrowser",
     "webkitgtk:browserOptions": { binary: MINI_BROWSER, args: ["--automation"] },
@@ -65,6 +66,7 @@ async function newDevice(timeoutMs) {
   };
 
   let hasTab = false;
+  let first;
   return {
     newTab: () => inTurn(async () => {
       // The first one is there already.
@@ -76,23 +78,30 @@ async function newDevice(timeoutMs) {
         return act();
       });
       return {
-        go: (url) => here(() => driver.get(url)),
+        go: (url) => here(async () => {
+          await driver.get(url);
+          if (first) await driver.executeScript(first);
+        }),
         run: (script) => here(() => run(driver, script)),
         pressAt: ({ x, y }) => here(() => driver.actions().move({ x, y, origin: Origin.VIEWPORT }).click().perform()),
-        press: (key) => here(() => driver.actions().sendKeys(Key[key.toUpperCase()] ?? key).perform()),
+        press: (key) => here(() => driver.actions().sendKeys(named(key)).perform()),
         resize: (width, height) => here(() => driver.manage().window().setRect({ x: 0, y: 0, width, height })),
+        crash: () => here(() => killProcessOf(pid, (script) => run(driver, script))),
         close: () => here(() => driver.close()),
       };
     }),
-    atFirst() {
-      throw new Error("this engine runs nothing before the page");
-    },
+    atFirst: (script) => void (first = script),
     async close() {
       // Whatever it says to that, it ends.
       await Promise.race([driver.quit(), new Promise((resolve) => setTimeout(resolve, 2_000).unref())]).catch(() => {});
       kill();
     },
   };
+}
+
+/** A key as this driver calls it: an arrow is `ARROW_UP`, and a letter is itself. */
+function named(key) {
+  return Key[key.replace(/(?<=[a-z])(?=[A-Z])/, "_").toUpperCase()] ?? key;
 }
 
 /** A script's value, or what it has thrown. */
