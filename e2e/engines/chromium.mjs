@@ -18,6 +18,8 @@ export async function launch() {
           return {
             go: (url) => page.goto(url, { waitUntil: "domcontentloaded" }),
             run: (script) => page.evaluate(script),
+            // The answer comes before the page goes.
+            goBack: () => page.evaluate("void setTimeout(() => history.back())"),
             pressAt: ({ x, y }) => page.mouse.click(x, y),
             press: (key) => page.keyboard.press(key),
             resize: (width, height) => page.setViewportSize({ width, height }),

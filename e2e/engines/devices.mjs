@@ -109,8 +109,7 @@ class Tab {
   }
 
   async goBack() {
-    // The answer comes before the page goes.
-    await this.run(() => void setTimeout(() => history.back()));
+    await this.#driven.goBack();
   }
 
   /** Its process ends, whatever it was doing. */

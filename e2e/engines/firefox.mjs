@@ -39,6 +39,8 @@ export async function launch({ timeoutMs }) {
           return {
             go: (url) => page.goto(url, { waitUntil: "domcontentloaded" }),
             run: (script) => page.evaluate(script),
+            // The answer comes before the page goes.
+            goBack: () => page.evaluate("void setTimeout(() => history.back())"),
             async pressAt({ x, y }) {
               await page.bringToFront();
               await page.mouse.click(x, y);

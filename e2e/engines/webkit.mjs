@@ -83,6 +83,8 @@ async function newDevice(timeoutMs) {
           if (first) await driver.executeScript(first);
         }),
         run: (script) => here(() => run(driver, script)),
+        // A script whose page is kept meanwhile is never answered, so the driver waits until the page is there.
+        goBack: () => here(() => driver.navigate().back()),
         pressAt: ({ x, y }) => here(() => driver.actions().move({ x, y, origin: Origin.VIEWPORT }).click().perform()),
         press: (key) => here(() => driver.actions().sendKeys(named(key)).perform()),
         resize: (width, height) => here(() => driver.manage().window().setRect({ x: 0, y: 0, width, height })),
