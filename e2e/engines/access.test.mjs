@@ -124,12 +124,13 @@ inEveryEngine("the keys open the panel of the bell, move in it, and Escape leads
   const bell = `<pregon-bell server="${server.url}" user="ana"></pregon-bell>`;
   host.pages.set("/", hostPage(server, `<main><h1>Pedidos</h1>${bell}</main>`));
   const tab = await (await newDevice()).open(`${host.url}/`);
-  await until("all are there", () => tab.run(() => all(".notice").length === 5));
+  await until("the bell counts them", () => tab.run(() => all(".badge")[0]?.textContent.trim() === "5"));
   const isOpen = () => tab.run(() => all(".panel")[0].matches(":popover-open"));
 
   await tab.run(() => all(".bell")[0].focus());
   await tab.type("Enter");
   await until("it is open", isOpen);
+  await until("all are there", () => tab.run(() => all(".notice").length === 5));
   await until("the focus is in it", () => tab.run(() => focused().id === "tab-all"));
   await tab.type("ArrowRight");
   await until("it shows what is unread", () => tab.run(() => focused().id === "tab-unread"));
