@@ -180,7 +180,7 @@ const mutants = [
   {
     name: 'the answer to a request given to whoever sends the same',
     file: 'src/http/notifications.rs',
-    from: 'add(backend.name().as_bytes());',
+    from: 'add(backend.key_id().as_bytes());',
     to: '',
     suite: 'it',
     test: 'what_one_key_was_answered_is_not_told_to_another',

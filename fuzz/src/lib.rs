@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{Method, Request, StatusCode};
+use axum::http::{Method, Request};
 use http_body_util::BodyExt as _;
 use pregon::auth::ServerKey;
 use pregon::auth::tokens::{TokenAlgorithm, TokenKey, TokenRules};
@@ -65,8 +65,8 @@ impl Served {
         Served { router: server.router(), runtime, requests: 0, _server: server, _folder: folder }
     }
 
-    /// The status of the answer; nothing if the request waits for something to happen.
-    fn ask(&mut self, method: &Method, request: Request<Body>, may_wait: bool) -> Option<StatusCode> {
+    /// Checks the answer, unless the request still waits for something to happen.
+    fn ask(&mut self, method: &Method, request: Request<Body>, may_wait: bool) {
         self.requests += 1;
         let asked = format!("{method} {}", request.uri());
         let patience = if may_wait { POLL } else { DEADLINE };
@@ -80,7 +80,7 @@ impl Served {
         });
         let Ok((head, body)) = answered else {
             assert!(may_wait, "{asked} takes more than {DEADLINE:?}");
-            return None;
+            return;
         };
         assert!(!head.status.is_server_error(), "{asked} is answered {}: {body:?}", head.status);
         if head.status.is_client_error() {
@@ -91,7 +91,6 @@ impl Served {
                 assert!(problem["code"].is_string(), "{asked} is refused without a code: {problem}");
             }
         }
-        Some(head.status)
     }
 }
 
@@ -99,13 +98,13 @@ impl Served {
 ///
 /// # Panics
 /// When the answer breaks the invariant.
-pub fn ask(mut request: Request<Body>, may_wait: bool) -> Option<StatusCode> {
+pub fn ask(mut request: Request<Body>, may_wait: bool) {
     request.extensions_mut().insert(Peer([127, 0, 0, 1].into()));
     let method = request.method().clone();
     SERVED.with_borrow_mut(|served| {
         if served.as_ref().is_some_and(|served| served.requests >= REQUESTS_PER_SERVER) {
             *served = None;
         }
-        served.get_or_insert_with(Served::start).ask(&method, request, may_wait)
-    })
+        served.get_or_insert_with(Served::start).ask(&method, request, may_wait);
+    });
 }

@@ -71,8 +71,8 @@ impl Backend {
         }
     }
 
-    /// Which key it has, for what belongs to that key alone.
-    pub(super) fn name(&self) -> String {
+    /// The id of its key, for what belongs to that key alone; empty for the one that the server was started with.
+    pub(super) fn key_id(&self) -> String {
         self.0.id().map_or_else(String::new, |id| id.to_string())
     }
 

@@ -56,7 +56,7 @@ impl Asked {
             digest.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
             digest.update(part);
         };
-        add(backend.name().as_bytes());
+        add(backend.key_id().as_bytes());
         add(self.method.as_str().as_bytes());
         add(self.uri.path().as_bytes());
         add(body);
