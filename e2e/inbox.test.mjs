@@ -183,6 +183,25 @@ test("a category can be muted from a row, and unmuted", async (t) => {
   await until("it is not muted any more", async () => (await muted()) === "");
 });
 
+test("a press on a row's button opens its menu, the next one closes it, and one on another row's takes it there", async (t) => {
+  const server = await startServer(t);
+  const ids = [];
+  for (const message of ["Uno", "Dos"]) ids.push(await server.publish("ana", { message, category: message, url: "/" }));
+  const page = await openLive(await newContext(t), server.page("ana"));
+  const buttons = ids.map((id) => rowOf(page, id).getByRole("button", { name: "Más acciones" }));
+  const menu = page.getByRole("menu");
+  const isOpen = () => Promise.all(buttons.map((button) => button.getAttribute("aria-expanded")));
+  // The older one stands below: its menu leaves the other's button free.
+  for (const [press, expected] of [[0, "0"], [0, ""], [0, "0"], [1, "1"], [1, ""]]) {
+    await buttons[press].click();
+    await until(`the menu is that of row ${expected}`, async () => {
+      const open = (await isOpen()).flatMap((expanded, row) => (expanded === "true" ? row : []));
+      return open.join() === expected && (await menu.isVisible()) === (expected !== "");
+    });
+    if (expected) await page.getByRole("menuitem", { name: `Silenciar «${["Uno", "Dos"][Number(expected)]}»` }).waitFor();
+  }
+});
+
 test("everything can be done by keyboard, and the focus is never lost", async (t) => {
   const server = await startServer(t);
   const ids = [];

@@ -78,6 +78,19 @@ test("to open the panel is to have seen, not to have read", async (t) => {
   assert.deepEqual([counts.unread, counts.unseen], [1, 0]);
 });
 
+test("a press on the bell opens the panel, and the next one closes it", async (t) => {
+  const { host, page } = await open(t, BELL());
+  await ready(page, host.url);
+  for (const [name, press] of [["mouse", () => bell(page).click()], ["keyboard", () => bell(page).press("Enter")]]) {
+    for (const state of ["visible", "hidden", "visible", "hidden"]) {
+      await press();
+      await panel(page).waitFor({ state });
+      const expanded = String(state === "visible");
+      await until(`it is said that it is ${state} (${name})`, async () => (await bell(page).getAttribute("aria-expanded")) === expanded);
+    }
+  }
+});
+
 test("the panel opens and closes by keyboard, and the focus returns to the bell", async (t) => {
   const { host, server, page } = await open(t, (server) => `<a href="#">Antes</a>${BELL()(server)}<a href="#">Después</a>`);
   await server.publish("ana", "Una");
@@ -94,11 +107,69 @@ test("the panel opens and closes by keyboard, and the focus returns to the bell"
   await until("the tab has the focus", async () => (await focused()) === "tab");
   await page.keyboard.press("Escape");
   await panel(page).waitFor({ state: "hidden" });
-  assert.equal(await focused(), "bell");
+  await until("the bell has the focus", async () => (await focused()) === "bell");
   await page.keyboard.press("Enter");
   await panel(page).waitFor();
   await page.mouse.click(5, 700);
   await panel(page).waitFor({ state: "hidden" });
+});
+
+test("with open-on=hover a mouse opens the panel by its being there, and the focus stays where it is", async (t) => {
+  const { host, server, page } = await open(t, (server) => `<input aria-label="Texto">${BELL('open-on="hover"')(server)}`);
+  await server.publish("ana", "Una");
+  await page.clock.install();
+  await ready(page, host.url);
+  const text = page.getByLabel("Texto");
+  const aside = () => page.mouse.move(600, 700);
+  // Longer than any wait of the bell for a pointer.
+  const later = () => page.clock.runFor(1_000);
+  const hasFocus = (locator) => locator.evaluate((element) => element.getRootNode().activeElement === element);
+
+  await text.focus();
+  await bell(page).hover();
+  await aside();
+  await later();
+  assert.equal(await panel(page).isVisible(), false, "one that only passes by opens nothing");
+  await bell(page).hover();
+  await later();
+  await rows(page).first().waitFor();
+  await panel(page).hover();
+  await later();
+  assert.equal(await panel(page).isVisible(), true, "it stays under the pointer");
+  assert.equal(await hasFocus(text), true, "the focus has not moved");
+  await aside();
+  await later();
+  await panel(page).waitFor({ state: "hidden" });
+  assert.equal(await hasFocus(text), true, "the focus has not moved");
+
+  await bell(page).hover();
+  await later();
+  await bell(page).click();
+  await until("the tab has the focus", () => hasFocus(page.getByRole("tab", { name: /Todas/ })));
+  await aside();
+  await later();
+  assert.equal(await panel(page).isVisible(), true, "one that was opened by a press stays open");
+  await bell(page).click();
+  await panel(page).waitFor({ state: "hidden" });
+});
+
+test("with page-size so many are asked for at a time, and all come in the end", async (t) => {
+  const { host, server, page } = await open(t, BELL('page-size="8"'));
+  const all = Array.from({ length: 30 }, (_, number) => ({ to: "user:ana", message: `Número ${number}` }));
+  await server.request("POST", "/v1/notifications/batch", all);
+  const limits = [];
+  page.on("request", (request) => {
+    const { pathname, searchParams } = new URL(request.url());
+    if (pathname === "/v1/inbox") limits.push(searchParams.get("limit"));
+  });
+  await ready(page, host.url);
+  await bell(page).click();
+  await rows(page).first().waitFor();
+  await until("the list is at its end", async () => {
+    await page.locator(".foot").scrollIntoViewIfNeeded();
+    return (await rows(page).count()) === all.length;
+  });
+  assert.deepEqual(limits, ["8", "8", "8", "8"]);
 });
 
 test("the panel is wholly in view at every corner and on a phone", async (t) => {

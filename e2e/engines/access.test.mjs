@@ -136,7 +136,27 @@ inEveryEngine("the keys open the panel of the bell, move in it, and Escape leads
   await until("it shows what is unread", () => tab.run(() => focused().id === "tab-unread"));
   await tab.type("Escape");
   await until("it is closed", async () => !(await isOpen()));
-  assert.equal(await tab.run(() => focused().matches(".bell")), true);
+  await until("the bell has the focus", () => tab.run(() => focused().matches(".bell")));
+});
+
+inEveryEngine("a press on the bell, or on a row's menu, opens it, and the next one closes it", async (t, newDevice) => {
+  const host = await startHost(t);
+  const server = await startServer(t, "--cors-origin", host.url);
+  await server.publish("ana", { message: "Uno", url: "/" });
+  const bell = `<pregon-bell server="${server.url}" user="ana"></pregon-bell>`;
+  host.pages.set("/", hostPage(server, `<main><h1>Pedidos</h1>${bell}</main>`));
+  const tab = await (await newDevice()).open(`${host.url}/`);
+  await until("the bell counts it", () => tab.run(() => all(".badge")[0]?.textContent.trim() === "1"));
+  const pressed = async (button, selector, isOpen) => {
+    await tab.press({ selector: button });
+    await until(`${selector} is ${isOpen ? "open" : "closed"}`, () => tab.run((button, selector, isOpen) => {
+      const [opener, popover] = [all(button)[0], all(selector)[0]];
+      return popover.matches(":popover-open") === isOpen && opener.getAttribute("aria-expanded") === String(isOpen);
+    }, button, selector, isOpen));
+  };
+  for (const isOpen of [true, false, true]) await pressed(".bell", ".panel", isOpen);
+  for (const isOpen of [true, false, true, false]) await pressed("[data-act=menu]", ".menu", isOpen);
+  await pressed(".bell", ".panel", false);
 });
 
 inEveryEngine("Escape closes what a key has opened, and the focus is where it was", async (t, newDevice) => {

@@ -33,19 +33,24 @@ fn signed(header: &[u8], claims: &[u8]) -> Vec<u8> {
     format!("{message}.{signature}").into_bytes()
 }
 
-/// What says something in a token. What is passed over may be any bytes that look like JSON.
+/// Of the claims what says something here. All else is passed over, and may be anything that is JSON.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Read {
-    alg: String,
+struct Claims {
     sub: String,
     exp: Option<f64>,
 }
 
-impl Read {
-    fn of(json: &[u8]) -> Read {
-        serde_json::from_slice(json).expect("what was read is JSON")
-    }
+/// The same of a header.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Header {
+    alg: String,
+}
+
+fn read<'de, T: Deserialize<'de>>(json: &'de [u8]) -> T {
+    assert!(json.trim_ascii_start().starts_with(b"{"), "what was accepted is an object");
+    serde_json::from_slice(json).expect("what was accepted can be read")
 }
 
 fuzz_target!(|input: &[u8]| {
@@ -60,14 +65,14 @@ fuzz_target!(|input: &[u8]| {
         2 => {
             // Whoever it is for, it says so, and it ends.
             if let Ok(Principal::User { user, .. }) = AUTH.user(&signed(HEADER, rest)) {
-                let claims = Read::of(rest);
+                let claims: Claims = read(rest);
                 assert_eq!(claims.sub, user.as_str());
                 assert!(claims.exp.is_some());
             }
         }
         _ => {
             if AUTH.user(&signed(rest, CLAIMS)).is_ok() {
-                assert_eq!(Read::of(rest).alg, "HS256", "the algorithm is the key's, not the token's");
+                assert_eq!(read::<Header>(rest).alg, "HS256", "the algorithm is the key's, not the token's");
             }
         }
     }

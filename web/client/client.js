@@ -18,6 +18,7 @@ import { createStream } from "./stream.js";
 export { Refusal, Unauthenticated };
 
 const PAGE_ITEMS = 50;
+/** The server gives no more at once. */
 const PAGE_ITEMS_MAX = 100;
 /** A recall reaches many clients at once. They do not ask the server together. */
 const SPREAD_MS = 30_000;
@@ -64,6 +65,7 @@ const TIMER_MAX_MS = 2 ** 31 - 1;
  * @param {string | null | (() => string | null | undefined | Promise<string | null | undefined>)} [options.token]
  *   A function is asked again before what it gave ends, and when the server refuses it.
  * @param {string} [options.locale] The language to be told in, where a notification has several.
+ * @param {number} [options.pageSize] How many items are asked for at a time: 1 to 100, 50 unless it is given.
  * @param {"fetch" | "eventsource"} [options.transport] How the stream comes. Where `fetch` cannot stream, it is the
  *   browser's own EventSource anyway.
  * @param {typeof globalThis.fetch} [options.fetch] Instead of the browser's own.
@@ -73,6 +75,7 @@ export function createClient(options) {
   const inbox = createInbox();
   const backoff = createBackoff();
   const end = new AbortController();
+  const pageSize = Math.min(Math.max(options.pageSize ?? PAGE_ITEMS, 1), PAGE_ITEMS_MAX);
   /** @type {Pulse} */
   let pulse = { state: "connecting", clockOffsetMs: 0 };
   /** What ends it, whatever the connection is. @type {"unauthenticated" | "closed" | undefined} */
@@ -214,7 +217,7 @@ export function createClient(options) {
     clearTimeout(refreshing);
     const own = (wanted = {});
     const attempt = async () => {
-      const limit = Math.min(Math.max(inbox.shown.items.length, PAGE_ITEMS), PAGE_ITEMS_MAX);
+      const limit = Math.min(Math.max(inbox.shown.items.length, pageSize), PAGE_ITEMS_MAX);
       const { stream_cursor } = await take({ limit }, (heard, answer) => {
         // Whoever has asked for one since wants a newer one.
         if (own === wanted && !inbox.replace(heard, answer)) refreshIn(0);
@@ -288,7 +291,7 @@ export function createClient(options) {
   async function loadMore() {
     const cursor = inbox.shown.nextCursor;
     if (cursor === null) return;
-    await take({ limit: PAGE_ITEMS, cursor }, (heard, answer) => {
+    await take({ limit: pageSize, cursor }, (heard, answer) => {
       // Not if a snapshot has taken the place of what it continues.
       if (inbox.shown.nextCursor === cursor) inbox.append(heard, answer);
     });
@@ -393,6 +396,9 @@ export function createClient(options) {
        */
       update: (body) => access.json("PUT", "/v1/inbox/preferences", { body }),
     },
+
+    /** How many items are asked for at a time. */
+    pageSize,
 
     get counts() {
       return getSnapshot().counts;

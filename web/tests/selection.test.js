@@ -12,6 +12,7 @@ function item(id, fields = {}) {
 function clientOf(items, { unread = items.length, more = false } = {}) {
   const asked = [];
   const client = {
+    pageSize: 50,
     getSnapshot: () => ({ items, more, loaded: true, counts: { unread, unseen: 0, total: items.length } }),
     inbox: {
       list: (query) => new Promise((resolve, reject) => asked.push({ query, resolve, reject })),

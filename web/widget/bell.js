@@ -15,6 +15,8 @@ import { chime } from "./sound.js";
 
 const COUNT_MAX = 99;
 const GAP_PX = 8;
+/** A pointer that only passes by opens nothing; one that crosses the gap to the panel closes nothing. */
+const HOVER_MS = 250;
 
 const MARKUP = `<button class="bell" part="bell" aria-haspopup="dialog" aria-expanded="false">
   <slot name="icon"><svg class="bell-icon" viewBox="0 0 40 40" aria-hidden="true"><path d="M13 25.5c1.6-1.4 2-3 2-6.5a5 5 0 0 1 10 0c0 3.5.4 5.1 2 6.5zM18 28.5a2.2 2.2 0 0 0 4 0"/></svg></slot><span class="badge" part="badge" aria-hidden="true" hidden></span>
@@ -27,6 +29,8 @@ export class PregonBell extends PregonElement {
   renderItem;
   /** @type {ReturnType<PregonBell["build"]> | undefined} */
   #parts;
+  /** Whether it is open only because the pointer is over it: the focus is where it was, and stays there. */
+  #isPeek = false;
 
   /** @param {AbortSignal} signal */
   begin(signal) {
@@ -92,13 +96,22 @@ export class PregonBell extends PregonElement {
       });
     }
     for (const hint of ["pointerenter", "focusin"]) parts.button.addEventListener(hint, () => this.#prepare());
-    parts.button.addEventListener("click", () => (parts.panel.matches(":popover-open") ? this.close() : this.open()));
+    // A press on it is none beside the panel, which would close it before the press is told of.
+    parts.button.popoverTargetElement = parts.panel;
+    parts.button.addEventListener("click", (event) => {
+      event.preventDefault();
+      clearTimeout(this.#hovering);
+      if (parts.panel.matches(":popover-open") && !this.#isPeek) this.close();
+      else this.open();
+    });
     parts.panel.addEventListener("toggle", (event) => {
       const isOpen = /** @type {ToggleEvent} */ (event).newState === "open";
       parts.button.setAttribute("aria-expanded", String(isOpen));
       const active = root.activeElement;
-      if (!isOpen && (!active || parts.panel.contains(active))) parts.button.focus();
+      if (!isOpen && (this.#isPeek ? parts.panel.contains(active) : !active || parts.panel.contains(active))) parts.button.focus();
     });
+    this.#hover("pointerenter", () => this.#show(true));
+    this.#hover("pointerleave", () => this.#isPeek && !parts.panel.contains(root.activeElement) && this.close());
     return parts;
   }
 
@@ -128,16 +141,36 @@ export class PregonBell extends PregonElement {
     if (panel && inbox && !inbox.isConnected) panel.append(inbox);
   }
 
+  /** What a mouse does, where the page wants that. A finger has no such thing. @param {string} name @param {() => void} act */
+  #hover(name, act) {
+    this.addEventListener(name, (event) => {
+      clearTimeout(this.#hovering);
+      const isMouse = /** @type {PointerEvent} */ (event).pointerType === "mouse";
+      if (isMouse && this.getAttribute("open-on") === "hover") this.#hovering = setTimeout(act, HOVER_MS);
+    });
+  }
+
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #hovering;
+
   open() {
-    const parts = this.#parts;
-    if (!parts || parts.panel.matches(":popover-open")) return;
+    this.#show(false);
+    this.#parts?.inbox.focusTab();
+  }
+
+  /** @param {boolean} isPeek */
+  #show(isPeek) {
+    const { panel, inbox } = this.#parts ?? {};
+    if (!panel || !inbox) return;
+    const isOpen = panel.matches(":popover-open");
+    this.#isPeek = isPeek && (this.#isPeek || !isOpen);
+    if (isOpen) return;
     this.#prepare();
-    parts.inbox.retry();
-    parts.panel.showPopover();
+    inbox.retry();
+    panel.showPopover();
     this.#place();
-    parts.inbox.focusTab();
     this.changed();
-    parts.inbox.changed();
+    inbox.changed();
   }
 
   close() {

@@ -15,6 +15,7 @@ import { createClient } from "../client/client.js";
  * @property {string | null} user Without it, the token says whose it is.
  * @property {TokenSource} token
  * @property {string} [locale]
+ * @property {number} [pageSize] As the client's own.
  */
 
 /** @typedef {{ client: Promise<Client>, users: number, end: AbortController, opened?: Client }} Connection */
@@ -43,11 +44,11 @@ export function tokenFrom(url) {
 }
 
 /** Names what has the same client. @param {Settings} settings */
-export function nameOf({ server, user, token, locale }) {
-  if (typeof token !== "function") return JSON.stringify([server, user, token, locale]);
+export function nameOf({ token, ...others }) {
+  if (typeof token !== "function") return JSON.stringify([others, token]);
   const number = numbers.get(token) ?? (functions += 1);
   numbers.set(token, number);
-  return JSON.stringify([server, user, number, locale, "function"]);
+  return JSON.stringify([others, number, "function"]);
 }
 
 /** Whose a token is: nobody believes it before the server has checked it. @param {string} token */

@@ -11,7 +11,7 @@ import { wordsIn } from "./words.js";
 const Base = /** @type {typeof HTMLElement} */ (globalThis.HTMLElement ?? class {});
 
 export class PregonElement extends Base {
-  static observedAttributes = ["server", "user", "token", "token-url", "locale", "tabs", "badge", "toasts", "placement"];
+  static observedAttributes = ["server", "user", "token", "token-url", "locale", "tabs", "badge", "toasts", "placement", "page-size"];
 
   /** @type {CSSStyleSheet[]} */
   static #sheets = [];
@@ -72,6 +72,7 @@ export class PregonElement extends Base {
       user: this.getAttribute("user"),
       token: this.getToken ?? (url === null ? this.getAttribute("token") : tokenFrom(url)),
       locale: this.getAttribute("locale") ?? undefined,
+      pageSize: Math.round(Number(this.getAttribute("page-size"))) || undefined,
     };
   }
 

@@ -26,7 +26,7 @@ const QUIET_RECONNECT_MS = 2_000;
 const TIMES_EVERY_MS = 30_000;
 /** Whoever looks for this long has seen it. */
 const SEEN_AFTER_MS = 1_000;
-/** With fewer than these to look at, more are loaded. */
+/** With fewer than these to look at, or than are asked for at a time, more are loaded. */
 const ENOUGH_ITEMS = 20;
 /** What was read by one press can be taken back, as long as it is not more requests than a browser should make. */
 const UNDO_ITEMS_MAX = 50;
@@ -250,7 +250,8 @@ export class Inbox {
     parts.more.hidden = !more;
     parts.end.hidden = more || isEmpty;
     this.#showCategories();
-    if (more && (items.length < ENOUGH_ITEMS || this.#isNearEnd)) this.#loadMore();
+    const enough = Math.min(ENOUGH_ITEMS, this.#element.client?.pageSize ?? 0);
+    if (more && (items.length < enough || this.#isNearEnd)) this.#loadMore();
     this.#see();
   }
 
@@ -366,10 +367,13 @@ export class Inbox {
       case "read-all": return this.#readAll();
       case "unread": return this.#choose({ tab: "unread" });
       case "shortcuts": return this.showShortcuts();
-      case "menu": return parts.menu.open(row, {
-        mute: item.category && say("mute", { category: item.category }),
-        "copy-link": safeAddress(item.url) && say("copy_link"),
-      });
+      case "menu":
+        // What the browser itself would do about a button that has a menu.
+        event?.preventDefault();
+        return parts.menu.toggle(row, {
+          mute: item.category && say("mute", { category: item.category }),
+          "copy-link": safeAddress(item.url) && say("copy_link"),
+        });
       case "copy-link":
         await navigator.clipboard?.writeText(new URL(safeAddress(item.url) ?? "", location.href).href);
         return parts.note.say(say("copied"));

@@ -9,7 +9,7 @@ import { find } from "./markup.js";
 export function createMenu(host, act) {
   /** @type {HTMLElement | undefined} */
   let row;
-  /** @type {HTMLElement | undefined} */
+  /** @type {HTMLButtonElement | undefined} */
   let opener;
   const choices = () => [...host.querySelectorAll("button")].filter((choice) => !choice.hidden);
 
@@ -42,12 +42,19 @@ export function createMenu(host, act) {
 
   return {
     /**
+     * Opens it beside a row's button; closes it if it is that row's already.
      * @param {HTMLElement} ofRow
      * @param {Record<string, string | undefined>} labels Of each choice; what has none is not there.
      */
-    open(ofRow, labels) {
+    toggle(ofRow, labels) {
+      const isOwn = host.matches(":popover-open") && row === ofRow;
+      close();
+      opener?.setAttribute("aria-expanded", "false");
+      if (isOwn) return;
       row = ofRow;
-      opener = find(ofRow, "[data-act=menu]", HTMLElement);
+      opener = find(ofRow, "[data-act=menu]", HTMLButtonElement);
+      // A press on it is none beside the menu, which would close it before the press is told of.
+      opener.popoverTargetElement = host;
       for (const choice of host.querySelectorAll("button")) {
         const label = labels[choice.dataset.menu ?? ""];
         choice.hidden = label === undefined;
@@ -63,6 +70,5 @@ export function createMenu(host, act) {
       host.style.left = `${Math.min(Math.max(8, left), innerWidth - offsetWidth - 8)}px`;
       choices()[0]?.focus();
     },
-    close,
   };
 }

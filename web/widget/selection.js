@@ -9,7 +9,6 @@
 /** @typedef {{ tab: Tab, category: string, words: string }} Filter */
 /** @typedef {{ items: readonly Item[], more: boolean, loaded: boolean, hasFailed: boolean }} Selected */
 
-const PAGE_ITEMS = 50;
 /** Changes that come together are asked about together. */
 const GATHER_MS = 50;
 
@@ -43,7 +42,7 @@ export function createSelection(client, changed) {
     isAsking = true;
     isStale = hasFailed = false;
     try {
-      const limit = from ? PAGE_ITEMS : Math.min(100, Math.max(PAGE_ITEMS, archived.length));
+      const limit = from ? client.pageSize : Math.min(100, Math.max(client.pageSize, archived.length));
       const page = await client.inbox.list({ status: "archived", limit, cursor: from });
       archived = from ? [...archived, ...page.data] : page.data;
       cursor = page.next_cursor;
