@@ -698,8 +698,8 @@ const mutants = [
   {
     name: 'elements: two users with one client',
     file: 'web/widget/connection.js',
-    from: 'JSON.stringify([server, user, token, locale])',
-    to: 'JSON.stringify([server, token, locale])',
+    from: 'JSON.stringify([others, token])',
+    to: 'JSON.stringify([others.server, others.locale, others.pageSize, token])',
     test: 'only what shows the same has the same client',
   },
   {

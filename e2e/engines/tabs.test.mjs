@@ -129,7 +129,7 @@ inEveryEngine("when the leader crashes, another tab has the stream within a seco
   await until("there is one connection", async () => (await connectionsOf(server, "ana")) === 1);
 });
 
-/** Those that keep a page as it is for the back button. */
+/** Those that keep a page as it is for the back button. Firefox keeps none that holds a lock or waits for one. */
 const KEEPING = ["chromium", "webkit"];
 
 /** Notes of what the page tells that it has arrived, and whether it has been kept. */
