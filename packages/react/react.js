@@ -28,20 +28,20 @@ const ClientContext = createContext(/** @type {Client | undefined} */ (undefined
  * @param {Options & { children?: import("react").ReactNode }} props
  * @returns {import("react").ReactElement}
  */
-export function PregonProvider({ children, server, user, token, locale, transport, fetch }) {
+export function PregonProvider({ children, server, user, token, locale, pageSize, transport, fetch }) {
   const [client, setClient] = useState(/** @type {Client | undefined} */ (undefined));
   const latest = useRef(token);
   useEffect(() => void (latest.current = token));
   const isAsked = typeof token === "function";
   useEffect(() => {
     const ask = () => (typeof latest.current === "function" ? latest.current() : latest.current);
-    const made = createClient({ server, user, token: isAsked ? ask : token, locale, transport, fetch });
+    const made = createClient({ server, user, token: isAsked ? ask : token, locale, pageSize, transport, fetch });
     setClient(made);
     return () => {
       made.close();
       setClient(undefined);
     };
-  }, [server, user, isAsked || token, locale, transport, fetch]);
+  }, [server, user, isAsked || token, locale, pageSize, transport, fetch]);
   return createElement(ClientContext.Provider, { value: client }, children);
 }
 
