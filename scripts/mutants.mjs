@@ -776,6 +776,23 @@ const mutants = [
     test: 'a snapshot that was asked for before another one does not take its place',
   },
   {
+    name: 'tab: a newer cursor than what is shown',
+    file: 'web/client/client.js',
+    from: `    const attempt = async () => {
+      // Each attempt anew: what is shown is never older than the cursor that the stream goes on from.
+      const own = (wanted = {});`,
+    to: `    const own = (wanted = {});
+    const attempt = async () => {`,
+    test: 'the stream goes on from the snapshot that is shown, whoever has asked for it and however often',
+  },
+  {
+    name: 'tab: good news for one of those that wait',
+    file: 'web/client/backoff.js',
+    from: 'for (const end of waits) end();',
+    to: '[...waits].at(-1)?.();',
+    test: 'good news is for all that wait',
+  },
+  {
     name: 'tab: an EventSource left to come back with a ticket that is used up',
     file: 'web/client/eventsource.js',
     from: 'source.addEventListener("error", end);',

@@ -12,8 +12,8 @@ const LONGEST_WAIT_MS = 30_000;
 const GOOD_LIFE_MS = 10_000;
 
 export function createBackoff() {
-  /** @type {(nothing?: undefined) => void} */
-  let endWait = () => {};
+  /** What ends each wait. @type {Set<() => void>} */
+  const waits = new Set();
 
   return {
     /**
@@ -39,14 +39,21 @@ export function createBackoff() {
         failed();
         if (Date.now() - liveSince >= GOOD_LIFE_MS) failures = 0;
         waitMs += Math.random() * Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** failures);
-        await new Promise((resolve) => setTimeout((endWait = resolve), waitMs));
+        await new Promise((resolve) => {
+          const end = () => {
+            waits.delete(end);
+            resolve(undefined);
+          };
+          waits.add(end);
+          setTimeout(end, waitMs);
+        });
         signal.throwIfAborted();
       }
     },
 
     /** There is news: whoever waits has waited long enough. */
     cut() {
-      endWait();
+      for (const end of waits) end();
     },
   };
 }

@@ -215,8 +215,9 @@ export function createClient(options) {
   /** Takes a snapshot that begins now, however often it takes, and gives the cursor of its stream. */
   function takeSnapshot() {
     clearTimeout(refreshing);
-    const own = (wanted = {});
     const attempt = async () => {
+      // Each attempt anew: what is shown is never older than the cursor that the stream goes on from.
+      const own = (wanted = {});
       const limit = Math.min(Math.max(inbox.shown.items.length, pageSize), PAGE_ITEMS_MAX);
       const { stream_cursor } = await take({ limit }, (heard, answer) => {
         // Whoever has asked for one since wants a newer one.
@@ -411,8 +412,11 @@ export function createClient(options) {
 
     getSnapshot,
 
-    /** Asks the server anew, whatever is here, until it answers. */
-    refresh: takeSnapshot,
+    /** Asks the server anew, whatever is here, until it answers. Nobody waits for a better time to come back. */
+    refresh() {
+      leadership.ask();
+      return takeSnapshot();
+    },
 
     /** For log-out too: nothing of the user is left. */
     close() {

@@ -71,6 +71,20 @@ test("good news cuts a wait short", async (t) => {
   assert.equal(tried.times, 2, "nobody waits any more");
 });
 
+test("good news is for all that wait", async (t) => {
+  const { backoff, tried, end } = fail(t);
+  let others = 0;
+  const other = backoff.insist(async () => {
+    others += 1;
+    throw new Error("no");
+  }, end.signal, () => {});
+  other.catch(() => {});
+  await settled();
+  backoff.cut();
+  await settled();
+  assert.deepEqual([tried.times, others], [2, 2]);
+});
+
 test("it ends with what is given, with whoever waits, or with a refused token", async (t) => {
   const backoff = createBackoff();
   assert.equal(await backoff.insist(async () => "given", new AbortController().signal, () => {}), "given");

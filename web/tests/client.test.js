@@ -141,6 +141,40 @@ test("whoever wants the browser's own EventSource gets it", async (t) => {
   assert.deepEqual([streams, sources], [[], ["ticket"]]);
 });
 
+test("the stream goes on from the snapshot that is shown, whoever has asked for it and however often", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"], now: NOW });
+  t.mock.method(Math, "random", () => 0.5);
+  const asked = [];
+  const after = [];
+  const fetch = async (url) => {
+    if (url.pathname === "/v1/inbox") return new Promise((resolve, reject) => asked.push({ resolve, reject }));
+    after.push(url.searchParams.get("last_event_id"));
+    return new Response(new ReadableStream(), { headers: { "content-type": "text/event-stream" } });
+  };
+  const client = createClient({ server: "https://notify.example", user: "ana", fetch });
+  close = client.close;
+  // What the server has by now, oldest first; each is one event.
+  const answer = async ({ resolve }, ...ids) => {
+    const data = ids.map((id) => ({ ...notification(id), seen_at: null, read_at: null, archived_at: null })).reverse();
+    resolve(Response.json({ ...PAGE, data, stream_cursor: `after ${ids.at(-1)}` }));
+    await settled();
+  };
+  await settled();
+  asked.shift().reject(new TypeError("no network"));
+  await settled();
+  // The reader does not wait, and is answered before whoever waits has asked again.
+  client.refresh();
+  await settled();
+  t.mock.timers.tick(30_000);
+  await settled();
+  while (asked.length > 1) await answer(asked.shift(), "a");
+  await answer(asked.shift(), "a", "b");
+
+  const shown = client.getSnapshot().items.map(({ id }) => id);
+  assert.ok(after.length > 0, "there is a stream");
+  assert.ok(shown.includes("b") || after.at(-1) === "after a", `shown ${shown}, and the stream comes ${after.at(-1)}`);
+});
+
 test("a snapshot that was asked for before another one does not take its place", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout", "Date"], now: NOW });
   t.mock.method(Math, "random", () => 0);
