@@ -1,5 +1,6 @@
-//! Prepares the files of the pages: each as it is and in the two encodings that browsers take, and a table of them all for
-//! `src/http/assets.rs`. Nothing else is built from them, so that what runs in a browser is what stands in `web/`.
+//! Prepares the files of the pages: each without its comments, as it is and in the two encodings that browsers take, and a
+//! table of them all for `src/http/assets.rs`. Nothing else is built from them, so that what runs in a browser is what stands
+//! in `web/`, line by line: where a browser says that something went wrong is where it stands.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -29,7 +30,10 @@ fn main() -> io::Result<()> {
 
     let mut table = String::from("[\n");
     for file in files {
-        let bytes = fs::read(Path::new("web").join(&file))?;
+        let mut bytes = fs::read(Path::new("web").join(&file))?;
+        if file.ends_with(".js") || file.ends_with(".css") {
+            bytes = without_comments(std::str::from_utf8(&bytes).expect("it is text")).into_bytes();
+        }
         // What is kept compressed is served so.
         match file.strip_prefix("vendor/").and_then(|name| name.strip_suffix(".gz")) {
             Some(name) => row(&mut table, &out, name, None, &bytes, None)?,
@@ -39,13 +43,32 @@ fn main() -> io::Result<()> {
     // What the server renders itself looks as the elements do.
     let mut sheet = String::new();
     for file in ["web/widget/style.js", "web/widget/panel-style.js"] {
-        let style = fs::read_to_string(file)?;
+        let style = without_comments(&fs::read_to_string(file)?);
         sheet += style.split('`').nth(1).expect("the sheet stands between the first two marks");
     }
     let sheet = sheet.as_bytes();
     row(&mut table, &out, "widget.css", Some(sheet), &gzip(sheet)?, Some(&brotli(sheet)?))?;
     table.push(']');
     fs::write(out.join("assets.rs"), table)
+}
+
+/// Leaves out every comment that begins a line, and keeps the lines.
+fn without_comments(source: &str) -> String {
+    let mut kept = String::new();
+    let mut inside = false;
+    for line in source.lines() {
+        let text = line.trim_start();
+        let begins = text.starts_with("/*");
+        if inside || begins {
+            let end = text.find("*/");
+            inside = end.is_none();
+            kept += end.map_or("", |at| text[at + 2..].trim_end());
+        } else if !text.starts_with("//") {
+            kept += line;
+        }
+        kept.push('\n');
+    }
+    kept
 }
 
 /// Writes a file and its encodings, and its line in the table.

@@ -150,7 +150,6 @@ test("with open-on=hover a mouse opens the panel by its being there, and the foc
   await later();
   await bell(page).click();
   await until("the tab has the focus", () => hasFocus(page.getByRole("tab", { name: /Todas/ })));
-  await text.focus();
   for (const move of [aside, () => bell(page).hover(), aside]) {
     await move();
     await later();

@@ -2,10 +2,11 @@
 
 import en from "./languages/en.js";
 import es from "./languages/es.js";
-import { askForDesktop, createDesktop, isDesktopGranted } from "./widget/desktop.js";
+import { askForDesktop, isDesktopGranted } from "./widget/desktop.js";
 import { PregonElement } from "./widget/element.js";
 import { Inbox } from "./widget/inbox.js";
 import { find } from "./widget/markup.js";
+import { createNotifier } from "./widget/notifier.js";
 import { complete } from "./widget/words.js";
 
 const YEAR_S = 365 * 24 * 3600;
@@ -13,22 +14,6 @@ const YEAR_S = 365 * 24 * 3600;
 /** Nothing of it has to be loaded first: it is in this page from the beginning, and its looks have come with it. */
 class PageInbox extends PregonElement {
   body = new Inbox(this);
-
-  /** @param {AbortSignal} signal */
-  begin(signal) {
-    this.body.clear();
-    this.body.begin(signal);
-  }
-
-  /** @param {import("./client/client.js").Client} client @param {AbortSignal} signal */
-  listen(client, signal) {
-    this.body.listen(client, signal);
-  }
-
-  /** @param {import("./client/client.js").Snapshot} snapshot */
-  show(snapshot) {
-    this.body.show(snapshot);
-  }
 }
 
 complete({ en, es });
@@ -63,13 +48,13 @@ inbox.addEventListener("pregon-change", (event) => {
 
 // --- What has arrived -----------------------------------------------------------------------------------------------
 
-const desktop = createDesktop();
+const notifier = createNotifier(new AbortController().signal);
 
 inbox.addEventListener("pregon-notification", (event) => {
   const notification = /** @type {CustomEvent} */ (event).detail;
   if (document.hidden) unseen += 1;
   showTitle();
-  if (!notification.replay && !notification.silent) desktop.show(notification, () => {});
+  if (!notification.replay && !notification.silent) notifier.show(notification, () => {});
 });
 
 inbox.addEventListener("pregon-sign-in", (event) => {

@@ -3,10 +3,10 @@
 // The inbox is in the panel from the moment at which somebody is about to open it: it is loaded then.
 
 import { createAnnouncer } from "./announcer.js";
-import { createDesktop } from "./desktop.js";
+import { isDesktopGranted } from "./desktop.js";
 import { PregonElement } from "./element.js";
+import { panel } from "./elements.js";
 import { find, fragment } from "./markup.js";
-import { chime } from "./sound.js";
 
 /** @typedef {import("../client/client.js").Client} Client */
 /** @typedef {import("../client/client.js").Snapshot} Snapshot */
@@ -15,6 +15,8 @@ import { chime } from "./sound.js";
 
 const COUNT_MAX = 99;
 const GAP_PX = 8;
+/** With less room than this beside the button, the panel covers it. */
+const ROOM_MIN_PX = 360;
 /** A pointer that only passes by opens nothing; one that crosses the gap to the panel closes nothing. */
 const HOVER_MS = 250;
 
@@ -25,17 +27,27 @@ const MARKUP = `<button class="bell" part="bell" aria-haspopup="dialog" aria-exp
 <p class="visually-hidden" id="announcement" role="status"></p>`;
 
 export class PregonBell extends PregonElement {
-  /** @type {PregonInbox["renderItem"]} */
-  renderItem;
+  /** A page may have set it before. @type {PregonInbox["renderItem"]} */
+  renderItem = Reflect.get(this, "renderItem");
   /** @type {ReturnType<PregonBell["build"]> | undefined} */
   #parts;
   /** Whether it is open only because the pointer is over it: the focus is where it was, and stays there. */
   #isPeek = false;
+  /** Not at once: to be placed may change a size. */
+  #sizes = new ResizeObserver(() => requestAnimationFrame(() => this.#place()));
 
-  /** @param {AbortSignal} signal */
-  begin(signal) {
-    const parts = (this.#parts ??= this.build());
-    const { inbox, toasts } = parts;
+  clear() {
+    const { badge, panel } = (this.#parts ??= this.build());
+    badge.hidden = true;
+    panel.setAttribute("aria-label", this.words.say("notifications"));
+    this.#name(0);
+    this.changed();
+  }
+
+  changed() {
+    const { button, panel, inbox, toasts } = (this.#parts ??= this.build());
+    // A panel that is moved with its page is closed, and nobody is told.
+    button.setAttribute("aria-expanded", String(panel.matches(":popover-open")));
     for (const element of [inbox, toasts]) {
       for (const name of PregonBell.observedAttributes) {
         const value = this.getAttribute(name);
@@ -45,9 +57,11 @@ export class PregonBell extends PregonElement {
       element.setAttribute("locale", this.getAttribute("locale") ?? this.words.lang);
       element.getToken = this.getToken;
     }
-    inbox.renderItem = (item, row) => this.renderItem?.(item, row);
-    parts.panel.setAttribute("aria-label", this.words.say("notifications"));
-    this.#name(0);
+    super.changed();
+  }
+
+  /** @param {AbortSignal} signal */
+  begin(signal) {
     for (const name of ["resize", "scroll"]) {
       addEventListener(name, () => this.#place(), { signal, capture: true, passive: true });
     }
@@ -55,14 +69,20 @@ export class PregonBell extends PregonElement {
 
   /** @param {Client} client @param {AbortSignal} signal */
   listen(client, signal) {
-    const desktop = createDesktop();
+    /** @type {Promise<void | ReturnType<typeof import("./notifier.js").createNotifier>> | undefined} */
+    let coming;
+    const notifier = () => {
+      const isWanted = this.hasAttribute("desktop") && isDesktopGranted();
+      return isWanted ? (coming ??= panel().then(({ createNotifier }) => createNotifier(signal)).catch(() => {})) : undefined;
+    };
+    notifier();
     this.during(client.on("notification", (notification) => {
       const isWanted = this.tell("notification", notification);
       if (notification.replay || notification.silent || !isWanted) return;
       this.#parts?.announcer.arrived();
       if (this.hasAttribute("toasts")) this.#toast(notification);
-      if (this.hasAttribute("sound") && !document.hidden) chime();
-      if (this.hasAttribute("desktop")) desktop.show(notification, () => this.open());
+      if (this.hasAttribute("sound") && !document.hidden) panel().then(({ chime }) => chime(), () => {});
+      notifier()?.then((notifier) => notifier?.show(notification, () => this.open()));
     }), signal);
   }
 
@@ -87,14 +107,10 @@ export class PregonBell extends PregonElement {
       inbox: /** @type {PregonInbox} */ (document.createElement("pregon-inbox")),
       toasts: /** @type {PregonToasts} */ (document.createElement("pregon-toasts")),
     };
+    parts.inbox.renderItem = (item, row) => this.renderItem?.(item, row);
     // What both would say, the bell says: whether the panel is open or not.
     for (const element of [parts.inbox, parts.toasts]) element.setAttribute("panel", "");
-    for (const name of ["ready", "change", "state"]) {
-      root.addEventListener(`pregon-${name}`, (event) => {
-        event.stopPropagation();
-        this.#place();
-      });
-    }
+    for (const name of ["ready", "change", "state"]) root.addEventListener(`pregon-${name}`, (event) => event.stopPropagation());
     for (const hint of ["pointerenter", "focusin"]) parts.button.addEventListener(hint, () => this.#prepare());
     // A press on it is none beside the panel, which would close it before the press is told of.
     parts.button.popoverTargetElement = parts.panel;
@@ -106,12 +122,21 @@ export class PregonBell extends PregonElement {
     });
     parts.panel.addEventListener("toggle", (event) => {
       const isOpen = /** @type {ToggleEvent} */ (event).newState === "open";
-      parts.button.setAttribute("aria-expanded", String(isOpen));
-      const active = root.activeElement;
-      if (!isOpen && (this.#isPeek ? parts.panel.contains(active) : !active || parts.panel.contains(active))) parts.button.focus();
+      if (isOpen) this.#sizes.observe(parts.panel);
+      else this.#sizes.disconnect();
+      this.changed();
+      // Whoever has gone on to something else stays there.
+      const isLost = document.activeElement === document.body && !this.#isPeek;
+      if (!isOpen && (isLost || parts.panel.contains(root.activeElement))) parts.button.focus();
     });
-    this.#hover("pointerenter", () => this.#show(true));
-    this.#hover("pointerleave", () => this.#isPeek && !parts.panel.contains(root.activeElement) && this.close());
+    // Who goes on to the page by the Tab key leaves it behind, not open above the page.
+    parts.panel.addEventListener("focusout", ({ relatedTarget }) => {
+      if (relatedTarget instanceof Node && !root.contains(relatedTarget)) this.close();
+    });
+    for (const element of [parts.button, parts.panel]) {
+      this.#hover(element, "pointerenter", () => this.#show(true));
+      this.#hover(element, "pointerleave", () => this.#isPeek && !parts.panel.contains(root.activeElement) && this.close());
+    }
     return parts;
   }
 
@@ -141,9 +166,14 @@ export class PregonBell extends PregonElement {
     if (panel && inbox && !inbox.isConnected) panel.append(inbox);
   }
 
-  /** What a mouse does, where the page wants that. A finger has no such thing. @param {string} name @param {() => void} act */
-  #hover(name, act) {
-    this.addEventListener(name, (event) => {
+  /**
+   * What a mouse does, where the page wants that. A finger has no such thing.
+   * @param {HTMLElement} element
+   * @param {string} name
+   * @param {() => void} act
+   */
+  #hover(element, name, act) {
+    element.addEventListener(name, (event) => {
       clearTimeout(this.#hovering);
       const isMouse = /** @type {PointerEvent} */ (event).pointerType === "mouse";
       if (isMouse && this.getAttribute("open-on") === "hover") this.#hovering = setTimeout(act, HOVER_MS);
@@ -160,12 +190,13 @@ export class PregonBell extends PregonElement {
 
   /** @param {boolean} isPeek */
   #show(isPeek) {
-    const { panel, inbox } = this.#parts ?? {};
-    if (!panel || !inbox) return;
+    const { panel, inbox, toasts } = this.#parts ?? {};
+    if (!panel || !inbox || !toasts) return;
     const isOpen = panel.matches(":popover-open");
     this.#isPeek = isPeek && (this.#isPeek || !isOpen);
     if (isOpen) return;
     this.#prepare();
+    toasts.clear();
     inbox.retry();
     panel.showPopover();
     this.#place();
@@ -188,11 +219,12 @@ export class PregonBell extends PregonElement {
     const below = innerHeight - at.bottom;
     const isAbove = side === "top" ? at.top > Math.min(height, below) : below < height + GAP_PX && at.top > below;
     const isAtEnd = (align !== "start") !== (getComputedStyle(this).direction === "rtl");
-    const room = (isAbove ? at.top : below) - 2 * GAP_PX;
+    const room = Math.min(innerHeight, Math.max(ROOM_MIN_PX, isAbove ? at.top : below)) - 2 * GAP_PX;
     panel.style.setProperty("--room", `${Math.floor(room)}px`);
-    const top = isAbove ? at.top - GAP_PX - Math.min(height, room) : at.bottom + GAP_PX;
-    const left = isAtEnd ? at.right - width : at.left;
-    panel.style.top = `${top}px`;
-    panel.style.left = `${Math.max(GAP_PX, Math.min(left, innerWidth - width - GAP_PX))}px`;
+    const shown = Math.min(height, room);
+    /** @type {(place: number, size: number, whole: number) => string} */
+    const within = (place, size, whole) => `${Math.max(GAP_PX, Math.min(place, whole - size - GAP_PX))}px`;
+    panel.style.top = within(isAbove ? at.top - GAP_PX - shown : at.bottom + GAP_PX, shown, innerHeight);
+    panel.style.left = within(isAtEnd ? at.right - width : at.left, width, innerWidth);
   }
 }

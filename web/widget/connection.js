@@ -18,7 +18,13 @@ import { createClient } from "../client/client.js";
  * @property {number} [pageSize] As the client's own.
  */
 
-/** @typedef {{ client: Promise<Client>, users: number, end: AbortController, opened?: Client }} Connection */
+/**
+ * @typedef {object} Connection
+ * @property {Promise<Client>} client
+ * @property {Set<() => void>} users What each of those does if there is another client in its place.
+ * @property {AbortController} end
+ * @property {Client} [opened]
+ */
 
 /** @type {Map<string, Connection>} */
 const connections = new Map();
@@ -64,7 +70,8 @@ async function open({ user, token, ...others }, signal) {
   const ask = async () => (typeof token === "function" ? token() : token);
   /** @type {Token} */
   let first = await createBackoff().insist(ask, signal, () => {});
-  if (!first) throw new Error("there is neither a user nor a token");
+  // Nobody is signed in: nobody has to be asked to know what the answer is.
+  if (!first) return createClient({ ...others, user: "", fetch: async () => new Response(null, { status: 401 }) });
   const subject = subjectOf(first);
   // The first one is good for the first request too.
   const next = () => {
@@ -83,26 +90,30 @@ export function hasEnded(client) {
 /**
  * Gives the client for these settings, and what gives it back.
  * @param {Settings} settings
+ * @param {() => void} again Called when the client has ended, and somebody else has begun anew.
  */
-export function acquire(settings) {
+export function acquire(settings, again) {
   const name = nameOf(settings);
   const end = new AbortController();
   let connection = connections.get(name);
   // What has ended is of no use to whoever comes next.
   if (!connection || hasEnded(connection.opened)) {
     /** @type {Connection} */
-    const made = (connection = { client: open(settings, end.signal), users: 0, end });
+    const made = { client: open(settings, end.signal), users: new Set(), end };
     connections.set(name, made);
-    made.client.then((client) => (made.opened = client), () => connections.delete(name));
+    const forget = () => connections.get(name) === made && connections.delete(name);
+    made.client.then((client) => (made.opened = client), forget);
+    for (const other of connection?.users ?? []) other();
+    connection = made;
   }
   const used = connection;
-  used.users += 1;
+  used.users.add(again);
   return {
     client: used.client,
     release() {
-      used.users -= 1;
+      used.users.delete(again);
       setTimeout(() => {
-        if (used.users > 0) return;
+        if (used.users.size > 0) return;
         if (connections.get(name) === used) connections.delete(name);
         used.end.abort();
         used.client.then((client) => client.close(), () => {});

@@ -7,6 +7,14 @@ import { wordsIn } from "./words.js";
 /** @typedef {import("../client/client.js").Snapshot} Snapshot */
 /** @typedef {import("./connection.js").Settings} Settings */
 
+/**
+ * @typedef {object} Body
+ * @property {() => void} clear Nothing is left of whoever was shown.
+ * @property {(signal: AbortSignal) => void} begin
+ * @property {(client: Client, signal: AbortSignal) => void} listen
+ * @property {(snapshot: Snapshot) => void} show
+ */
+
 /** Outside of a browser there is nothing to be an element of: the module can be imported all the same. */
 const Base = /** @type {typeof HTMLElement} */ (globalThis.HTMLElement ?? class {});
 
@@ -25,6 +33,8 @@ export class PregonElement extends Base {
 
   /** The client, once there is one. @type {Client | undefined} */
   client;
+  /** What is seen of it, if that is not the element itself. @type {Body | undefined} */
+  body;
   /** @type {ReturnType<typeof wordsIn>} */
   words = wordsIn(["en"]);
   /** What takes back everything that was asked for on behalf of the client. @type {AbortController} */
@@ -91,9 +101,17 @@ export class PregonElement extends Base {
       this.#use.abort();
       this.client = undefined;
       this.#told = undefined;
+      this.words = wordsIn(this.#languages());
+      this.clear();
       if (settings) this.#join(settings);
     });
   }
+
+  /** With whoever it is for as at the beginning. */
+  #again = () => {
+    this.#name = "";
+    this.#settle();
+  };
 
   /** Its own, then the page's, then the browser's. */
   #languages() {
@@ -112,8 +130,7 @@ export class PregonElement extends Base {
   async #join(settings) {
     const use = (this.#use = new AbortController());
     const { signal } = use;
-    this.words = wordsIn(this.#languages());
-    const { client: coming, release } = acquire({ ...settings, locale: settings.locale ?? this.words.lang });
+    const { client: coming, release } = acquire({ ...settings, locale: settings.locale ?? this.words.lang }, this.#again);
     signal.addEventListener("abort", release);
     try {
       const [client] = await Promise.all([coming, this.begin(signal)]);
@@ -160,9 +177,8 @@ export class PregonElement extends Base {
 
   /** Asks the server again, and for another token if the last one was refused. */
   refresh() {
-    if (!hasEnded(this.client)) return this.client?.refresh();
-    this.#name = "";
-    this.#settle();
+    if (this.client && !hasEnded(this.client)) return this.client.refresh();
+    this.#again();
   }
 
   markAllRead() {
@@ -171,18 +187,29 @@ export class PregonElement extends Base {
 
   // --- What each element does in its own way -------------------------------------------------------------------
 
+  /** It is for somebody else now, or for nobody. */
+  clear() {
+    this.body?.clear();
+  }
+
   /**
    * It is in a page, and there will be a client.
-   * @param {AbortSignal} _signal
+   * @param {AbortSignal} signal
    * @returns {void | Promise<void>} Whether there is something to wait for before anything is shown.
    */
-  begin(_signal) {}
+  begin(signal) {
+    this.body?.begin(signal);
+  }
 
-  /** There is a client. @param {Client} _client @param {AbortSignal} _signal */
-  listen(_client, _signal) {}
+  /** There is a client. @param {Client} client @param {AbortSignal} signal */
+  listen(client, signal) {
+    this.body?.listen(client, signal);
+  }
 
-  /** Something is different. @param {Snapshot} _snapshot */
-  show(_snapshot) {}
+  /** Something is different. @param {Snapshot} snapshot */
+  show(snapshot) {
+    this.body?.show(snapshot);
+  }
 
   /** An attribute is different, but not the client. */
   changed() {

@@ -15,13 +15,7 @@ import { complete } from "./words.js";
 /** @typedef {import("../client/inbox.js").Item} Item */
 /** @typedef {import("../client/inbox.js").Notification} Notification */
 
-/**
- * @typedef {object} Body
- * @property {() => void} clear Nothing is left of whoever was shown.
- * @property {(signal: AbortSignal) => void} begin
- * @property {(client: Client, signal: AbortSignal) => void} listen
- * @property {(snapshot: Snapshot) => void} show
- */
+/** @typedef {import("./element.js").Body} Body */
 
 /** What can wait to be shown. */
 const EARLY_MAX = 10;
@@ -30,8 +24,8 @@ const EARLY_MAX = 10;
 let coming;
 let failures = 0;
 
-/** All bodies, with their looks and words. */
-function panel() {
+/** What is loaded when there is something to see: all bodies, with their looks and words. */
+export function panel() {
   return (coming ??= load().catch((error) => {
     coming = undefined;
     throw error;
@@ -54,12 +48,11 @@ async function load() {
 /** @template {Body} B */
 class LateElement extends PregonElement {
   /** @type {B | undefined} */
-  body;
+  body = undefined;
   #backoff = createBackoff();
 
   /** @param {AbortSignal} signal */
   async begin(signal) {
-    this.body?.clear();
     addEventListener("online", () => this.retry(), { signal });
     const load = () => this.load().catch((error) => {
       this.tell("error", { error });
@@ -68,17 +61,7 @@ class LateElement extends PregonElement {
     const body = this.body ?? (await this.#backoff.insist(load, signal, () => this.failed()));
     signal.throwIfAborted();
     this.body = body;
-    body.begin(signal);
-  }
-
-  /** @param {Client} client @param {AbortSignal} signal */
-  listen(client, signal) {
-    this.body?.listen(client, signal);
-  }
-
-  /** @param {Snapshot} snapshot */
-  show(snapshot) {
-    this.body?.show(snapshot);
+    super.begin(signal);
   }
 
   /** Tries at once whatever is waiting to be tried again. */
@@ -97,8 +80,8 @@ class LateElement extends PregonElement {
 
 /** @extends {LateElement<import("./inbox.js").Inbox>} */
 export class PregonInbox extends LateElement {
-  /** Changes a row after it was filled. @type {((item: Item, row: HTMLElement) => void) | undefined} */
-  renderItem;
+  /** Changes a row after it was filled. A page may have set it before. @type {((item: Item, row: HTMLElement) => void) | undefined} */
+  renderItem = Reflect.get(this, "renderItem");
   /** What is to be done when there is something to see. */
   #whenThere = () => {};
   /** What is seen until then. @type {ShadowRoot | undefined} */

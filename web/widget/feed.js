@@ -2,7 +2,8 @@
 //
 // Invariants:
 // * The rows are those of the items that were shown last, in their order, each once. One that stays keeps its element.
-// * The focus never moves because something has arrived. If the row that has it goes away, the next one gets it.
+// * The focus never moves because something has arrived, also if its row moves to another day. If the row that has it goes
+//   away, the next one gets it.
 
 import { find, fragment } from "./markup.js";
 
@@ -56,10 +57,21 @@ export function createFeed(host, { times, rows, act, left }) {
     next?.scrollIntoView({ block: "nearest" });
   }
 
+  /** Whether words are marked: whoever has done that wants to copy them. */
+  function isMarked() {
+    const selection = getSelection();
+    const shadow = root();
+    // Of what is marked in a shadow tree, a selection tells only if it is asked for by name, and not every browser can.
+    const ranges = shadow instanceof ShadowRoot ? selection?.getComposedRanges?.({ shadowRoots: [shadow] }) : undefined;
+    return ranges ? ranges.some(({ collapsed }) => !collapsed) : selection?.isCollapsed === false;
+  }
+
   let lastKey = "";
   host.addEventListener("keydown", (event) => {
     const row = focused();
     const { key } = event;
+    // A key that is held down moves on, and does everything else once.
+    if (event.repeat && !STEPS[key]) return;
     if (!(row instanceof HTMLElement) || event.ctrlKey || event.metaKey || event.altKey) return;
     const step = STEPS[key];
     // A button or a link that has the focus has its own meaning for this key.
@@ -77,9 +89,16 @@ export function createFeed(host, { times, rows, act, left }) {
     const row = target.closest(".notice");
     if (!(row instanceof HTMLElement)) return;
     const tool = target.closest("[data-act], [data-action]");
+    // The second press of a double one was for the row that has gone from there.
+    if (tool instanceof HTMLElement && event.detail > 1 && tool.dataset.act === "archive") return;
     if (tool instanceof HTMLElement) act(tool.dataset.act ?? "action", row, event);
-    // Whoever has marked words wants to copy them.
-    else if (getSelection()?.isCollapsed !== false || target.closest("a[href]")) act("select", row, event);
+    else if (!isMarked()) act("select", row, event);
+    // A link can be dragged over too.
+    else event.preventDefault();
+  });
+  host.addEventListener("auxclick", (event) => {
+    const row = event.target instanceof Element && event.button === 1 && event.target.closest("a[href]")?.closest(".notice");
+    if (row instanceof HTMLElement) act("opened", row, event);
   });
 
   return {
@@ -90,6 +109,7 @@ export function createFeed(host, { times, rows, act, left }) {
     show(items, isNews) {
       const order = all();
       const had = focused();
+      const active = root().activeElement;
       const byDay = new Map(items.map((item) => [times.day(item.timestamp), /** @type {Item[]} */ ([])]));
       for (const item of items) byDay.get(times.day(item.timestamp))?.push(item);
       const wanted = new Set(items.map(({ id }) => id));
@@ -124,6 +144,8 @@ export function createFeed(host, { times, rows, act, left }) {
         const next = [...order.slice(at + 1), ...order.slice(0, at).reverse()].find((row) => row.isConnected);
         if (next) next.focus();
         else left();
+      } else if (had instanceof HTMLElement && active instanceof HTMLElement && root().activeElement !== active) {
+        (active.isConnected ? active : had).focus();
       }
     },
 

@@ -7,7 +7,7 @@ import { createAnnouncer } from "./announcer.js";
 import { drawing } from "./draw.js";
 import drawings from "./drawings.js";
 import { createFeed } from "./feed.js";
-import { find, fragment, safeAddress } from "./markup.js";
+import { find, fragment, opensElsewhere, safeAddress } from "./markup.js";
 import { createMenu } from "./menu.js";
 import { createNote } from "./note.js";
 import { PLACEHOLDER, showFailure } from "./placeholder.js";
@@ -37,6 +37,7 @@ const MARKUP = `<div class="inbox" part="inbox">
     <p class="count" dir="auto"></p>
     <p class="status" id="state" part="status" hidden></p>
     <button class="quiet" data-do="read-all"></button>
+    <button class="tool shut" data-do="close">${drawing("close")}</button>
   </div>
   <div class="bar">
     <div class="tabs" part="tabs" role="tablist"></div>
@@ -53,7 +54,7 @@ const MARKUP = `<div class="inbox" part="inbox">
   <slot name="footer"></slot>
   <div class="note" part="toast" hidden><span class="note-text" role="status"></span><button class="note-act"></button><button class="tool note-close">${drawing("close")}</button></div>
   <div class="menu" part="menu" popover role="menu">${["mute", "copy-link"].map((act) => `<button role="menuitem" data-menu="${act}"></button>`).join("")}</div>
-  <dialog class="shortcuts"><h3></h3><dl></dl><form method="dialog"><button class="choice"></button></form></dialog>
+  <dialog class="shortcuts" closedby="any"><h3></h3><dl></dl><form method="dialog"><button class="choice"></button></form></dialog>
   <p class="visually-hidden" id="announcement" role="status"></p>
 </div>`;
 
@@ -68,6 +69,11 @@ export class Inbox {
   #isAtTop = true;
   #isNearEnd = false;
   #isLoadingMore = false;
+  /** What was refused is not asked for by itself again, before the connection is another one or something has arrived. */
+  #hasFailedMore = false;
+  /** @type {string | undefined} */
+  #unseeable;
+  #isInView = false;
   /** Whether what the server has drawn has given way to what the client has. */
   #hasShown = false;
   /** @type {ReturnType<Inbox["build"]> | undefined} */
@@ -88,16 +94,27 @@ export class Inbox {
   }
 
   clear() {
-    if (this.#hasShown) this.#parts?.feed.show([], () => false);
+    const parts = this.#parts;
+    this.#selection = undefined;
+    this.#state = this.#shownState = undefined;
+    this.#held.clear();
+    Object.assign(this.#filter, { category: "", words: "" });
+    if (!parts) return;
+    parts.note.hide();
+    parts.shortcuts.close();
+    parts.search.value = parts.category.value = parts.count.textContent = "";
+    for (const part of [parts.status, parts.readAll, parts.pill, parts.more, parts.end]) part.hidden = true;
+    // What the server has drawn stays until there is something to take its place.
+    if (!this.#hasShown) return;
+    parts.feed.show([], () => false);
+    parts.empty.hidden = true;
+    parts.tabs.show(this.#filter.tab, { counts: { unread: 0, unseen: 0, total: 0 }, loaded: false });
   }
 
   /** @param {AbortSignal} signal */
   begin(signal) {
-    const parts = this.#parts?.words === this.#element.words ? this.#parts : this.build();
+    const parts = this.#parts?.words.lang === this.#element.words.lang ? this.#parts : this.build();
     this.#parts = parts;
-    this.#selection = undefined;
-    this.#state = this.#shownState = undefined;
-    this.#held.clear();
     const { say } = this.#element.words;
     parts.name.textContent = say("notifications");
     parts.readAll.textContent = say("read_all");
@@ -106,14 +123,21 @@ export class Inbox {
     parts.category.setAttribute("aria-label", say("category"));
     parts.more.textContent = say("more");
     parts.end.textContent = say("end");
-    find(parts.noteHost, ".note-close", HTMLElement).setAttribute("aria-label", say("close"));
-    const wanted = (this.#element.getAttribute("tabs") ?? TABS.join()).split(/[,\s]+/);
-    parts.tabs.limit(wanted);
+    for (const close of parts.root.querySelectorAll(".note-close, .shut")) close.setAttribute("aria-label", say("close"));
     this.#filter.tab = TABS.find((tab) => tab === this.#element.getAttribute("tab")) ?? this.#filter.tab;
-    if (!wanted.includes(this.#filter.tab)) this.#filter.tab = TABS.find((tab) => wanted.includes(tab)) ?? "all";
 
-    const ticking = setInterval(() => parts.feed.tick(), TIMES_EVERY_MS);
+    const ticking = setInterval(() => {
+      parts.feed.tick();
+      // What was today may be yesterday.
+      this.#showList();
+    }, TIMES_EVERY_MS);
     this.#element.during(() => clearInterval(ticking), signal);
+    const view = new IntersectionObserver((entries) => {
+      this.#isInView = entries.at(-1)?.isIntersecting ?? false;
+      this.#see();
+    });
+    view.observe(parts.scroll);
+    this.#element.during(() => view.disconnect(), signal);
     const edges = new IntersectionObserver((entries) => this.#watchEdges(entries), { rootMargin: "0px 0px 400px 0px" });
     for (const edge of parts.root.querySelectorAll(".edge")) edges.observe(edge);
     this.#element.during(() => edges.disconnect(), signal);
@@ -152,7 +176,7 @@ export class Inbox {
     root.replaceChildren(...links, content);
 
     const times = createTimes(words, () => Date.now() + (this.#element.client?.getSnapshot().clockOffsetMs ?? 0));
-    const rows = createRows({ words, times, server: this.#element.settings.server, render: (item, row) => this.#element.renderItem?.(item, row) });
+    const rows = createRows({ words, times, server: () => this.#element.settings.server, render: (item, row) => this.#element.renderItem?.(item, row) });
     const act = (/** @type {string} */ name, /** @type {HTMLElement} */ row, /** @type {Event} */ event) => this.#act(name, row, event);
     const left = () => this.focusTab();
     const get = (/** @type {string} */ selector) => find(root, selector, HTMLElement);
@@ -160,8 +184,8 @@ export class Inbox {
     const parts = {
       words, root, rows, noteHost,
       feed: createFeed(get("#notices"), { times, rows, act, left }),
-      note: createNote(noteHost),
-      menu: createMenu(get(".menu"), (name, row) => this.#act(name, row)),
+      note: createNote(noteHost, left),
+      menu: createMenu(get(".menu"), (name, row) => this.#act(name, row), left),
       announcer: createAnnouncer(get("#announcement"), () => this.#element.words),
       tabs: createTabs(get(".tabs"), words, (tab) => this.#choose({ tab })),
       name: get(".name"), count: get(".count"), status: get("#state"), readAll: get("[data-do=read-all]"),
@@ -188,11 +212,20 @@ export class Inbox {
     if (!parts) return;
     const { say } = this.#element.words;
     parts.count.textContent = loaded && counts.unread > 0 ? say("count", { count: counts.unread }) : "";
-    parts.readAll.hidden = counts.unread === 0;
+    this.#hide(parts.readAll, counts.unread === 0);
+    const wanted = (this.#element.getAttribute("tabs") ?? TABS.join()).split(/[,\s]+/);
+    parts.tabs.limit(wanted);
+    if (!wanted.includes(this.#filter.tab)) this.#filter.tab = TABS.find((tab) => wanted.includes(tab)) ?? "all";
     parts.tabs.show(this.#filter.tab, snapshot);
     parts.scroll.setAttribute("aria-labelledby", `tab-${this.#filter.tab}`);
     this.#showState(state);
     this.#showList();
+  }
+
+  /** What has the focus does not go away with it. @param {HTMLElement} part @param {boolean} isHidden */
+  #hide(part, isHidden) {
+    if (isHidden && part.matches(":focus-within")) this.focusTab();
+    part.hidden = isHidden;
   }
 
   /** @param {Snapshot["state"]} state */
@@ -203,6 +236,10 @@ export class Inbox {
       const parts = this.#parts;
       if (!parts || state !== this.#state) return;
       this.#shownState = state;
+      this.#hasFailedMore = false;
+      this.#unseeable = undefined;
+      // What is archived could perhaps not be had until now.
+      if (state === "live") this.#selection?.spoil();
       parts.status.dataset.state = state;
       parts.status.textContent = this.#element.words.say(`state_${state}`);
       parts.status.hidden = false;
@@ -217,6 +254,8 @@ export class Inbox {
     const { root } = this.#parts ?? {};
     if (!root) return false;
     const isExpired = this.#shownState === "unauthenticated";
+    const failure = find(root, ".failure", HTMLElement);
+    this.#hide(failure, !(isExpired || hasFailed) || failure.hidden !== false);
     const expired = isExpired ? ["state_unauthenticated", "expired_text", "sign_in"] : undefined;
     showFailure(root, isExpired || hasFailed, this.#element.words, expired);
     return isExpired || hasFailed;
@@ -236,6 +275,7 @@ export class Inbox {
     this.#hasShown = true;
     const visible = items.filter(({ id }) => !this.#held.has(id));
     parts.feed.show(visible, ({ id }) => this.#arrived.has(id));
+    parts.menu.follow();
     this.#arrived.clear();
     const held = items.length - visible.length;
     parts.pill.hidden = held === 0;
@@ -251,13 +291,15 @@ export class Inbox {
     parts.end.hidden = more || isEmpty;
     this.#showCategories();
     const enough = Math.min(ENOUGH_ITEMS, this.#element.client?.pageSize ?? 0);
-    if (more && (items.length < enough || this.#isNearEnd)) this.#loadMore();
+    if (more && !this.#hasFailedMore && (items.length < enough || this.#isNearEnd)) this.#loadMore();
     this.#see();
   }
 
   #showCategories() {
     const { category } = this.#parts ?? {};
-    const names = this.#selection?.categories() ?? [];
+    // The one that is chosen is there as long as it is, though nothing may be left in it.
+    const chosen = this.#filter.category;
+    const names = [...new Set([...(this.#selection?.categories() ?? []), ...(chosen ? [chosen] : [])])].sort();
     if (!category || names.join() === category.dataset.names) return;
     category.dataset.names = names.join();
     const option = (/** @type {string} */ value, /** @type {string} */ text) => new Option(text, value, false, value === this.#filter.category);
@@ -267,11 +309,16 @@ export class Inbox {
 
   /** What is in front of the reader's eyes for a moment, she has seen. */
   #see() {
-    const isSeen = () => !document.hidden && this.#element.checkVisibility() && (this.#element.client?.getSnapshot().counts.unseen ?? 0) > 0;
+    const newest = () => this.#element.client?.getSnapshot().items[0]?.id;
+    const isSeen = () => {
+      const unseen = this.#element.client?.getSnapshot().counts.unseen ?? 0;
+      return unseen > 0 && !document.hidden && this.#isInView && this.#element.checkVisibility() && newest() !== this.#unseeable;
+    };
     if (!isSeen() || this.#seeing) return;
     this.#seeing = setTimeout(() => {
       this.#seeing = undefined;
-      if (isSeen()) this.#element.client?.inbox.markAllSeen().catch(() => {});
+      const id = newest();
+      if (isSeen()) this.#element.client?.inbox.markAllSeen().catch(() => (this.#unseeable = id));
     }, SEEN_AFTER_MS);
   }
 
@@ -293,6 +340,7 @@ export class Inbox {
     this.#isLoadingMore = true;
     this.#parts?.feed.busy(true);
     const isLoaded = await Promise.resolve(this.#selection?.more(this.#filter)).then(() => true, () => false);
+    this.#hasFailedMore = !isLoaded;
     this.#parts?.feed.busy(false);
     // Where it has failed, the button is still there. Otherwise a page that does not fill the view asks for the next one,
     // once it is in its place.
@@ -308,6 +356,7 @@ export class Inbox {
   #choose(change) {
     Object.assign(this.#filter, change);
     this.#held.clear();
+    this.#hasFailedMore = false;
     if (change.tab) this.#parts?.scroll.scrollTo({ top: 0 });
     this.#element.changed();
   }
@@ -319,6 +368,7 @@ export class Inbox {
     switch (button.dataset.do) {
       case "read-all": return this.#readAll();
       case "more": return this.#loadMore();
+      case "close": return /** @type {HTMLElement | null} */ (this.#element.closest("[popover]"))?.hidePopover();
       case "show-held":
         this.#held.clear();
         this.#showList();
@@ -363,6 +413,7 @@ export class Inbox {
     const { say } = this.#element.words;
     switch (name) {
       case "select": return this.#select(item, row, event);
+      case "opened": return item.read_at ? undefined : this.#mark(client.inbox.update(item.id, { read: true }));
       case "read": return this.#mark(client.inbox.update(item.id, { read: !item.read_at }));
       case "read-all": return this.#readAll();
       case "unread": return this.#choose({ tab: "unread" });
@@ -372,22 +423,23 @@ export class Inbox {
         event?.preventDefault();
         return parts.menu.toggle(row, {
           mute: item.category && say("mute", { category: item.category }),
-          "copy-link": safeAddress(item.url) && say("copy_link"),
+          "copy-link": navigator.clipboard && safeAddress(item.url) && say("copy_link"),
         });
       case "copy-link":
-        await navigator.clipboard?.writeText(new URL(safeAddress(item.url) ?? "", location.href).href);
+        if (!(await this.#mark(navigator.clipboard.writeText(new URL(safeAddress(item.url) ?? "", location.href).href)))) return;
         return parts.note.say(say("copied"));
       case "mute": return this.#mute(item.category ?? "");
       case "archive": {
         const isArchived = !item.archived_at;
-        const undo = () => void this.#mark(this.#selection?.archive(item, !isArchived));
-        parts.note.say(say(isArchived ? "archived" : "restored"), say("undo"), undo);
-        return this.#mark(this.#selection?.archive(item, isArchived));
+        const done = this.#mark(this.#selection?.archive(item, isArchived));
+        // On a slow line the one could overtake the other.
+        const undo = () => void done.then(() => this.#mark(this.#selection?.archive(item, !isArchived)));
+        return parts.note.say(say(isArchived ? "archived" : "restored"), say("undo"), undo);
       }
       case "action": {
         const button = event?.target instanceof Element ? event.target.closest("[data-action]") : null;
         const action = item.actions?.find(({ id }) => button instanceof HTMLElement && id === button.dataset.action);
-        if (!this.#element.tell("action", { item, action })) event?.preventDefault();
+        if (!opensElsewhere(event) && !this.#element.tell("action", { item, action })) event?.preventDefault();
         if (!item.read_at) this.#mark(client.inbox.update(item.id, { read: true }));
       }
     }
@@ -398,9 +450,12 @@ export class Inbox {
     const link = row.querySelector(":is(.notice-title, .notice-message) a[href]");
     const isOnLink = event?.type === "click" && event.target instanceof Node && link?.contains(event.target);
     // Wherever the row is pressed, it is its link that is pressed.
-    if (link instanceof HTMLElement && !isOnLink) return link.click();
+    if (link instanceof HTMLAnchorElement && !isOnLink) {
+      if (!opensElsewhere(event)) return link.click();
+      open(link.href, "_blank", "noopener,noreferrer");
+    }
     if (!item.read_at) this.#mark(this.#element.client?.inbox.update(item.id, { read: true }));
-    if (!this.#element.tell("select", { item })) event?.preventDefault();
+    if (!opensElsewhere(event) && !this.#element.tell("select", { item })) event?.preventDefault();
   }
 
   /** @param {string} category */

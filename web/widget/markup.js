@@ -32,6 +32,14 @@ export function safeAddress(url) {
   return url && /^(?:https?:\/\/|mailto:|\/(?![/\\]))[^\t\n\r]*$/i.test(url) ? url : undefined;
 }
 
+/**
+ * Whether a press asks the browser for another tab or window: no router of the page has anything to do with that.
+ * @param {Event | undefined} event
+ */
+export function opensElsewhere(event) {
+  return event instanceof MouseEvent && (event.ctrlKey || event.metaKey || event.shiftKey);
+}
+
 /** Gives lone carriage returns the meaning that HTML gives them in what the server renders. @param {string} text */
 export function lines(text) {
   return text.replace(/\r\n?/g, "\n");

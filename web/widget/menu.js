@@ -5,8 +5,9 @@ import { find } from "./markup.js";
 /**
  * @param {HTMLElement} host
  * @param {(act: string, row: HTMLElement) => void} act
+ * @param {() => void} left The row that it belongs to is gone.
  */
-export function createMenu(host, act) {
+export function createMenu(host, act, left) {
   /** @type {HTMLElement | undefined} */
   let row;
   /** @type {HTMLButtonElement | undefined} */
@@ -69,6 +70,13 @@ export function createMenu(host, act) {
       host.style.top = `${isBelow ? anchor.bottom + 4 : Math.max(8, anchor.top - offsetHeight - 4)}px`;
       host.style.left = `${Math.min(Math.max(8, left), innerWidth - offsetWidth - 8)}px`;
       choices()[0]?.focus();
+    },
+
+    /** Goes with its row. */
+    follow() {
+      if (!host.matches(":popover-open") || row?.isConnected) return;
+      close();
+      left();
     },
   };
 }

@@ -4,8 +4,11 @@ import { find } from "./markup.js";
 
 const SHOWN_MS = 8_000;
 
-/** @param {HTMLElement} host */
-export function createNote(host) {
+/**
+ * @param {HTMLElement} host
+ * @param {() => void} left It had the focus, and is gone.
+ */
+export function createNote(host, left) {
   const text = find(host, ".note-text", HTMLElement);
   const button = find(host, ".note-act", HTMLButtonElement);
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -15,8 +18,10 @@ export function createNote(host) {
 
   function hide() {
     clearTimeout(ending);
+    const hadFocus = host.matches(":focus-within");
     host.hidden = true;
     text.textContent = "";
+    if (hadFocus) left();
   }
 
   /** Whoever is about to press the button has time. */

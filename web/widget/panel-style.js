@@ -26,6 +26,7 @@ export default `
 }
 .head > form { margin-inline-start: auto; }
 .quiet:hover { background: var(--hover); }
+.shut { display: none; }
 
 /* Tabs and filters */
 .bar { display: flex; flex-wrap: wrap; align-items: center; justify-content: space-between; gap: .5rem 1rem; margin-top: .5rem; border-bottom: 1px solid var(--line); }
@@ -89,7 +90,8 @@ export default `
 @container (max-width: 34rem) {
   .notice { grid-template-columns: auto minmax(0, 1fr); padding: .875rem 1rem; }
   .notice .notice-time { grid-area: 2 / 2; align-self: center; padding-top: .125rem; text-align: start; }
-  .notice-tools { grid-row: 2; }
+  .notice-tools { grid-row: 2; inset-block: auto .375rem; }
+  .notice:has(.notice-title a:empty) .notice-unread { inset-block-start: calc(50% - 1rem); }
   .filters { flex: 1 1 100%; }
   .search, .category { flex: 1 1 0; width: auto; max-width: none; }
 }
@@ -114,6 +116,8 @@ export default `
 .empty-gleam { fill: light-dark(#ffe3a3, #f7d488); }
 .empty-bell { fill: light-dark(#c98e22, #a87620); }
 .note { position: sticky; z-index: 3; bottom: .75rem; display: flex; align-items: center; gap: .25rem .75rem; width: fit-content; max-width: 100%; margin: .75rem auto 0; padding: .25rem .375rem .25rem 1rem; color: light-dark(#f6f4ef, #14171c); background: light-dark(#20242b, #e9e7e1); border-radius: .75rem; box-shadow: var(--shade); font-size: .9375rem; }
+.note-text { min-width: 0; overflow-wrap: anywhere; }
+.note-act, .note .tool { flex: none; }
 .note-act { min-height: 2rem; padding: .125rem .5rem; color: light-dark(#ffd27a, #27487c); background: none; border: 0; border-radius: .5rem; font-weight: 600; }
 .note .tool, .note .tool:hover { color: inherit; }
 .menu { position: fixed; inset: auto; margin: 0; min-width: 12rem; max-width: 20rem; padding: .375rem; color: var(--ink); background: var(--sheet); border: 1px solid var(--line); border-radius: .75rem; box-shadow: var(--shade); }
@@ -137,6 +141,7 @@ kbd { margin-inline-start: .25rem; padding: .125rem .4375rem; background: var(--
 :host([panel]) .note { position: absolute; inset-inline: .75rem; bottom: .75rem; margin-inline: auto; }
 @media (max-width: 480px) {
   :host([panel]) .inbox { height: calc(100dvh - .75rem); max-height: none; }
+  :host([panel]) .shut { display: inline-grid; margin-inline-end: -.5rem; }
 }
 
 /* Toasts */

@@ -7,7 +7,9 @@ import en from "../languages/en.js";
 import es from "../languages/es.js";
 
 export { Inbox } from "./inbox.js";
+export { createNotifier } from "./notifier.js";
 export { default as style } from "./panel-style.js";
 export { Preferences } from "./preferences.js";
+export { chime } from "./sound.js";
 export { Toasts } from "./toasts.js";
 export const languages = { en, es };

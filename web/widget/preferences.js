@@ -13,6 +13,10 @@ export class Preferences {
   #host;
   /** @type {string[] | undefined} */
   #muted;
+  /** @type {Snapshot["state"] | undefined} */
+  #state;
+  /** Asks what she does not want. What is said while nobody listens is not said again. */
+  #ask = () => {};
 
   /** @param {import("./elements.js").PregonPreferences} element */
   constructor(element) {
@@ -41,12 +45,26 @@ export class Preferences {
       this.#muted = muted;
       this.#element.changed();
     };
-    this.#element.during(client.on("preferences", take), signal);
-    client.preferences.get().then(take, (error) => signal.aborted || this.#element.tell("error", { error }));
+    let heard = 0;
+    this.#element.during(client.on("preferences", (preferences) => {
+      heard += 1;
+      take(preferences);
+    }), signal);
+    this.#ask = () => {
+      const before = heard;
+      client.preferences.get().then((preferences) => {
+        // What has been heard since is newer.
+        if (heard === before) take(preferences);
+      }, (error) => signal.aborted || this.#element.tell("error", { error }));
+    };
+    this.#ask();
   }
 
   /** @param {Snapshot} snapshot */
-  show({ items }) {
+  show({ items, state }) {
+    const isBack = state === "live" && this.#state === "reconnecting";
+    this.#state = state;
+    if (isBack) this.#ask();
     const host = this.#host;
     const muted = this.#muted;
     if (!host || !muted) return;
@@ -76,11 +94,15 @@ export class Preferences {
 
   /** @param {string} name @param {boolean} isWanted */
   async #change(name, isWanted) {
+    const { client } = this.#element;
     const before = this.#muted ?? [];
-    const others = before.filter((other) => other !== name);
-    this.#muted = isWanted ? others : [...others, name];
+    const without = (/** @type {string[]} */ names) => names.filter((other) => other !== name);
+    const change = (/** @type {string[]} */ names) => (isWanted ? without(names) : [...without(names), name]);
+    this.#muted = change(before);
     try {
-      await this.#element.client?.preferences.update({ muted: this.#muted });
+      // Of what she has said elsewhere meanwhile nothing is taken back.
+      const now = await client?.preferences.get();
+      if (now) await client?.preferences.update({ muted: change(now.muted) });
     } catch (error) {
       this.#muted = before;
       this.#element.tell("error", { error });

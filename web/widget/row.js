@@ -38,15 +38,15 @@ function safePicture(url, server) {
  * @param {object} options
  * @param {import("./words.js").Words} options.words
  * @param {import("./times.js").Times} options.times
- * @param {string} options.server
+ * @param {() => string} options.server
  * @param {((item: Item, row: HTMLElement) => void) | undefined} options.render What the page changes in a row.
  */
 export function createRows({ words: { say }, times, server, render }) {
   /** What each row shows. @type {WeakMap<Element, Item>} */
   const shown = new WeakMap();
 
-  /** @param {HTMLElement} row @param {Item} item */
-  function fill(row, item) {
+  /** @param {HTMLElement} row @param {Item} item @param {Item} [before] What it showed. */
+  function fill(row, item, before) {
     const { id, title = "", message, severity, url, icon, actor, actions = [], category } = item;
     const isUnread = !item.read_at;
     row.dataset.id = id;
@@ -61,7 +61,7 @@ export function createRows({ words: { say }, times, server, render }) {
 
     redraw(find(row, ".notice-mark svg", SVGElement), severity ?? "none");
     const picture = find(row, "img", HTMLImageElement);
-    const source = safePicture(actor?.avatar_url, server) ?? safePicture(icon, server);
+    const source = safePicture(actor?.avatar_url, server()) ?? safePicture(icon, server());
     if (source) picture.src = source;
     picture.hidden = !source;
 
@@ -72,15 +72,16 @@ export function createRows({ words: { say }, times, server, render }) {
       if (!link) continue;
       link.textContent = lines(text);
       link.id = `${isMain ? "name" : "more"}-${id}`;
-      link.removeAttribute("href");
-      link.removeAttribute("rel");
-      if (address && isMain) Object.assign(link, { href: address, rel: "noopener noreferrer" });
+      // A link that is one for a moment only has lost the focus.
+      if (!address || !isMain) link.removeAttribute("href");
+      else if (link.getAttribute("href") !== address) Object.assign(link, { href: address, rel: "noopener noreferrer" });
     }
     row.setAttribute("aria-labelledby", `name-${id}`);
     if (title) row.setAttribute("aria-describedby", `more-${id}`);
     else row.removeAttribute("aria-describedby");
 
-    find(row, ".notice-actions", HTMLElement).replaceChildren(...actions.slice(0, ACTIONS_MAX).map((action) => {
+    const hasOthers = JSON.stringify(actions) !== JSON.stringify(before?.actions ?? []);
+    if (hasOthers) find(row, ".notice-actions", HTMLElement).replaceChildren(...actions.slice(0, ACTIONS_MAX).map((action) => {
       const target = safeAddress(action.url);
       const button = document.createElement(target ? "a" : "button");
       button.className = "choice";
@@ -119,8 +120,9 @@ export function createRows({ words: { say }, times, server, render }) {
     /** A row that shows the item already is not touched, whoever is reading it. @param {HTMLElement} row @param {Item} item */
     update(row, item) {
       if (shown.get(row) === item) return;
+      const before = shown.get(row);
       shown.set(row, item);
-      fill(row, item);
+      fill(row, item, before);
     },
 
     /** What a row shows. @param {Element | null | undefined} row */

@@ -30,16 +30,18 @@ export function createSelection(client, changed) {
   let archived = [];
   /** @type {string | null | undefined} Where older ones are; undefined before anything was asked for. */
   let cursor;
-  let isAsking = false;
+  /** @type {Promise<void> | undefined} */
+  let asking;
   let isStale = true;
   let hasFailed = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let gathering;
 
   /** Asks for what is archived: all of it that was shown, or what comes after it. @param {string} [from] */
-  async function ask(from) {
-    if (isAsking) return;
-    isAsking = true;
+  const ask = (from) => (asking ??= load(from));
+
+  /** @param {string} [from] */
+  async function load(from) {
     isStale = hasFailed = false;
     try {
       const limit = from ? client.pageSize : Math.min(100, Math.max(client.pageSize, archived.length));
@@ -50,7 +52,7 @@ export function createSelection(client, changed) {
       // Not by itself again: the reader says when.
       hasFailed = true;
     } finally {
-      isAsking = false;
+      asking = undefined;
       changed();
     }
   }
@@ -78,7 +80,11 @@ export function createSelection(client, changed) {
     },
 
     /** Loads what comes after what is here. @param {Filter} filter */
-    more: ({ tab }) => (tab === "archived" ? ask(cursor ?? undefined) : client.inbox.more()),
+    async more({ tab }) {
+      if (tab !== "archived") return client.inbox.more();
+      await ask(cursor ?? undefined);
+      if (hasFailed) throw new Error("what is archived cannot be had");
+    },
 
     /** Moves one into the archive, or back. It is shown at once. @param {Item} item @param {boolean} isArchived */
     async archive(item, isArchived) {

@@ -49,7 +49,7 @@ svg { fill: none; stroke: currentcolor; stroke-linecap: round; stroke-linejoin: 
   .panel { inset: 0 !important; width: 100vw; height: 100dvh; max-height: none; border: 0; border-radius: 0; }
 }
 
-.choice { display: inline-block; min-height: 2rem; padding: .25rem .875rem; color: var(--ink); background: var(--sheet); border: 1px solid light-dark(#8b8f98, #6b7280); border-radius: .5rem; font-size: .875rem; line-height: 1.375rem; text-decoration: none; }
+.choice { display: inline-block; max-width: 100%; overflow-wrap: anywhere; min-height: 2rem; padding: .25rem .875rem; color: var(--ink); background: var(--sheet); border: 1px solid light-dark(#8b8f98, #6b7280); border-radius: .5rem; font-size: .875rem; line-height: 1.375rem; text-decoration: none; }
 .choice:hover { background: color-mix(in srgb, var(--ink) 6%, var(--sheet)); }
 .skeleton { visibility: hidden; animation: appear 0s .2s forwards; margin-top: 1.25rem; }
 .skeleton p { display: grid; grid-template-columns: 2.5rem 1fr; gap: .5rem .875rem; padding: 1rem 1.125rem; background: var(--sheet); border: 1px solid var(--line); border-radius: var(--radius); margin-bottom: .5rem; }

@@ -44,7 +44,7 @@ export function createTabs(host, { say }, choose) {
       for (const [name, tab] of all) tab.hidden = !wanted.includes(name);
     },
 
-    /** @param {Tab} selected @param {import("../client/client.js").Snapshot} snapshot */
+    /** @param {Tab} selected @param {Pick<import("../client/client.js").Snapshot, "counts" | "loaded">} snapshot */
     show(selected, { counts, loaded }) {
       for (const [name, tab] of all) {
         tab.setAttribute("aria-selected", String(name === selected));

@@ -22,8 +22,10 @@ export function createTimes({ lang, say }, now) {
     if (past < MINUTE_MS) return relative.format(0, "second");
     if (past < HOUR_MS) return relative.format(-Math.floor(past / MINUTE_MS), "minute");
     if (past < DAY_MS) return relative.format(-Math.floor(past / HOUR_MS), "hour");
-    if (past < 7 * DAY_MS) return relative.format(-Math.floor(past / DAY_MS), "day");
-    return short.format(time);
+    // By the calendar, as the days above the rows: what was on Monday evening was two days ago on Wednesday morning.
+    const midnight = (/** @type {number} */ time) => new Date(time).setHours(0, 0, 0, 0);
+    const days = Math.round((midnight(now()) - midnight(time)) / DAY_MS);
+    return days < 7 ? relative.format(-days, "day") : short.format(time);
   }
 
   return {

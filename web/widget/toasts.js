@@ -3,7 +3,7 @@
 // Invariant: it takes no focus, and nothing in it is needed: all of it stands in the inbox too.
 
 import { drawing, redraw } from "./draw.js";
-import { find, fragment, lines, safeAddress } from "./markup.js";
+import { find, fragment, lines, opensElsewhere, safeAddress } from "./markup.js";
 
 /** @typedef {import("../client/client.js").Client} Client */
 /** @typedef {import("../client/inbox.js").Notification} Notification */
@@ -27,6 +27,7 @@ export class Toasts {
 
   clear() {
     this.#list?.replaceChildren();
+    if (this.#list?.matches(":popover-open")) this.#list.hidePopover();
   }
 
   begin() {
@@ -74,11 +75,12 @@ export class Toasts {
     close.addEventListener("click", end);
     link.addEventListener("click", (event) => {
       this.#element.client?.inbox.update(id, { read: true }).catch(() => {});
-      if (!this.#element.tell("select", { item: notification })) event.preventDefault();
+      if (!opensElsewhere(event) && !this.#element.tell("select", { item: notification })) event.preventDefault();
       end();
     });
     list.append(toast);
-    while (list.childElementCount > TOASTS_MAX) list.firstElementChild?.remove();
+    // The oldest one goes that nobody is reading.
+    if (list.childElementCount > TOASTS_MAX) [...list.children].find((other) => !other.matches(":hover, :focus-within"))?.remove();
     if (!list.matches(":popover-open")) list.showPopover();
     // Whoever is reading it has time.
     const wait = () => setTimeout(() => (toast.matches(":hover, :focus-within") ? wait() : end()), SHOWN_MS);
