@@ -66,7 +66,6 @@ export class Inbox {
   #held = new Set();
   /** What has arrived and was not shown yet. @type {Set<string>} */
   #arrived = new Set();
-  #isAtTop = true;
   #isNearEnd = false;
   #isLoadingMore = false;
   /** What was refused is not asked for by itself again, before the connection is another one or something has arrived. */
@@ -152,7 +151,7 @@ export class Inbox {
     this.#element.during(client.on("notification", (notification) => {
       const { id, replay, silent } = notification;
       this.#arrived.add(id);
-      if (!this.#isAtTop && this.#element.checkVisibility()) this.#held.add(id);
+      if (!this.#isAtTop() && this.#element.checkVisibility()) this.#held.add(id);
       // In the panel, it is the bell that tells.
       if (this.#element.hasAttribute("panel") || !this.#element.tell("notification", notification)) return;
       if (!replay && !silent) this.#parts?.announcer.arrived();
@@ -325,13 +324,20 @@ export class Inbox {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #seeing;
 
+  /** Whether the beginning of the list is in view, or is still to come. No observer knows it as early as it is asked here. */
+  #isAtTop() {
+    const { scroll, root } = this.#parts ?? {};
+    if (!scroll || !root) return true;
+    const { bottom } = find(root, ".edge", HTMLElement).getBoundingClientRect();
+    return bottom >= Math.max(0, scroll.getBoundingClientRect().top);
+  }
+
   /** @param {IntersectionObserverEntry[]} entries */
   #watchEdges(entries) {
     for (const { target, isIntersecting } of entries) {
       if (target.parentElement?.matches(".foot")) this.#isNearEnd = isIntersecting;
-      else this.#isAtTop = isIntersecting || !this.#element.checkVisibility();
     }
-    if (this.#isAtTop) this.#held.clear();
+    if (this.#isAtTop()) this.#held.clear();
     this.#showList();
   }
 

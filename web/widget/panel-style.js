@@ -26,7 +26,7 @@ export default `
 }
 .head > form { margin-inline-start: auto; }
 .quiet:hover { background: var(--hover); }
-.shut { display: none; }
+.tool.shut { display: none; }
 
 /* Tabs and filters */
 .bar { display: flex; flex-wrap: wrap; align-items: center; justify-content: space-between; gap: .5rem 1rem; margin-top: .5rem; border-bottom: 1px solid var(--line); }
@@ -141,7 +141,8 @@ kbd { margin-inline-start: .25rem; padding: .125rem .4375rem; background: var(--
 :host([panel]) .note { position: absolute; inset-inline: .75rem; bottom: .75rem; margin-inline: auto; }
 @media (max-width: 480px) {
   :host([panel]) .inbox { height: calc(100dvh - .75rem); max-height: none; }
-  :host([panel]) .shut { display: inline-grid; margin-inline-end: -.5rem; }
+  :host([panel]) .tool.shut { display: inline-grid; order: 1; margin-inline: auto -.625rem; }
+  :host([panel]) .quiet { order: 2; margin-inline: -.5rem auto; }
 }
 
 /* Toasts */
