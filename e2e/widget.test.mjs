@@ -2,42 +2,16 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { anasBell, badgeOf, bell, nameOf, openHost, panel, ready, rows } from "./bell.mjs";
 import { until, useBrowser } from "./browser.mjs";
 import { connectionsOf } from "./client.mjs";
-import { bellIsLive, hostPage, startHost } from "./host.mjs";
-import { startServer } from "./server.mjs";
+import { hostPage } from "./host.mjs";
 
 const newContext = useBrowser();
-
-const bell = (page) => page.getByRole("button", { name: /^Notificaciones/ });
-const panel = (page) => page.getByRole("dialog", { name: "Notificaciones" });
-const rows = (page) => page.locator("#notices .notice");
-const nameOf = (page) => bell(page).getAttribute("aria-label");
-const badgeOf = (page) => page.locator(".badge").evaluate((badge) => (badge.hidden ? "" : badge.textContent));
-
-/** An application's page, and a browser that shows it. */
-async function open(t, body, { head = "", ...options } = {}) {
-  const host = await startHost(t);
-  const server = await startServer(t, "--cors-origin", host.url);
-  host.pages.set("/", hostPage(server, body(server), head));
-  const context = await newContext(t, options);
-  const page = await context.newPage();
-  const complaints = [];
-  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
-  page.on("pageerror", (error) => complaints.push(String(error)));
-  t.after(() => assert.deepEqual(complaints, []));
-  return { host, server, context, page };
-}
-
-const BELL = (attributes = "") => (server) => `<pregon-bell server="${server.url}" user="ana" ${attributes}></pregon-bell>`;
-
-async function ready(page, url) {
-  await page.goto(url);
-  await bellIsLive(page);
-}
+const open = (t, body, options) => openHost(t, newContext, body, options);
 
 test("two lines put a bell into a page of another origin: it counts, opens, and lives", async (t) => {
-  const { host, server, page } = await open(t, BELL());
+  const { host, server, page } = await open(t, anasBell());
   await server.publish("ana", { title: "Pedido 7", message: "En camino" });
   await ready(page, host.url);
   await until("one is counted", async () => (await nameOf(page)) === "Notificaciones, 1 sin leer");
@@ -54,7 +28,7 @@ test("two lines put a bell into a page of another origin: it counts, opens, and 
 });
 
 test("the badge says 1, 99, and 99+", async (t) => {
-  const { host, server, page } = await open(t, BELL());
+  const { host, server, page } = await open(t, anasBell());
   await ready(page, host.url);
   assert.equal(await badgeOf(page), "");
   await server.publish("ana", "Una");
@@ -68,7 +42,7 @@ test("the badge says 1, 99, and 99+", async (t) => {
 });
 
 test("to open the panel is to have seen, not to have read", async (t) => {
-  const { host, server, page } = await open(t, BELL('badge="unseen"'));
+  const { host, server, page } = await open(t, anasBell('badge="unseen"'));
   await server.publish("ana", "Una");
   await ready(page, host.url);
   await until("it is counted", async () => (await badgeOf(page)) === "1");
@@ -78,90 +52,8 @@ test("to open the panel is to have seen, not to have read", async (t) => {
   assert.deepEqual([counts.unread, counts.unseen], [1, 0]);
 });
 
-test("a press on the bell opens the panel, and the next one closes it", async (t) => {
-  const { host, page } = await open(t, BELL());
-  await ready(page, host.url);
-  for (const [name, press] of [["mouse", () => bell(page).click()], ["keyboard", () => bell(page).press("Enter")]]) {
-    for (const state of ["visible", "hidden", "visible", "hidden"]) {
-      await press();
-      await panel(page).waitFor({ state });
-      const expanded = String(state === "visible");
-      await until(`it is said that it is ${state} (${name})`, async () => (await bell(page).getAttribute("aria-expanded")) === expanded);
-    }
-  }
-});
-
-test("the panel opens and closes by keyboard, and the focus returns to the bell", async (t) => {
-  const { host, server, page } = await open(t, (server) => `<a href="#">Antes</a>${BELL()(server)}<a href="#">Después</a>`);
-  await server.publish("ana", "Una");
-  await ready(page, host.url);
-  await page.getByRole("link", { name: "Antes" }).focus();
-  await page.keyboard.press("Tab");
-  await page.keyboard.press("Enter");
-  await panel(page).waitFor();
-  const focused = () => page.evaluate(() => {
-    let element = document.activeElement;
-    while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
-    return element?.getAttribute("role") ?? element?.className;
-  });
-  await until("the tab has the focus", async () => (await focused()) === "tab");
-  await page.keyboard.press("Escape");
-  await panel(page).waitFor({ state: "hidden" });
-  await until("the bell has the focus", async () => (await focused()) === "bell");
-  await page.keyboard.press("Enter");
-  await panel(page).waitFor();
-  await page.mouse.click(5, 700);
-  await panel(page).waitFor({ state: "hidden" });
-});
-
-test("with open-on=hover a mouse opens the panel by its being there, and the focus stays where it is", async (t) => {
-  const { host, server, page } = await open(t, (server) => `<input aria-label="Texto">${BELL('open-on="hover"')(server)}`);
-  await server.publish("ana", "Una");
-  await page.clock.install();
-  await ready(page, host.url);
-  const text = page.getByLabel("Texto");
-  const aside = () => page.mouse.move(600, 700);
-  // Longer than any wait of the bell for a pointer.
-  const later = () => page.clock.runFor(1_000);
-  const hasFocus = (locator) => locator.evaluate((element) => element.getRootNode().activeElement === element);
-  await page.locator(".panel").evaluate((panel) => panel.addEventListener("beforetoggle", ({ newState }) => (window.turns ??= []).push(newState)));
-  const turns = () => page.evaluate(() => (window.turns ?? []).join());
-
-  await text.focus();
-  await bell(page).hover();
-  await aside();
-  await later();
-  assert.equal(await turns(), "", "a mouse that only passes by opens nothing");
-  await bell(page).hover();
-  await later();
-  await rows(page).first().waitFor();
-  const [from, to] = [await bell(page).boundingBox(), await panel(page).boundingBox()];
-  await page.mouse.move(to.x + to.width / 2, (from.y + from.height + to.y) / 2);
-  await panel(page).hover();
-  await later();
-  assert.equal(await turns(), "open", "it stays open under the mouse, which may cross the gap");
-  assert.equal(await hasFocus(text), true, "the focus has not moved");
-  await aside();
-  await later();
-  await panel(page).waitFor({ state: "hidden" });
-  assert.equal(await hasFocus(text), true, "the focus has not moved");
-
-  await bell(page).hover();
-  await later();
-  await bell(page).click();
-  await until("the tab has the focus", () => hasFocus(page.getByRole("tab", { name: /Todas/ })));
-  for (const move of [aside, () => bell(page).hover(), aside]) {
-    await move();
-    await later();
-  }
-  assert.equal(await turns(), "open,closed,open", "one that was opened by a press stays open");
-  await bell(page).click();
-  await later();
-  assert.equal(await turns(), "open,closed,open,closed", "one that was closed by a press stays closed");
-});
-
 test("with page-size so many are asked for at a time, and all come in the end", async (t) => {
-  const { host, server, page } = await open(t, BELL('page-size="8"'));
+  const { host, server, page } = await open(t, anasBell('page-size="8"'));
   const all = Array.from({ length: 30 }, (_, number) => ({ to: "user:ana", message: `Número ${number}` }));
   await server.request("POST", "/v1/notifications/batch", all);
   const limits = [];
@@ -179,32 +71,8 @@ test("with page-size so many are asked for at a time, and all come in the end", 
   assert.deepEqual(limits, ["8", "8", "8", "8"]);
 });
 
-test("the panel is wholly in view at every corner and on a phone", async (t) => {
-  const { host, server, page } = await open(t, BELL());
-  for (let n = 1; n <= 20; n += 1) await server.publish("ana", `Número ${n}`);
-  await ready(page, host.url);
-  const inView = async (what) => {
-    await bell(page).click();
-    await panel(page).waitFor();
-    await until(`${what}: in view`, () => panel(page).evaluate((element) => {
-      const { left, top, right, bottom, height } = element.getBoundingClientRect();
-      return left >= 0 && top >= 0 && right <= innerWidth && bottom <= innerHeight && height > 150;
-    }), 3_000);
-    await page.keyboard.press("Escape");
-  };
-  for (const corner of ["top:0;left:0", "top:0;right:0", "bottom:0;left:0", "bottom:0;right:0"]) {
-    await page.locator("pregon-bell").evaluate((element, style) => (element.style.cssText = `position:fixed;${style}`), corner);
-    await inView(corner);
-  }
-  await page.setViewportSize({ width: 375, height: 700 });
-  await inView("phone");
-  await bell(page).click();
-  await panel(page).waitFor();
-  assert.equal(await panel(page).evaluate((element) => element.getBoundingClientRect().width), 375);
-});
-
 test("a page decides what happens when a notification is opened, or one of its actions chosen", async (t) => {
-  const { host, server, page } = await open(t, BELL());
+  const { host, server, page } = await open(t, anasBell());
   await server.publish("ana", {
     title: "Tarea", message: "Revisar el informe", url: "/tareas/7",
     actions: [{ id: "accept", label: "Aceptar", style: "primary" }, { id: "reject", label: "Rechazar", url: "/no" }],
@@ -232,7 +100,7 @@ test("a page decides what happens when a notification is opened, or one of its a
 });
 
 test("what arrives is shown for a moment, three at most, unless the page does not want it", async (t) => {
-  const { host, server, page } = await open(t, BELL("toasts"));
+  const { host, server, page } = await open(t, anasBell("toasts"));
   await server.publish("ana", "Ya estaba");
   await ready(page, host.url);
   const toasts = () => page.locator(".toast .toast-message").allTextContents();
@@ -249,7 +117,7 @@ test("what arrives is shown for a moment, three at most, unless the page does no
 
 test("a reader turns a category off and on", async (t) => {
   const { host, server, page } = await open(t, (server) => {
-    return `<pregon-preferences server="${server.url}" user="ana" categories="ofertas, pedidos"></pregon-preferences>${BELL()(server)}`;
+    return `<pregon-preferences server="${server.url}" user="ana" categories="ofertas, pedidos"></pregon-preferences>${anasBell()(server)}`;
   });
   await ready(page, host.url);
   const offers = page.getByRole("switch", { name: "ofertas" });
@@ -267,7 +135,7 @@ test("a reader turns a category off and on", async (t) => {
 
 test("all elements of a page share one connection, and a hundred times in and out leave nothing behind", async (t) => {
   const { host, server, page } = await open(t, (server) => {
-    return `${BELL("toasts")(server)}<pregon-inbox server="${server.url}" user="ana"></pregon-inbox>`;
+    return `${anasBell("toasts")(server)}<pregon-inbox server="${server.url}" user="ana"></pregon-inbox>`;
   });
   await server.publish("ana", "Una");
   await ready(page, host.url);
@@ -322,7 +190,7 @@ test("styles of a page do not break it, and its variables and parts do change it
     pregon-bell { --pregon-accent: rgb(1, 2, 3); }
     pregon-bell::part(badge) { background: rgb(4, 5, 6); }
   </style>`;
-  const { host, server, page } = await open(t, BELL(), { head });
+  const { host, server, page } = await open(t, anasBell(), { head });
   await server.publish("ana", "Una");
   await ready(page, host.url);
   await until("it is counted", async () => (await badgeOf(page)) === "1");
@@ -337,7 +205,7 @@ test("styles of a page do not break it, and its variables and parts do change it
 test("the colours follow the page's scheme, not the system's alone", async (t) => {
   for (const [scheme, expected] of [["normal", "light"], ["light dark", "dark"], ["dark", "dark"]]) {
     const head = `<style>:root { color-scheme: ${scheme}; }</style>`;
-    const { host, page } = await open(t, BELL(), { head, colorScheme: "dark" });
+    const { host, page } = await open(t, anasBell(), { head, colorScheme: "dark" });
     await ready(page, host.url);
     await bell(page).click();
     const [red] = (await panel(page).evaluate((element) => getComputedStyle(element).backgroundColor)).match(/\d+/g);
@@ -345,29 +213,51 @@ test("the colours follow the page's scheme, not the system's alone", async (t) =
   }
 });
 
-test("one desktop notification is shown by a browser whose tabs are all hidden", async (t) => {
-  const { host, server, context } = await open(t, BELL("desktop"));
-  await context.addInitScript(() => {
-    window.shown = [];
-    window.Notification = class extends EventTarget {
-      static permission = "granted";
-      constructor(title, options) {
-        super();
-        shown.push([title, options.tag]);
-      }
-    };
-    Object.defineProperty(document, "hidden", { value: true });
-  });
+/** Before anything else in each page: what it would show on the desktop, and whether it is looked at. */
+function standInForDesktop() {
+  window.shown = [];
+  window.Notification = class extends EventTarget {
+    static permission = "granted";
+    constructor(title, options) {
+      super();
+      shown.push([title, options.tag]);
+    }
+  };
+  let isHidden = true;
+  Object.defineProperty(document, "hidden", { get: () => isHidden });
+  window.lookAt = (isLookedAt) => {
+    isHidden = !isLookedAt;
+    document.dispatchEvent(new Event("visibilitychange"));
+  };
+}
+
+test("one desktop notification is shown by a browser whose tabs are all hidden, and none while one of them is looked at", async (t) => {
+  const { host, server, context } = await open(t, anasBell("desktop"));
+  await context.addInitScript(standInForDesktop);
   const pages = [await context.newPage(), await context.newPage(), await context.newPage()];
   for (const page of pages) await ready(page, host.url);
-  const id = await server.publish("ana", { title: "Pedido", message: "En camino" });
+  const shown = async () => (await Promise.all(pages.map((page) => page.evaluate(() => window.shown)))).flat();
+  const isLookedAt = () => pages[0].evaluate(async () => {
+    return (await navigator.locks.query()).held.some(({ name }) => name === "pregon looking");
+  });
+  const first = await server.publish("ana", { title: "Pedido", message: "En camino" });
+  await until("it is shown", async () => (await shown()).length > 0);
   for (const page of pages) await until("it is counted", async () => (await badgeOf(page)) === "1");
-  const shown = (await Promise.all(pages.map((page) => page.evaluate(() => window.shown)))).flat();
-  assert.deepEqual(shown, [["Pedido", id]]);
+
+  await pages[1].evaluate(() => lookAt(true));
+  await until("the others know", isLookedAt);
+  await server.publish("ana", "Mientras mira");
+  for (const page of pages) await until("it is counted", async () => (await badgeOf(page)) === "2");
+  await pages[1].evaluate(() => lookAt(false));
+  await until("the others know", async () => !(await isLookedAt()));
+  const third = await server.publish("ana", { title: "Pedido", message: "Entregado" });
+  await until("it is shown", async () => (await shown()).length > 1);
+  for (const page of pages) await until("it is counted", async () => (await badgeOf(page)) === "3");
+  assert.deepEqual((await shown()).map(([, id]) => id).sort(), [first, third].sort());
 });
 
 test("another language is a few words away", async (t) => {
-  const { host, server, page } = await open(t, BELL('locale="fr"'));
+  const { host, server, page } = await open(t, anasBell('locale="fr"'));
   await server.publish("ana", "Une");
   host.pages.set("/", hostPage(server, `<script type="module">
     import { addLanguage } from "${server.url}/pregon.js";

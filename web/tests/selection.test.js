@@ -99,6 +99,20 @@ test("what cannot be had is said, and not asked for without end", async () => {
   selection.end();
 });
 
+test("more that cannot be had is told to whoever has asked for it, and waits for what is under way", async () => {
+  const { client, asked } = clientOf([]);
+  const archived = { ...everything, tab: "archived" };
+  const selection = createSelection(client, () => {});
+  selection.of(archived);
+  asked[0].resolve(page([item("a")], "next"));
+  await settled();
+  const asking = [selection.more(archived), selection.more(archived)].map((more) => assert.rejects(more));
+  assert.equal(asked.length, 2, "asked once");
+  asked[1].reject(new TypeError("no network"));
+  await Promise.all(asking);
+  assert.equal(ids(selection.of(archived)), "a");
+});
+
 test("what is moved back leaves the archive at once, and is there again if that fails", async () => {
   const { client, asked } = clientOf([]);
   const archived = { ...everything, tab: "archived" };

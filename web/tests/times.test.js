@@ -29,6 +29,22 @@ test("an age is told as a reader says it, never in the future, and what is no ti
   assert.equal(odd.textContent, "as written");
 });
 
+test("days ago are those of the calendar, as the headings are", () => {
+  const wednesday = new Date(2026, 10, 25, 9, 0, 0).getTime();
+  const { show, day } = createTimes(wordsIn(["en"]), () => wednesday);
+  for (const [time, said, heading] of [
+    [new Date(2026, 10, 23, 10, 0, 0), "2 days ago", "Monday, November 23"],
+    [new Date(2026, 10, 24, 8, 0, 0), "yesterday", "Yesterday"],
+    [new Date(2026, 10, 24, 23, 0, 0), "10 hours ago", "Yesterday"],
+    [new Date(2026, 10, 19, 0, 0, 0), "6 days ago", "Thursday, November 19"],
+    [new Date(2026, 10, 18, 23, 59, 0), "Nov 18, 2026", "Wednesday, November 18"],
+  ]) {
+    const shown = element(time);
+    show(shown);
+    assert.deepEqual([shown.textContent, day(time.toISOString())], [said, heading]);
+  }
+});
+
 test("a day is the reader's own, by the server's clock", () => {
   const { day } = createTimes(wordsIn(["en"]), () => NOW);
   const at = (hours) => day(new Date(NOW - hours * HOUR).toISOString());

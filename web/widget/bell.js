@@ -130,8 +130,8 @@ export class PregonBell extends PregonElement {
       if (!isOpen && (isLost || parts.panel.contains(root.activeElement))) parts.button.focus();
     });
     // Who goes on to the page by the Tab key leaves it behind, not open above the page.
-    parts.panel.addEventListener("focusout", ({ relatedTarget }) => {
-      if (relatedTarget instanceof Node && !root.contains(relatedTarget)) this.close();
+    this.addEventListener("focusout", ({ relatedTarget }) => {
+      if (relatedTarget) this.close();
     });
     for (const element of [parts.button, parts.panel]) {
       this.#hover(element, "pointerenter", () => this.#show(true));
