@@ -77,7 +77,7 @@ test("the focus stays where the reader has gone meanwhile", async (t) => {
   await panel(page).waitFor();
   await page.locator("#other").focus();
   release();
-  await rows(page).waitFor();
+  await rows(page).waitFor({ state: "attached" });
   assert.equal(await focused(page), "other");
 });
 
