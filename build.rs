@@ -31,7 +31,7 @@ fn main() -> io::Result<()> {
     let mut table = String::from("[\n");
     for file in files {
         let mut bytes = fs::read(Path::new("web").join(&file))?;
-        if file.ends_with(".js") || file.ends_with(".css") {
+        if Path::new(&file).extension().is_some_and(|kind| kind == "js" || kind == "css") {
             bytes = without_comments(std::str::from_utf8(&bytes).expect("it is text")).into_bytes();
         }
         // What is kept compressed is served so.

@@ -68,9 +68,9 @@ export class Inbox {
   #arrived = new Set();
   #isNearEnd = false;
   #isLoadingMore = false;
-  /** What was refused is not asked for by itself again, before the connection is another one or something has arrived. */
+  /** More was refused: by itself it is not asked for again before the connection is another one, or she wants it. */
   #hasFailedMore = false;
-  /** @type {string | undefined} */
+  /** The newest one when the server would not hear that all are seen: it is told so with the next one. @type {string | undefined} */
   #unseeable;
   #isInView = false;
   /** Whether what the server has drawn has given way to what the client has. */
