@@ -382,6 +382,7 @@ export class Inbox {
         return this.#parts?.feed.focusFirst();
       case "retry":
         if (this.#state === "unauthenticated" && !this.#element.tell("sign-in", {})) return;
+        this.#hasFailedMore = false;
         this.#selection?.spoil();
         return this.#element.refresh();
     }
