@@ -57,13 +57,17 @@ export function createFeed(host, { times, rows, act, left }) {
     next?.scrollIntoView({ block: "nearest" });
   }
 
-  /** Whether words are marked: whoever has done that wants to copy them. */
-  function isMarked() {
-    const selection = getSelection();
+  /** Whether words of a row are marked: whoever has done that wants to copy them. @param {HTMLElement} row */
+  function isMarked(row) {
     const shadow = root();
-    // Of what is marked in a shadow tree, a selection tells only if it is asked for by name, and not every browser can.
-    const ranges = shadow instanceof ShadowRoot ? selection?.getComposedRanges?.({ shadowRoots: [shadow] }) : undefined;
-    return ranges ? ranges.some(({ collapsed }) => !collapsed) : selection?.isCollapsed === false;
+    try {
+      // Of what is marked in a shadow tree, a selection tells only if it is asked for by name. Not every browser can, and
+      // some took the names in another form.
+      const ranges = shadow instanceof ShadowRoot ? getSelection()?.getComposedRanges?.({ shadowRoots: [shadow] }) : undefined;
+      return ranges?.some(({ collapsed, startContainer }) => !collapsed && row.contains(startContainer)) ?? false;
+    } catch {
+      return false;
+    }
   }
 
   let lastKey = "";
@@ -92,7 +96,7 @@ export function createFeed(host, { times, rows, act, left }) {
     // The second press of a double one was for the row that has gone from there.
     if (tool instanceof HTMLElement && event.detail > 1 && tool.dataset.act === "archive") return;
     if (tool instanceof HTMLElement) act(tool.dataset.act ?? "action", row, event);
-    else if (!isMarked()) act("select", row, event);
+    else if (!isMarked(row)) act("select", row, event);
     // A link can be dragged over too.
     else event.preventDefault();
   });

@@ -297,8 +297,7 @@ export class Inbox {
   #showCategories() {
     const { category } = this.#parts ?? {};
     // The one that is chosen is there as long as it is, though nothing may be left in it.
-    const chosen = this.#filter.category;
-    const names = [...new Set([...(this.#selection?.categories() ?? []), ...(chosen ? [chosen] : [])])].sort();
+    const names = this.#selection?.categories(this.#filter.category) ?? [];
     if (!category || names.join() === category.dataset.names) return;
     category.dataset.names = names.join();
     const option = (/** @type {string} */ value, /** @type {string} */ text) => new Option(text, value, false, value === this.#filter.category);

@@ -25,13 +25,13 @@ const BLANK = `<article class="notice" part="item" tabindex="0">
 /**
  * A picture that may be shown. One from elsewhere would tell a stranger who reads what and when.
  * @param {string | undefined} url
- * @param {string} server
+ * @param {() => string} server
  */
 function safePicture(url, server) {
   const address = safeAddress(url);
   if (!address) return undefined;
   const { href, origin } = new URL(address, location.href);
-  return [location.origin, new URL(server, location.href).origin].includes(origin) ? href : undefined;
+  return [location.origin, new URL(server(), location.href).origin].includes(origin) ? href : undefined;
 }
 
 /**
@@ -61,7 +61,7 @@ export function createRows({ words: { say }, times, server, render }) {
 
     redraw(find(row, ".notice-mark svg", SVGElement), severity ?? "none");
     const picture = find(row, "img", HTMLImageElement);
-    const source = safePicture(actor?.avatar_url, server()) ?? safePicture(icon, server());
+    const source = safePicture(actor?.avatar_url, server) ?? safePicture(icon, server);
     if (source) picture.src = source;
     picture.hidden = !source;
 

@@ -98,10 +98,10 @@ export function createSelection(client, changed) {
       }
     },
 
-    /** The categories of what is here. */
-    categories() {
+    /** The categories of what is here, and the one that is chosen. @param {string} [chosen] */
+    categories(chosen) {
       const all = [...client.getSnapshot().items, ...archived].flatMap(({ category }) => category ?? []);
-      return [...new Set(all)].sort((one, other) => one.localeCompare(other));
+      return [...new Set(chosen ? [...all, chosen] : all)].sort((one, other) => one.localeCompare(other));
     },
 
     end: () => clearTimeout(gathering),
