@@ -124,7 +124,7 @@ export class PregonBell extends PregonElement {
       const isOpen = /** @type {ToggleEvent} */ (event).newState === "open";
       if (isOpen) this.#sizes.observe(parts.panel);
       else this.#sizes.disconnect();
-      this.changed();
+      parts.button.setAttribute("aria-expanded", String(isOpen));
       // Whoever has gone on to something else stays there.
       const isLost = document.activeElement === document.body && !this.#isPeek;
       if (!isOpen && (isLost || parts.panel.contains(root.activeElement))) parts.button.focus();
@@ -200,7 +200,6 @@ export class PregonBell extends PregonElement {
     inbox.retry();
     panel.showPopover();
     this.#place();
-    this.changed();
     inbox.changed();
   }
 

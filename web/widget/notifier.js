@@ -17,7 +17,7 @@ export function createNotifier(signal) {
   /** A tab says that it is being looked at, as long as it is. */
   function look() {
     if (document.hidden || signal.aborted) return;
-    locks?.request(LOOKING, { mode: "shared" }, () => new Promise((resolve) => {
+    locks?.request(LOOKING, { mode: "shared" }, () => document.hidden ? undefined : new Promise((resolve) => {
       document.addEventListener("visibilitychange", resolve, { once: true });
       signal.addEventListener("abort", resolve);
     }));
