@@ -2,7 +2,7 @@
 //!
 //! The writer commits together whatever has queued up while the last commit was under way (group commit), so one fsync
 //! serves many publishers; `synchronous=FULL` in WAL mode makes each commit durable. The file can be read with the
-//! `sqlite3` shell; the tables are in `sqlite/schema_2.sql` and `schema_3.sql`.
+//! `sqlite3` shell; the tables are in `sqlite/schema_2.sql` to `schema_4.sql`.
 //!
 //! **Invariant:** only the writing thread writes, and only it gives out positions, in the order of its commits. After a
 //! write whose fate is unknown (an I/O error) it never writes again.

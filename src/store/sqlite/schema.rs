@@ -11,10 +11,14 @@ use super::OpenError;
 use crate::event_id::Seal;
 
 /// What makes a file of each version from one of the version before; the first from nothing.
-const VERSIONS: [&str; VERSION as usize] =
-    [include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const VERSIONS: [&str; VERSION as usize] = [
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 /// The newest version.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// Two servers on one file would give out the same positions. The shell `sqlite3` may read beside us.
 pub(super) fn lock(path: &Path) -> Result<File, OpenError> {

@@ -1,0 +1,1 @@
+-- Version 4: limits on what one user, a damaged file or a clock can cost.
