@@ -620,10 +620,18 @@ const mutants = [
   },
   {
     name: 'a token in the address of the next page',
-    file: 'src/http/inbox.rs',
-    from: '!["cursor", "access_token", "ticket"].contains(&name.as_ref())',
-    to: 'name != "cursor"',
+    file: 'src/http/request.rs',
+    from: '!without.contains(&name) && !CREDENTIALS.contains(&name)',
+    to: '!without.contains(&name)',
     test: 'the_address_of_the_next_page_has_no_secret_in_it',
+  },
+  {
+    name: 'a change by any page where nobody shows a credential',
+    file: 'src/http/identity.rs',
+    from: 'session.is_some() || app.options.open_user_id;',
+    to: 'session.is_some();',
+    suite: 'it',
+    test: 'no_page_elsewhere_changes_anything_where_no_credential_is_needed',
   },
   {
     name: 'a name that is made to lead here',

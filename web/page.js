@@ -21,7 +21,16 @@ customElements.define("pregon-inbox", PageInbox);
 const inbox = find(document, "pregon-inbox", PageInbox);
 // Whoever has come with a token in the address goes on with it.
 const token = new URLSearchParams(location.search).get("access_token");
-if (token) inbox.getToken = token;
+if (token) {
+  inbox.getToken = token;
+  // The server repeats it in no link.
+  const language = find(document, ".masthead-link", HTMLAnchorElement);
+  language.addEventListener("click", () => {
+    const address = new URL(language.href);
+    address.searchParams.set("access_token", token);
+    language.href = address.href;
+  });
+}
 
 // --- The title, the icon of the tab and of the application ----------------------------------------------------------
 

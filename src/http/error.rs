@@ -267,13 +267,13 @@ impl Problem {
             .with_hint("revoke some that nobody uses: DELETE /v1/keys/{id}")
     }
 
-    /// A browser sent its cookie by itself, and does not say that a page of ours asked for it.
+    /// A browser sent a change without a credential but its cookie, and does not say that a page of ours asked for it.
     pub fn cross_site() -> Problem {
         Problem::new(
             StatusCode::FORBIDDEN,
             "cross_site",
             "Cross-site request",
-            "with a cookie, what changes something must come from a page of this server",
+            "with a cookie, or with no credential, what changes something must come from a page of this server",
         )
         .with_hint("send the user token itself (Authorization: Bearer) from elsewhere")
     }

@@ -1,11 +1,12 @@
 //! On whose behalf a request is made, from its headers and parameters.
 //!
-//! **Invariant:** what a browser sends by itself, its cookie, changes nothing unless the browser also says that the request
-//! comes from this server's own pages; this is checked where the cookie is read, so that no route can forget it.
+//! **Invariant:** what a browser sends by itself, its cookie or a request without any credential, changes nothing unless the
+//! browser also says that the request comes from this server's own pages; this is checked where the cookie is read, so that
+//! no route can forget it.
 
 use std::sync::Arc;
 
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Uri};
@@ -21,6 +22,10 @@ use crate::auth::{Principal, Refusal, Trust};
 use crate::limits::{Address, Short};
 use crate::notification::{Audience, UserId};
 use crate::publish::Draft;
+
+/// Where a browser says that a request comes from. No script can set it, and it is only sent where a connection is secure or
+/// leads to this machine.
+pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 const SERVER_KEY_HINT: &str = "send Authorization: Bearer pregon_sk_… with a server key";
 const USER_HINT: &str = "send a user token (Authorization: Bearer, or ?access_token=), or the server key and ?user_id=; for a \
@@ -166,11 +171,13 @@ pub(super) fn reader(app: &App, asking: &Asking<'_>) -> Result<Option<Reader>, P
     if let Some(principal) = principal {
         return reads(app, principal, uri);
     }
-    let Some(token) = session(headers) else { return reads(app, Err(Refusal::Missing), uri) };
-    if !method.is_safe() && !is_of_ours(app, headers) {
+    let session = session(headers);
+    // Without a cookie and without `open_user_id` nothing is allowed, and a page elsewhere learns that it needs a token.
+    let is_accepted_unasked = session.is_some() || app.options.open_user_id;
+    if is_accepted_unasked && !method.is_safe() && !may_change_unasked(app, headers) {
         return Err(Problem::cross_site());
     }
-    reads(app, of_token(token), uri)
+    reads(app, session.map_or(Err(Refusal::Missing), of_token), uri)
 }
 
 fn reads(app: &App, principal: Result<Principal, Refusal>, uri: &Uri) -> Result<Option<Reader>, Problem> {
@@ -275,10 +282,17 @@ pub(super) fn is_of_ours(app: &App, headers: &HeaderMap) -> bool {
     is_same_origin(headers) || headers.get(ORIGIN).is_some_and(|origin| app.options.cors_origins.contains(origin))
 }
 
+/// Whether a request that shows no credential but what a browser sends by itself, its cookie or nothing, may change
+/// something. A client that is no browser has no cookie and names no page.
+pub(super) fn may_change_unasked(app: &App, headers: &HeaderMap) -> bool {
+    let names_a_page = headers.contains_key(ORIGIN) || headers.contains_key(SEC_FETCH_SITE);
+    is_of_ours(app, headers) || (session(headers).is_none() && !names_a_page)
+}
+
 /// Whether the browser says that a request comes from a page of this server: by `Sec-Fetch-Site`, which no script can
 /// set, or, in browsers before 2023, by an `Origin` that is the host asked for.
 fn is_same_origin(headers: &HeaderMap) -> bool {
-    if let Some(site) = headers.get("sec-fetch-site") {
+    if let Some(site) = headers.get(SEC_FETCH_SITE) {
         return site == "same-origin";
     }
     let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()?.split_once("://"));
@@ -306,8 +320,6 @@ fn host(headers: &HeaderMap) -> Option<Authority> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderName;
-
     use super::*;
 
     fn headers(given: &[(&'static str, &str)]) -> HeaderMap {

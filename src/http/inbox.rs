@@ -14,7 +14,7 @@ use super::error::{Problem, nearest};
 use super::identity::{Manager, Owner};
 use super::language;
 use super::operations::{self, AsServer, AsUser, Found, Language, OfType, Paging, Stored, Whose, WithBody};
-use super::request::{self, Named, Object, encoded, json, parameter};
+use super::request::{self, Named, Object, encoded, json, parameter, query};
 use super::shapes::{InboxItem, InboxPage, Item as Shown, Mark, MarkAll, MarkSome, Marked, MarkedAll, MarkedSome};
 use crate::content::choose;
 use crate::inbox::{MARKED_MAX, Marks, PAGE_MAX};
@@ -109,13 +109,9 @@ async fn page(app: &App, user: UserId, headers: &HeaderMap, uri: &Uri) -> Result
     Ok(response)
 }
 
-/// The address of the next page. A credential is not repeated: proxies and histories keep addresses.
+/// The address of the next page.
 fn with_cursor(uri: &Uri, cursor: &str) -> String {
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    let given = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
-    query.extend_pairs(given.filter(|(name, _)| !["cursor", "access_token", "ticket"].contains(&name.as_ref())));
-    query.append_pair("cursor", cursor);
-    format!("{}?{}", uri.path(), query.finish())
+    format!("{}?{}", uri.path(), query(uri, &["cursor"], Some(("cursor", cursor))))
 }
 
 /// Reads which page is wanted.

@@ -26,8 +26,8 @@ const PROBLEMS: [(&str, &str); 14] = [
     (
         "403",
         "`forbidden`: the credential is good, and not for this. `scope_missing`: so is the server key; `detail` says \
-         which scope it would have to have. `cross_site`: a cookie came with a change that no page of \
-         this server asked for.",
+         which scope it would have to have. `cross_site`: a change came with a cookie, or with no \
+         credential, and no page of this server asked for it.",
     ),
     ("404", "`not_found`"),
     ("408", "`body_incomplete`: the body did not arrive whole in 30 s."),

@@ -11,22 +11,23 @@ use std::sync::{Arc, LazyLock};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-    LOCATION, SET_COOKIE, VARY,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, LOCATION, SET_COOKIE, VARY,
 };
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Value};
 use serde::Serialize;
-use url::form_urlencoded::{self, Serializer};
+use url::form_urlencoded;
 
 use super::address::Client;
 use super::error::{FieldError, Problem};
-use super::identity::Asking;
-use super::request::{self, cookie, parameter};
+use super::identity::{Asking, Reader};
+use super::request::{self, cookie, parameter, query};
 use super::shapes::Item;
-use super::{App, assets, identity, inbox, language};
+use super::{App, assets, identity, inbox, language, session};
+use crate::auth::Principal;
 use crate::notification::NotificationId;
 use crate::state::{Counts, Set};
 use crate::store::{Page, Selection, Status, Wanted};
@@ -168,7 +169,11 @@ pub(super) async fn page(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let asking = Asking { method: &method, headers: &headers, uri: &uri, address };
-    let user = identity::reader(&app, &asking)?.map(|reader| reader.user);
+    let reader = identity::reader(&app, &asking)?;
+    if let Some(response) = reader.as_ref().and_then(|reader| with_session(&app, &headers, &uri, reader)) {
+        return Ok(response);
+    }
+    let user = reader.map(|reader| reader.user);
     let languages = language::wanted(&headers, &uri);
     let language = Language::first_of(&languages);
     let mut status = Status::All;
@@ -221,13 +226,29 @@ pub(super) async fn page(
     Ok(response)
 }
 
-/// The parameters of an address without some of them, and with another one.
-fn query(uri: &Uri, without: &[&str], with: Option<(&str, &str)>) -> String {
-    let mut query = Serializer::new(String::new());
-    let given = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
-    query.extend_pairs(given.filter(|(name, _)| !without.contains(&name.as_ref())));
-    query.extend_pairs(with);
-    query.finish()
+/// Leads a browser that has come with a token in the address to the same view without it: the token is then in the session
+/// cookie, so links and forms work without it, and neither the history nor the page has it.
+///
+/// Nothing is set if the browser would not keep a `Secure` cookie (it sends `Sec-Fetch-Site` exactly where it does), nor in
+/// place of another user's session, which a link from elsewhere would otherwise end. The page is then shown at this address,
+/// and its script goes on with the token.
+fn with_session(app: &App, headers: &HeaderMap, uri: &Uri, reader: &Reader) -> Option<Response> {
+    let token = parameter(uri, &["access_token"]).filter(|_| !headers.contains_key(AUTHORIZATION))?;
+    let expires_at = reader.expires_at.filter(|_| headers.contains_key(identity::SEC_FETCH_SITE))?;
+    let present = identity::session(headers).and_then(|token| app.auth.user(token.as_bytes()).ok());
+    if matches!(present, Some(Principal::User { user, .. }) if user != reader.user) {
+        return None;
+    }
+    let mut response = see(uri);
+    session::set_session(app, &mut response, headers, &token, expires_at);
+    Some(response)
+}
+
+/// Leads to the view of an address.
+fn see(uri: &Uri) -> Response {
+    let here = format!("/?{}", query(uri, &[], None));
+    let here = HeaderValue::try_from(here).expect("an encoded query is ASCII");
+    (StatusCode::SEE_OTHER, [(LOCATION, here), (CACHE_CONTROL, HeaderValue::from_static("no-store"))]).into_response()
 }
 
 /// Does what a form of the page says: marks one, or all up to one, and shows the same view again.
@@ -265,9 +286,7 @@ pub(super) async fn act(
     }
     // What is gone meanwhile is not in the list that is shown next: that says it well enough.
     app.inbox.mark(reader.user, selection, set).await?;
-    let here = format!("/?{}", query(&uri, &[], None));
-    let here = HeaderValue::try_from(here).expect("an encoded query is ASCII");
-    Ok((StatusCode::SEE_OTHER, [(LOCATION, here)]).into_response())
+    Ok(see(&uri))
 }
 
 fn missing(pointer: &str, detail: &str) -> Problem {
@@ -286,6 +305,8 @@ mod tests {
         let english = query(&uri, &["lang"], Some(("lang", "en")));
         assert_eq!(english, "user_id=a%26b&status=unread&cursor=x&lang=en");
         assert_eq!(query(&"/".parse().expect("a URI"), &[], None), "");
+        let secret = "/?access_token=a.b.c&user_id=1&ticket=t&access%5ftoken=d".parse().expect("a URI");
+        assert_eq!(query(&secret, &[], None), "user_id=1");
     }
 
     #[test]

@@ -16,9 +16,12 @@ use axum::response::{IntoResponse as _, Response};
 use cookie::Cookie;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use url::form_urlencoded::{self, Serializer};
 
 use super::error::{FieldError, Problem, nearest};
 
+/// The parameters that are credentials.
+const CREDENTIALS: [&str; 2] = ["access_token", "ticket"];
 /// Largest body of a request, in bytes.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Time in which a body must have arrived.
@@ -339,6 +342,17 @@ pub(super) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
     (status, head, body.into()).into_response()
+}
+
+/// The parameters of an address without some of them and without credentials, and with another one. Proxies, histories and
+/// pages keep addresses, so the server writes no credential into one.
+pub(super) fn query(uri: &Uri, without: &[&str], with: Option<(&str, &str)>) -> String {
+    let mut query = Serializer::new(String::new());
+    let given = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    let kept = |name: &str| !without.contains(&name) && !CREDENTIALS.contains(&name);
+    query.extend_pairs(given.filter(|(name, _)| kept(name)));
+    query.extend_pairs(with);
+    query.finish()
 }
 
 /// The first parameter of one of these names that has a value.

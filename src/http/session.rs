@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use cookie::time::Duration;
 use cookie::{Cookie, SameSite};
+use jiff::Timestamp;
 
 use super::App;
 use super::address::Client;
@@ -52,11 +53,16 @@ pub(super) async fn begin(
 ) -> Result<Response, Problem> {
     let asking = Asking { method: &method, headers: &headers, uri: &uri, address };
     let (token, user, expires_at) = identity::bearer(&app, &asking)?;
-    let left = expires_at.duration_since(app.publisher.now()).as_secs().max(0);
     let session = Session { user_id: user.to_string(), expires_at: sse::time(expires_at) };
     let mut response = json(StatusCode::OK, encoded(&session));
-    set_cookie(&mut response, &headers, &token, Duration::seconds(left));
+    set_session(&app, &mut response, &headers, &token, expires_at);
     Ok(response)
+}
+
+/// Puts a token into the cookie, for as long as it is valid.
+pub(super) fn set_session(app: &App, response: &mut Response, headers: &HeaderMap, token: &str, expires_at: Timestamp) {
+    let left = expires_at.duration_since(app.publisher.now()).as_secs().max(0);
+    set_cookie(response, headers, token, Duration::seconds(left));
 }
 
 /// Removes the cookie.
@@ -76,7 +82,7 @@ pub(super) async fn begin(
     security(("session" = []), ())
 )]
 pub(super) async fn end(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
-    if identity::session(&headers).is_some() && !identity::is_of_ours(&app, &headers) {
+    if !identity::may_change_unasked(&app, &headers) {
         return Err(Problem::cross_site());
     }
     let mut response = StatusCode::NO_CONTENT.into_response();

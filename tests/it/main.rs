@@ -38,4 +38,5 @@ mod tidy;
 mod tls;
 mod token;
 mod transports;
+mod unasked;
 mod undisturbed;

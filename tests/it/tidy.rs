@@ -39,7 +39,7 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
             &["error", "operations"],
             &["request", "assets", "shapes", "address"],
             &["identity", "language", "draft"],
-            &["notifications", "inbox", "poll"],
+            &["notifications", "inbox", "poll", "session"],
             &[
                 "batch",
                 "stream",
@@ -52,7 +52,6 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
                 "page",
                 "health",
                 "metrics",
-                "session",
             ],
             &["openapi"],
         ],
