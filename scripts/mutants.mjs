@@ -216,6 +216,27 @@ const mutants = [
     test: 'a_token_says_when_it_was_issued_or_is_as_old_as_can_be',
   },
   {
+    name: 'a token from the future that no revocation covers',
+    file: 'src/auth/revocations.rs',
+    from: 'if rounded_up > self.ahead_s.load(Ordering::Relaxed) {',
+    to: 'if false && rounded_up > 0 {',
+    test: 'a_token_from_the_future_is_covered_by_a_later_revocation',
+  },
+  {
+    name: 'a token from the future accepted',
+    file: 'src/auth/tokens/issuing.rs',
+    from: 'if iat.is_some_and(|iat| iat > latest) {',
+    to: 'if false && iat.is_some_and(|iat| iat > latest) {',
+    test: 'nbf_and_iat_may_be_ahead_by_the_leeway_and_no_further',
+  },
+  {
+    name: 'a critical header parameter passed over',
+    file: 'src/auth/tokens/header.rs',
+    from: '["crit", "b64", "zip", "enc", "cty"]',
+    to: '["b64", "zip", "enc", "cty"]',
+    test: 'a_token_whose_header_asks_for_more_than_is_understood_is_refused',
+  },
+  {
     name: 'a revocation that ends no stream',
     file: 'src/delivery/engine.rs',
     from: '            self.end_all_of(user);',

@@ -12,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::auth::keys::{KEYS_MAX, KeptKey, KeyId, Scope};
+use crate::auth::revocations::Revoked;
 use crate::auth::{Auth, ServerKey};
 use crate::notification::UserId;
 use crate::store::{Command, Outcome, Store, StoreError};
@@ -40,8 +41,8 @@ impl Access {
         for key in store.keys().await? {
             auth.keys().keep(&key);
         }
-        for (user, at) in store.revocations().await? {
-            auth.revocations().note(user, at);
+        for (user, through) in store.revocations().await? {
+            auth.revocations().note(user, Revoked { through, ahead: Duration::ZERO });
         }
         Ok(Access { store, auth, clock })
     }
@@ -93,17 +94,19 @@ impl Access {
         Ok(outcome != Outcome::Missing)
     }
 
-    /// Refuses from here on all that a user has been given, and ends her streams. Returns when the second is over: a token
-    /// says in whole seconds when it was issued, and one that is signed after the answer shall be good.
+    /// Refuses from here on all that a user has been given, and ends their streams. Returns when the last second that the
+    /// revocation covers is over: a token says in whole seconds when it was issued, and one that is signed after the answer
+    /// shall be good. That takes up to a second, and as much longer as the clock of an issuer was seen ahead of this one.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn revoke(&self, user: UserId) -> Result<(), StoreError> {
         let now = (self.clock)();
-        self.store.one(now, Command::Revoke { user: user.clone() }).await?;
-        self.auth.revocations().note(user, now);
+        let revoked = self.auth.revocations().at(now);
+        self.store.one(now, Command::Revoke { user: user.clone(), through: revoked.through }).await?;
+        self.auth.revocations().note(user, revoked);
         let left = 1_000_000_000 - now.subsec_nanosecond();
-        tokio::time::sleep(Duration::from_nanos(u64::try_from(left).unwrap_or_default())).await;
+        tokio::time::sleep(revoked.ahead + Duration::from_nanos(u64::try_from(left).unwrap_or_default())).await;
         Ok(())
     }
 }

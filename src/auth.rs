@@ -179,7 +179,8 @@ impl Auth {
         if let Some(key) = server_key {
             keys.keep_given(key);
         }
-        Auth { keys, tokens: tokens.map(Tokens::new), revocations: Revocations::default() }
+        let leeway = tokens.as_ref().map_or(Duration::ZERO, |rules| rules.leeway);
+        Auth { keys, tokens: tokens.map(Tokens::new), revocations: Revocations::new(leeway) }
     }
 
     /// The server keys that are accepted.
@@ -223,12 +224,15 @@ impl Auth {
     /// When it does not pass.
     pub fn user(&self, token: &[u8]) -> Result<Principal, Refusal> {
         let principal = self.tokens.as_ref().ok_or(Refusal::TokensOff)?.user(token)?;
-        match &principal {
-            Principal::User { user, issued_at, .. } if self.revocations.cover(user, *issued_at) => {
-                Err(Refusal::Revoked)
+        if let Principal::User { user, issued_at, .. } = &principal {
+            let now = Timestamp::now();
+            // Noted also of a token that is refused: the next revocation shall cover its like.
+            self.revocations.seen(*issued_at, now);
+            if self.revocations.cover(user, *issued_at, now) {
+                return Err(Refusal::Revoked);
             }
-            _ => Ok(principal),
         }
+        Ok(principal)
     }
 
     /// The issuers whose keys can't be had at the moment, so that their tokens can't be checked.

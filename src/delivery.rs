@@ -507,7 +507,7 @@ mod tests {
             Arc::new(SqliteStore::open(folder.path(), sqlite::Options::default()).expect("opened"));
         let at = |second| Timestamp::from_second(second).expect("in range");
         let user: UserId = "1".parse().expect("valid");
-        store.one(at(100), Command::Revoke { user: user.clone() }).await.expect("stored");
+        store.one(at(100), Command::Revoke { user: user.clone(), through: at(100) }).await.expect("stored");
         let delivery = Delivery::start(Options::default(), store).await.expect("started");
         let first = async |issued_at: Option<i64>| {
             let form = Form { wire: Wire::Lines, ..Form::default() };

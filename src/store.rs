@@ -146,6 +146,8 @@ pub enum Command {
     Revoke {
         /// The user.
         user: UserId,
+        /// What says that it was issued up to then is refused.
+        through: Timestamp,
     },
     /// Keep a server key.
     KeepKey(KeptKey),

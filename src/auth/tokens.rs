@@ -9,6 +9,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jsonwebtoken::dangerous::insecure_decode;
@@ -19,9 +20,15 @@ use url::{Host, Url};
 use super::Principal;
 use crate::notification::{NameError, UserId};
 
+mod header;
 mod issuing;
 
 pub(super) use issuing::{Issuing, Replaced};
+
+/// [`TokenRules::leeway`] unless it is given, and the longest.
+pub const LEEWAY_DEFAULT: Duration = Duration::from_secs(30);
+/// Beyond this a wrong clock has to be set right: a longer leeway would widen what a stolen token may claim.
+pub const LEEWAY_MAX: Duration = Duration::from_mins(5);
 
 /// Longest address of a key set, in bytes.
 const JWKS_URL_BYTES_MAX: usize = 2048;
@@ -231,6 +238,8 @@ impl FromStr for JwksUrl {
 pub struct TokenRules {
     /// Those who make them, each with another name.
     pub issuers: Vec<Issuer>,
+    /// How far `nbf` and `iat` may be ahead of this server's clock, at most [`LEEWAY_MAX`].
+    pub leeway: Duration,
 }
 
 /// Somebody who makes tokens.
@@ -250,7 +259,8 @@ impl TokenRules {
     /// All tokens that are signed with that key.
     #[must_use]
     pub fn of(key: TokenKey) -> TokenRules {
-        TokenRules { issuers: vec![Issuer { name: None, audience: None, keys: vec![key], jwks_url: None }] }
+        let issuers = vec![Issuer { name: None, audience: None, keys: vec![key], jwks_url: None }];
+        TokenRules { issuers, leeway: LEEWAY_DEFAULT }
     }
 }
 
@@ -272,6 +282,12 @@ pub enum TokenError {
     /// Its time has not come.
     #[error("is not valid yet (`nbf`)")]
     NotYet,
+    /// Its `iat` is further ahead than the leeway: the issuer's clock and this server's differ.
+    #[error("says that it was issued in the future (`iat`): the clocks of its issuer and of this server differ")]
+    Future,
+    /// The header has a parameter with which the token can't be read as it was meant.
+    #[error("has a header parameter that is not supported (`{0}`)")]
+    Header(&'static str),
     /// It was made by somebody else.
     #[error("is of another issuer (`iss`)")]
     Issuer,
@@ -317,7 +333,9 @@ pub(super) struct Tokens {
 
 impl Tokens {
     pub(super) fn new(rules: TokenRules) -> Tokens {
-        Tokens { issuers: rules.issuers.into_iter().map(Issuing::new).map(Arc::new).collect() }
+        let leeway = rules.leeway;
+        let issuing = |issuer| Arc::new(Issuing::new(issuer, leeway));
+        Tokens { issuers: rules.issuers.into_iter().map(issuing).collect() }
     }
 
     /// Those who make them.
@@ -327,7 +345,8 @@ impl Tokens {
 
     /// Whose token that is.
     pub(super) fn user(&self, token: &[u8]) -> Result<Principal, TokenError> {
-        // Nothing of this is verified yet. It only picks, among keys that are here, those that it is verified with.
+        // Nothing of this is verified yet. It can only refuse, and picks, among keys that are here, those that it is verified with.
+        header::check(token)?;
         let said = insecure_decode::<Named>(token).map_err(|_| TokenError::Malformed)?;
         self.issuer(said.claims.iss.as_deref())?.check(token, said.header.kid.as_deref())
     }
@@ -374,6 +393,10 @@ mod tests {
 
     fn rules(name: &str, key: &str) -> TokenRules {
         TokenRules::of(TokenKey::given(algorithm(name), key).expect("a key"))
+    }
+
+    fn accepting(issuers: Vec<Issuer>) -> TokenRules {
+        TokenRules { issuers, leeway: LEEWAY_DEFAULT }
     }
 
     /// Those of an issuer with a name and an audience.
@@ -459,7 +482,7 @@ mod tests {
         let can_only_check = TokenKey::given(algorithm("ES256"), &public).expect("a key");
         let first = issuer(Some("first"), None, vec![can_only_check]);
         let named = issuer(Some("us"), Some("them"), vec![secret("HS512").named("2026")]);
-        for rules in [TokenRules::of(TokenKey::generate()), TokenRules { issuers: vec![first, named] }] {
+        for rules in [TokenRules::of(TokenKey::generate()), accepting(vec![first, named])] {
             let tokens = Tokens::new(rules);
             let (token, expires_at) = tokens.make(&user, soon).expect("there is a secret");
             let Ok(Principal::User { user: made_for, issued_at, expires_at: end, trust: None }) =
@@ -511,8 +534,98 @@ mod tests {
         };
         assert_eq!(issued_at(json!(1_000)).as_millisecond(), 1_000_000);
         assert_eq!(issued_at(json!(1_000.5)).as_millisecond(), 1_000_500);
-        for nothing in [Value::Null, json!(-1), json!(1e300)] {
+        for nothing in [Value::Null, json!(-1)] {
             assert_eq!(issued_at(nothing), Timestamp::MIN);
+        }
+    }
+
+    /// Mutant: any leeway is enough.
+    #[test]
+    fn nbf_and_iat_may_be_ahead_by_the_leeway_and_no_further() {
+        let leeway = |seconds| {
+            let rules = TokenRules { leeway: Duration::from_secs(seconds), ..rules("HS256", SECRET) };
+            let tokens = Tokens::new(rules);
+            move |claim: &str, ahead: Value| {
+                let mut claims = json!({"sub": "1", "exp": in_seconds(900)});
+                claims[claim] = ahead;
+                tokens.user(&by_secret(&claims, "HS256")).map(|_| ())
+            }
+        };
+        let (half_a_minute, none) = (leeway(30), leeway(0));
+        for (claim, refusal) in [("nbf", TokenError::NotYet), ("iat", TokenError::Future)] {
+            for ahead in [-600, -1, 0, 2, 25, 30] {
+                assert_eq!(half_a_minute(claim, json!(in_seconds(ahead))), Ok(()), "{claim} {ahead}");
+            }
+            for ahead in [40, 3_600, 1_000_000_000] {
+                assert_eq!(half_a_minute(claim, json!(in_seconds(ahead))), Err(refusal.clone()), "{claim} {ahead}");
+            }
+            assert_eq!(half_a_minute(claim, json!(1e300)), Err(refusal.clone()), "{claim}");
+            assert_eq!(none(claim, json!(in_seconds(0))), Ok(()), "{claim}");
+            assert_eq!(none(claim, json!(in_seconds(10))), Err(refusal), "{claim}");
+            for other in [json!("soon"), json!(true)] {
+                assert_eq!(half_a_minute(claim, other), Err(TokenError::Claim(claim.into())), "{claim}");
+            }
+            for other in [json!([in_seconds(0)]), json!({})] {
+                assert!(half_a_minute(claim, other).is_err(), "{claim}");
+            }
+        }
+        // The end of a token has no leeway: its streams end with it.
+        let tokens = Tokens::new(rules("HS256", SECRET));
+        let ended = by_secret(&json!({"sub": "1", "exp": in_seconds(-2)}), "HS256");
+        assert_eq!(tokens.user(&ended), Err(TokenError::Expired));
+    }
+
+    /// Mutant: no parameter is critical.
+    #[test]
+    fn a_token_whose_header_asks_for_more_than_is_understood_is_refused() {
+        let tokens = Tokens::new(rules("HS256", SECRET));
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        let says = |header: &str, claims: &str| {
+            let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+            let signature =
+                jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).expect("a secret signs");
+            tokens.user(format!("{message}.{signature}").as_bytes()).map(|_| ())
+        };
+        let claims = format!(r#"{{"sub":"1","exp":{}}}"#, in_seconds(60));
+        let with = |more: &str| says(&format!(r#"{{"alg":"HS256","typ":"JWT"{more}}}"#), &claims);
+        for harmless in ["", r#","b64":true"#, r#","cty":"json""#, r#","typ2":"x""#, r#","jku":"http://127.0.0.1:1/""#]
+        {
+            assert_eq!(with(harmless), Ok(()), "{harmless}");
+        }
+        for (more, name) in [
+            (r#","crit":["x"]"#, "crit"),
+            (r#","crit":["exp"],"exp":1"#, "crit"),
+            (r#","crit":["b64"],"b64":true"#, "crit"),
+            (r#","crit":[]"#, "crit"),
+            (r#","crit":null"#, "crit"),
+            (r#","crit":"x""#, "crit"),
+            (r#","crit":{"x":1}"#, "crit"),
+            (r#","\u0063rit":["x"]"#, "crit"),
+            (r#","b64":false"#, "b64"),
+            (r#","b64":null"#, "b64"),
+            (r#","b64":0"#, "b64"),
+            (r#","b64":"true""#, "b64"),
+            (r#","zip":"DEF""#, "zip"),
+            (r#","enc":"A128GCM""#, "enc"),
+            (r#","cty":"JWT""#, "cty"),
+            (r#","cty":"jwt""#, "cty"),
+        ] {
+            assert_eq!(with(more), Err(TokenError::Header(name)), "{more}");
+        }
+        for twice in [
+            r#","alg":"HS256""#,
+            r#","alg":"none""#,
+            r#","kid":"1","kid":"2""#,
+            r#","x":1,"x":1"#,
+            r#","b64":false,"b64":true"#,
+            r#","crit":["x"],"crit":[]"#,
+        ] {
+            assert_eq!(with(twice), Err(TokenError::Malformed), "{twice}");
+        }
+        let header = r#"{"alg":"HS256"}"#;
+        for name in ["sub", "exp", "iat", "nbf", "iss", "aud", "anything", r"\u0073ub"] {
+            let twice = format!(r#"{},"{name}":1,"{name}":1}}"#, claims.trim_end_matches('}'));
+            assert_eq!(says(header, &twice), Err(TokenError::Malformed), "{twice}");
         }
     }
 
@@ -520,7 +633,7 @@ mod tests {
     #[test]
     fn an_issuer_and_an_audience_that_are_named_must_be_those() {
         let named = issuer(Some("https://us"), Some("pregon"), vec![secret("HS256")]);
-        let tokens = Tokens::new(TokenRules { issuers: vec![named] });
+        let tokens = Tokens::new(accepting(vec![named]));
         let soon = in_seconds(60);
         let says = |iss: Value, aud: Value| {
             let mut claims = json!({"sub": "1", "exp": soon, "iss": iss, "aud": aud});
@@ -550,7 +663,7 @@ mod tests {
             issuer(Some("https://second"), None, vec![key(1)]),
             issuer(None, None, vec![key(2)]),
         ];
-        let tokens = Tokens::new(TokenRules { issuers });
+        let tokens = Tokens::new(accepting(issuers));
         let soon = in_seconds(60);
         for (signer, secret) in secrets.iter().enumerate() {
             for (iss, its) in [
@@ -581,7 +694,7 @@ mod tests {
         let keys = pairs.iter().map(|(name, _, public)| {
             TokenKey::given(algorithm(name), public).expect("a key").named(format!("key of {name}"))
         });
-        let tokens = Tokens::new(TokenRules { issuers: vec![issuer(None, None, keys.collect())] });
+        let tokens = Tokens::new(accepting(vec![issuer(None, None, keys.collect())]));
         let claims = json!({"sub": "1", "exp": in_seconds(60)});
         let says = |name: &str, private: &EncodingKey, id: Option<&str>| {
             tokens.user(&signed_as(&claims, name, private, id)).map(|_| ())
@@ -601,7 +714,7 @@ mod tests {
     #[test]
     fn a_key_of_a_key_set_checks_what_was_signed_with_it() {
         let shows = Issuer { jwks_url: Some("https://us/keys".parse().expect("valid")), ..issuer(None, None, vec![]) };
-        let tokens = Tokens::new(TokenRules { issuers: vec![shows] });
+        let tokens = Tokens::new(accepting(vec![shows]));
         let claims = json!({"sub": "1", "exp": in_seconds(60)});
         for (name, private, _) in pairs() {
             let jwk = jsonwebtoken::jwk::Jwk::from_encoding_key(&private, algorithm(name).0).expect("a public key");
@@ -624,7 +737,7 @@ mod tests {
             (EncodingKey::from_ed_der(private.as_ref()), public)
         };
         let shows = Issuer { jwks_url: Some("https://us/keys".parse().expect("valid")), ..issuer(None, None, vec![]) };
-        let tokens = Tokens::new(TokenRules { issuers: vec![shows] });
+        let tokens = Tokens::new(accepting(vec![shows]));
         let issuing = &tokens.issuers()[0];
         let claims = json!({"sub": "1", "exp": in_seconds(60)});
         let trust = |id: &str, private: &EncodingKey| -> Result<Trust, TokenError> {

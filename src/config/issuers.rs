@@ -5,11 +5,12 @@
 //! Deliberately absent: what a key is good for. A value that is read here is one, or the error says why it is none.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use toml::{Table, Value};
 
 use super::{Layers, unknown};
-use crate::auth::tokens::{Issuer, JwksUrl, TokenAlgorithm, TokenKey, TokenRules};
+use crate::auth::tokens::{Issuer, JwksUrl, LEEWAY_MAX, TokenAlgorithm, TokenKey, TokenRules};
 
 /// Most issuers in a file, and most keys of each.
 const ISSUERS_MAX: usize = 32;
@@ -33,7 +34,8 @@ impl Layers {
                 self.errors.push(format!("issuers: there must be one issuer {said}, flags and file together"));
             }
         }
-        (!issuers.is_empty()).then_some(TokenRules { issuers })
+        let leeway = self.duration_within("jwt_leeway", &(Duration::ZERO..=LEEWAY_MAX))?;
+        (!issuers.is_empty()).then_some(TokenRules { issuers, leeway })
     }
 
     fn issuer_of_flags(&mut self) -> Option<Issuer> {

@@ -53,6 +53,9 @@ pub struct LimitFlags {
     /// Wrong credentials from an address in a minute, until none is looked at for a while [default: 30]
     #[arg(long, value_name = "COUNT", env = "PREGON_FAILED_LOGINS_PER_MINUTE")]
     failed_logins_per_minute: Option<String>,
+    /// How far `nbf` and `iat` of user tokens may be ahead of this server's clock, 5m at most [default: 30s]
+    #[arg(long, value_name = "DURATION", env = "PREGON_JWT_LEEWAY")]
+    jwt_leeway: Option<String>,
     /// Networks of proxies whose X-Forwarded-For is believed, separated by commas
     #[arg(long, value_name = "NETWORKS", env = "PREGON_TRUSTED_PROXY")]
     trusted_proxy: Option<String>,
@@ -60,7 +63,7 @@ pub struct LimitFlags {
 
 impl LimitFlags {
     /// The flags, by key.
-    pub(super) fn all(&self) -> [(&'static str, &Option<String>); 7] {
+    pub(super) fn all(&self) -> [(&'static str, &Option<String>); 8] {
         [
             ("publishes_per_second", &self.publishes_per_second),
             ("publish_burst", &self.publish_burst),
@@ -68,6 +71,7 @@ impl LimitFlags {
             ("streams_per_address", &self.streams_per_address),
             ("tickets_per_user", &self.tickets_per_user),
             ("failed_logins_per_minute", &self.failed_logins_per_minute),
+            ("jwt_leeway", &self.jwt_leeway),
             ("trusted_proxy", &self.trusted_proxy),
         ]
     }

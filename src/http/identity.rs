@@ -218,13 +218,14 @@ pub(super) fn named_reader(app: &App, asking: &Asking<'_>) -> Result<Reader, Pro
 pub(super) fn listener(app: &App, asking: &Asking<'_>) -> Result<Reader, Problem> {
     let uri = asking.uri;
     let Some(ticket) = parameter(uri, &["ticket"]) else { return named_reader(app, asking) };
-    let admission = app.tickets.redeem(&ticket, app.publisher.now());
+    let now = app.publisher.now();
+    let admission = app.tickets.redeem(&ticket, now);
     let Admission { user, issued_at, expires_at, trust } =
         admission.ok_or_else(|| Problem::unauthorized(&Refusal::Ticket, "ask for another: POST /v1/stream/tickets"))?;
     if named(uri)?.is_some_and(|named| named != user) {
         return Err(Problem::forbidden("the ticket is another user's than `user_id` names"));
     }
-    if app.auth.revocations().cover(&user, issued_at) {
+    if app.auth.revocations().cover(&user, issued_at, now) {
         return Err(Problem::unauthorized(&Refusal::Revoked, USER_HINT));
     }
     Ok(Reader { user, issued_at: Some(issued_at), expires_at, trust })

@@ -15,7 +15,8 @@ use crate::notification::UserId;
 /// Refuses from here on all that a user has been given: tokens, sessions, tickets.
 ///
 /// Her streams end at once. What is refused says when it was issued (`iat`), and that was before now; or does not say. The
-/// answer comes when the second is over, since `iat` has whole seconds: a token that is signed after it is good.
+/// answer comes when the second is over, since `iat` has whole seconds, and later by as much as the clock of an issuer was seen
+/// ahead: a token that is signed after it is good.
 #[utoipa::path(
     delete,
     path = "/v1/users/{user}/tokens",

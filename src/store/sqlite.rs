@@ -572,7 +572,8 @@ mod tests {
         let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
         assert_eq!(store.seal().epoch, 7);
         let user: UserId = "1".parse().expect("valid");
-        let revoked = store.one(Timestamp::UNIX_EPOCH, Command::Revoke { user: user.clone() }).await.expect("stored");
+        let through = Timestamp::UNIX_EPOCH;
+        let revoked = store.one(through, Command::Revoke { user: user.clone(), through }).await.expect("stored");
         assert_eq!(revoked, Outcome::Logged(Position(4)), "the log goes on");
         let id = "01a20cb5-116e-716b-aa33-fad3da96c4bc".parse().expect("an id");
         let item = store.item(&user, id, Timestamp::UNIX_EPOCH).await.expect("read").expect("she has it");

@@ -353,7 +353,7 @@ async fn server_keys_are_kept_until_they_are_forgotten(store: &Arc<dyn Store>) {
 
 async fn a_revocation_is_in_the_log_and_stays_when_it_is_trimmed(store: &Arc<dyn Store>) {
     let at = |second| Timestamp::from_second(second).expect("in range");
-    let revoke = |second, id: &str| store.one(at(second), Command::Revoke { user: user(id) });
+    let revoke = |second, id: &str| store.one(at(second), Command::Revoke { user: user(id), through: at(second) });
     assert_eq!(opened(store, "1", None).await.revoked_at, None);
     for (second, id) in [(5, "1"), (7, "2"), (6, "1")] {
         assert!(matches!(revoke(second, id).await.expect("done"), Outcome::Logged(_)));

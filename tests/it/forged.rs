@@ -84,10 +84,43 @@ fn forged() -> Vec<String> {
             forged.push(signed(&header.to_string(), &claims, secret.as_bytes()));
         }
     }
+    // Headers with an extension that must be understood, that say the payload is something else, or that say a thing twice.
+    for extra in [
+        r#""crit":["x"]"#,
+        r#""crit":["x"],"x":1"#,
+        r#""crit":["exp"],"exp":1"#,
+        r#""crit":["b64"],"b64":true"#,
+        r#""crit":["alg"]"#,
+        r#""crit":[]"#,
+        r#""crit":null"#,
+        r#""crit":"b64""#,
+        r#""crit":{}"#,
+        r#""\u0063rit":["x"]"#,
+        r#""b64":false"#,
+        r#""b64":false,"crit":["b64"]"#,
+        r#""b64":null"#,
+        r#""b64":"false""#,
+        r#""b64":false,"b64":true"#,
+        r#""zip":"DEF""#,
+        r#""enc":"A128GCM""#,
+        r#""cty":"JWT""#,
+        r#""cty":"jwt""#,
+        r#""alg":"HS256""#,
+        r#""alg":"none""#,
+        r#""typ":"JWT""#,
+        r#""x":1,"x":2"#,
+    ] {
+        let header = format!(r#"{{"typ":"JWT","alg":"HS256",{extra}}}"#);
+        forged.push(signed(&header, &claims, SECRET.as_bytes()));
+    }
+    // What is signed stands there as it is, as an extension would have it.
+    let unencoded = format!("{}.{claims}", URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","b64":false,"crit":["b64"]}"#));
+    forged.push(format!("{unencoded}.{}", mac(SECRET.as_bytes(), &unencoded)));
     // Claims that are no user's, or give no right, with the right secret.
     for (claim, values) in [
         ("exp", json!([null, "soon", soon.to_string(), soon - 601, 0, -1, 1e300, [soon], {"at": soon}, true, 0.5])),
-        ("nbf", json!([soon, "soon", [soon], true, {}])),
+        ("nbf", json!([soon, soon - 540, 1e300, "soon", [soon], true, {}])),
+        ("iat", json!([soon, soon - 540, 1e300, "soon", [soon], true, {}])),
         ("sub", json!([null, 1, true, ["1"], {}, "", " ", "a b", "a\u{0}", "a\nb", "x".repeat(129), "\u{85}"])),
         ("aud", json!(["x", ["x", "y"], "pregon"])),
     ] {
@@ -107,6 +140,11 @@ fn forged() -> Vec<String> {
         String::new(),
         format!(r#"{{"sub":"1","sub":"2","exp":{soon}}}"#),
         format!(r#"{{"sub":"1","exp":{soon},"exp":1}}"#),
+        format!(r#"{{"sub":"1","exp":{soon},"exp":{soon}}}"#),
+        format!(r#"{{"sub":"1","exp":{soon},"iat":1,"iat":{soon}}}"#),
+        format!(r#"{{"sub":"1","exp":{soon},"nbf":1,"nbf":{soon}}}"#),
+        format!(r#"{{"sub":"1","exp":{soon},"role":"a","role":"b"}}"#),
+        format!(r#"["1",1,1,{soon}]"#),
         format!(r#"{{"sub":"1","exp":{soon}}} "#) + "x",
         format!(r#"{{"Sub":"1","exp":{soon}}}"#),
     ] {

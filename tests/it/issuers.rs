@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pregon::auth::tokens::{Issuer, TokenAlgorithm, TokenKey, TokenRules};
+use pregon::auth::tokens::{Issuer, LEEWAY_DEFAULT, TokenAlgorithm, TokenKey, TokenRules};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -17,7 +17,7 @@ const REFRESH: Duration = Duration::from_millis(50);
 async fn server(issuers: Vec<Issuer>, change: impl FnOnce(&mut pregon::Config)) -> TestServer {
     TestServer::start_with(|config| {
         config.open_user_id = false;
-        config.tokens = Some(TokenRules { issuers });
+        config.tokens = Some(TokenRules { issuers, leeway: LEEWAY_DEFAULT });
         config.jwks_refresh = REFRESH;
         change(config);
     })

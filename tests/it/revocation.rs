@@ -91,6 +91,31 @@ async fn what_a_user_was_given_is_refused_and_what_she_is_given_then_is_not() {
     server.stop().await;
 }
 
+/// An issuer whose clock is ahead makes tokens from the future.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_from_the_future_is_refused_after_a_revocation_and_one_signed_after_the_answer_is_not() {
+    let server = TestServer::start_with(options).await;
+    let ahead = |seconds: i64| {
+        let now = jiff::Timestamp::now().as_second();
+        signed(&json!({"sub": "1", "exp": now + 600, "iat": now + seconds}))
+    };
+    let counts = |token: String| {
+        let request = server.anonymous(Method::GET, "/v1/inbox/counts").bearer_auth(token);
+        async { outcome(request).await }
+    };
+    let (hers, unseen) = (ahead(2), ahead(28));
+    assert_eq!(counts(hers.clone()).await.0, 200);
+    assert_eq!(counts(ahead(60)).await, (401, "token_invalid".to_owned()), "further ahead than the leeway");
+    server.revoke("1").await;
+    for old in [hers, unseen] {
+        assert_eq!(counts(old).await, (401, "token_revoked".to_owned()));
+    }
+    for (clock, new) in [("the one that is ahead", ahead(1)), ("one that is right", ahead(0))] {
+        assert_eq!(counts(new).await.0, 200, "signed after the answer, by {clock}");
+    }
+    server.stop().await;
+}
+
 /// Mutant: end none.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revocation_ends_the_streams_of_its_user() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use jsonwebtoken::{EncodingKey, Header};
-use pregon::auth::tokens::{JwksUrl, TokenRules};
+use pregon::auth::tokens::{JwksUrl, LEEWAY_DEFAULT, TokenRules};
 use reqwest::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -213,7 +213,7 @@ async fn nothing_that_is_sent_makes_the_server_ask_anybody() {
     let mut issuers = tokens(SECRET).issuers;
     issuers.push(keys.issuer("https://issuer.example"));
     let server = TestServer::start_with(|config| {
-        config.tokens = Some(TokenRules { issuers });
+        config.tokens = Some(TokenRules { issuers, leeway: LEEWAY_DEFAULT });
         config.cors_origins = vec![format!("http://127.0.0.1:{}", trap.port).parse().unwrap()];
     })
     .await;
@@ -261,7 +261,8 @@ async fn a_key_server_leads_nowhere() {
     let (trap, signer) = (Trap::set().await, Signer::new("key"));
     let mut keys = KeyServer::start(&[&signer]).await;
     let server = TestServer::start_with(|config| {
-        config.tokens = Some(TokenRules { issuers: vec![keys.issuer("https://issuer.example")] });
+        config.tokens =
+            Some(TokenRules { issuers: vec![keys.issuer("https://issuer.example")], leeway: LEEWAY_DEFAULT });
         config.jwks_refresh = Duration::from_millis(2);
     })
     .await;
@@ -296,7 +297,8 @@ async fn the_configuration_alone_says_who_is_asked() {
     }
     let issuer = KeyServer::start(&[]).await.issuer("https://issuer.example");
     let jwks_url = Some(format!("http://127.1:{}/keys", trap.port).parse().unwrap());
-    let rules = TokenRules { issuers: vec![pregon::auth::tokens::Issuer { jwks_url, ..issuer }] };
+    let issuers = vec![pregon::auth::tokens::Issuer { jwks_url, ..issuer }];
+    let rules = TokenRules { issuers, leeway: LEEWAY_DEFAULT };
     let starting = tokio::spawn(TestServer::start_with(|config| config.tokens = Some(rules)));
     let (connection, _) = within(trap.listeners[0].accept()).await.unwrap();
     drop(connection);

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use jsonwebtoken::Validation;
 use jsonwebtoken::errors::ErrorKind;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Issuer, JwksUrl, PublicKey, TokenError, TokenKey};
 use crate::auth::{Principal, Trust};
@@ -19,14 +20,28 @@ use crate::auth::{Principal, Trust};
 #[derive(Deserialize)]
 struct Claims {
     sub: Option<String>,
-    /// In seconds, which RFC 7519 lets have parts.
-    iat: Option<f64>,
+    iat: Option<Value>,
+    nbf: Option<Value>,
     exp: Option<i64>,
 }
 
+/// A `NumericDate` in seconds, which RFC 7519 lets have parts; nothing if the claim is absent or null.
+fn seconds(claim: Option<&Value>, name: &str) -> Result<Option<f64>, TokenError> {
+    let number = |value: &Value| value.as_f64().ok_or_else(|| TokenError::Claim(name.to_owned()));
+    claim.map(number).transpose()
+}
+
 impl Claims {
-    fn principal(self, trust: Option<Trust>) -> Result<Principal, TokenError> {
-        let Claims { sub, iat, exp } = self;
+    fn principal(self, trust: Option<Trust>, leeway: Duration, now: Timestamp) -> Result<Principal, TokenError> {
+        let Claims { sub, iat, nbf, exp } = self;
+        let (iat, nbf) = (seconds(iat.as_ref(), "iat")?, seconds(nbf.as_ref(), "nbf")?);
+        let latest = now.as_duration().as_secs_f64() + leeway.as_secs_f64();
+        if nbf.is_some_and(|nbf| nbf > latest) {
+            return Err(TokenError::NotYet);
+        }
+        if iat.is_some_and(|iat| iat > latest) {
+            return Err(TokenError::Future);
+        }
         let missing = |claim: &str| TokenError::Claim(claim.to_owned());
         let user = sub.ok_or_else(|| missing("sub"))?.parse()?;
         let expires_at = exp.and_then(|second| Timestamp::from_second(second).ok()).ok_or_else(|| missing("exp"))?;
@@ -47,8 +62,9 @@ struct Checking {
 impl Checking {
     fn new(issuer: &Issuer, key: TokenKey, trust: Option<Trust>) -> Checking {
         let mut validation = Validation::new(key.algorithm.0);
+        // One leeway would hold for `exp` too, and streams end with it; `nbf` and `iat` are looked at in `Claims::principal`.
         validation.leeway = 0;
-        validation.validate_nbf = true;
+        validation.validate_nbf = false;
         let mut required = vec!["exp", "sub"];
         if let Some(name) = &issuer.name {
             validation.set_issuer(&[name]);
@@ -102,14 +118,16 @@ pub(in crate::auth) struct Replaced {
 pub(in crate::auth) struct Issuing {
     issuer: Issuer,
     given: Vec<Checking>,
+    /// How far `nbf` and `iat` may be ahead.
+    leeway: Duration,
     /// Nothing while they can't be had.
     fetched: RwLock<Option<Arc<[Fetched]>>>,
 }
 
 impl Issuing {
-    pub(super) fn new(issuer: Issuer) -> Issuing {
+    pub(super) fn new(issuer: Issuer, leeway: Duration) -> Issuing {
         let given = issuer.keys.iter().map(|key| Checking::new(&issuer, key.clone(), None)).collect();
-        Issuing { given, issuer, fetched: RwLock::new(None) }
+        Issuing { given, leeway, issuer, fetched: RwLock::new(None) }
     }
 
     /// What it was given as.
@@ -171,7 +189,7 @@ impl Issuing {
                 Err(TokenError::Algorithm(_)) => {}
                 Err(TokenError::Signature) => refused = TokenError::Signature,
                 Err(error) => return Err(error),
-                Ok(claims) => return claims.principal(checking.trust.clone()),
+                Ok(claims) => return claims.principal(checking.trust.clone(), self.leeway, Timestamp::now()),
             }
         }
         Err(if self.is_away() { TokenError::Away } else { refused })

@@ -41,7 +41,7 @@ impl Changes<'_> {
             Command::Erase { user } => self.erase(user, at),
             Command::Join { user, topic } => self.join(user, topic, at),
             Command::Leave { user, topic } => self.leave(user, topic, at),
-            Command::Revoke { user } => self.revoke(user, at),
+            Command::Revoke { user, through } => self.revoke(user, through, at),
             Command::KeepKey(key) => access::keep_key(self.connection, &key),
             Command::ForgetKey { id } => access::forget_key(self.connection, id),
         }
@@ -365,8 +365,8 @@ impl Changes<'_> {
         self.log("joined", at, None, &content, Change::Joined { user, topic })
     }
 
-    fn revoke(&mut self, user: UserId, at: Timestamp) -> rusqlite::Result<Outcome> {
-        access::revoke(self.connection, &user, at)?;
+    fn revoke(&mut self, user: UserId, through: Timestamp, at: Timestamp) -> rusqlite::Result<Outcome> {
+        access::revoke(self.connection, &user, through)?;
         self.log("revoked", at, None, "", Change::Revoked { user })
     }
 
