@@ -18,7 +18,10 @@
 // A leader that does not answer (its page shows `alert()`, or is stopped in a debugger) is deposed by whoever misses
 // it.
 //
-// Deliberately absent: what events say, and requests. Without Web Locks or BroadcastChannel each tab leads itself.
+// What a browser offers it may also refuse, in a sandboxed frame or with site data blocked: a refusal counts as absence.
+// Without Web Locks, locks.js provides the lock by the channel. Without the channel each tab leads itself.
+//
+// Deliberately absent: what events say, and requests.
 
 /** @typedef {import("./events.js").Event} Event */
 /** @typedef {import("./stream.js").StreamState} StreamState */
@@ -64,7 +67,9 @@ const REMEMBERED_MAX = 1_000;
  * @param {new (name: string) => BroadcastChannel} [browser.BroadcastChannel]
  */
 export function createLeadership(name, { takeSnapshot, keepOpen, heard, pulse, hurry }, browser = globalThis) {
-  const locks = browser.navigator?.locks;
+  const { BroadcastChannel: Channel } = browser;
+  /** Kinds of locks to try, the best first. @type {(() => any)[]} */
+  const kinds = [() => browser.navigator?.locks, () => import("./locks.js")];
   /** Up to where this tab has everything. @type {string | undefined} */
   let cursor;
   /** @type {string | undefined} */
@@ -133,13 +138,21 @@ export function createLeadership(name, { takeSnapshot, keepOpen, heard, pulse, h
   async function stand(how) {
     attempt?.abort();
     const { signal } = (attempt = new AbortController());
+    let held = false;
+    if (!channel) return lead(signal);
     try {
-      if (!locks) return await lead(signal);
+      const locks = await kinds[0]?.();
+      signal.throwIfAborted();
       // The standard allows a signal only for those who wait.
-      await locks.request(name, how.steal ? how : { signal }, () => lead(signal));
+      await locks.request(name, { ...(how.steal ? how : { signal }), Channel }, () => {
+        held = true;
+        return lead(signal);
+      });
     } catch {
-      // Given up, or deposed: whoever is still here stands in line again.
-      if (!signal.aborted) stand({});
+      if (signal.aborted) return;
+      // Absent or refused: try the next kind. After the last one this tab leads itself.
+      if (!held && kinds.shift() && kinds.length < 1) channel = channel?.close() ?? undefined;
+      stand({});
     }
   }
 
@@ -182,8 +195,10 @@ export function createLeadership(name, { takeSnapshot, keepOpen, heard, pulse, h
     /** Begins to listen, and stands in line to lead. */
     join() {
       if (attempt) return;
-      if (locks && browser.BroadcastChannel) {
-        channel = new browser.BroadcastChannel(name);
+      try {
+        channel = new /** @type {any} */ (Channel)(name);
+      } catch {}
+      if (channel) {
         channel.onmessage = listen;
         ask();
       }

@@ -6,6 +6,9 @@ import { createClient } from "../client/client.js";
 // It is loaded when it is needed, which takes a moment that no test can set.
 import "../client/eventsource.js";
 
+// Node has channels as well.
+Reflect.deleteProperty(globalThis, "BroadcastChannel");
+
 const NOW = Date.parse("2026-11-26T09:00:00Z");
 const PAGE = {
   data: [], next_cursor: null, counts: { unread: 0, unseen: 0, total: 0 }, stream_cursor: "from the snapshot",

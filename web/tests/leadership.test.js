@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 import { createLeadership } from "../client/leadership.js";
+// It is loaded when it is first needed, which takes a moment that no test can set.
+import "../client/locks.js";
 import { Channels, Locks, settled } from "./browser.js";
 
 const NAME = "pregon test";
@@ -352,17 +354,75 @@ test("tabs of another name have nothing to do with each other", async () => {
   assert.deepEqual([ana.shows, luis.shows], [["e1"], []]);
 });
 
-test("without locks each tab has a stream of its own, and nothing is said to others", async () => {
-  const server = new Server();
-  const { BroadcastChannel, channels } = browser();
-  const tabs = [new Tab(server, { BroadcastChannel }), new Tab(server, { BroadcastChannel })];
-  await settled();
-  server.publish(2);
-  server.flow();
-  await channels.deliverAll();
-  assert.equal(server.streams.size, 2);
-  assert.equal(channels.posted, 0);
-  assertAllShow(tabs, server);
-  tabs[0].leave();
-  assert.equal(tabs[0].leads, false);
+test("without a channel each tab has a stream of its own", async () => {
+  class Refused {
+    constructor() {
+      throw new DOMException("site data is blocked", "SecurityError");
+    }
+  }
+  for (const BroadcastChannel of [undefined, Refused]) {
+    const server = new Server();
+    const navigator = { locks: new Locks() };
+    const tabs = [new Tab(server, { navigator, BroadcastChannel }), new Tab(server, { navigator, BroadcastChannel })];
+    await settled();
+    server.publish(2);
+    server.flow();
+    assert.equal(server.streams.size, 2);
+    assertAllShow(tabs, server);
+    tabs[0].leave();
+    assert.equal(tabs[0].leads, false);
+  }
 });
+
+/** Surroundings whose Web Locks are absent or refused, each with the number of times they were asked for. */
+function withoutWebLocks() {
+  const refusal = () => new DOMException("this frame may not", "SecurityError");
+  const asked = { count: 0 };
+  const counted = (act) => ({ locks: { request: () => { asked.count += 1; return act(); } } });
+  return [
+    [undefined, asked],
+    [{}, asked],
+    [{ get locks() { asked.count += 1; throw refusal(); } }, asked],
+    [counted(() => Promise.reject(refusal())), asked],
+    [counted(() => { throw refusal(); }), asked],
+  ];
+}
+
+test("where Web Locks are absent or refused, one tab leads all the same, and the refusal is asked for once", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  for (const [navigator, asked] of withoutWebLocks()) {
+    const server = new Server();
+    const { BroadcastChannel, channels } = browser();
+    const tabs = [new Tab(server, { navigator, BroadcastChannel })];
+    await claimed(t, channels);
+    tabs.push(new Tab(server, { navigator, BroadcastChannel }), new Tab(server, { navigator, BroadcastChannel }));
+    await claimed(t, channels);
+    assert.ok(asked.count <= tabs.length, `${asked.count} requests`);
+    asked.count = 0;
+    assert.deepEqual(tabs.map((tab) => tab.leads), [true, false, false]);
+    server.publish(2);
+    server.flow();
+    await channels.deliverAll();
+    assert.equal(server.streams.size, 1);
+    assertAllShow(tabs, server);
+    tabs[0].leave();
+    server.publish();
+    await channels.deliverAll();
+    await claimed(t, channels);
+    server.flow();
+    await channels.deliverAll();
+    assert.equal(server.streams.size, 1, "another tab leads");
+    assertAllShow(tabs.slice(1), server);
+    for (const tab of tabs) tab.leave();
+  }
+});
+
+/** Messages arrive, and the time passes after which an unanswered claim is a lock. */
+async function claimed(t, channels) {
+  for (let turn = 0; turn < 3; turn += 1) {
+    for (let wait = 0; wait < 5; wait += 1) await new Promise((resolve) => setImmediate(resolve));
+    await channels.deliverAll();
+    t.mock.timers.tick(250);
+    await channels.deliverAll();
+  }
+}
