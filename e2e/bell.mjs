@@ -11,6 +11,9 @@ export const rows = (page) => page.locator("#notices .notice");
 export const nameOf = (page) => bell(page).getAttribute("aria-label");
 export const badgeOf = (page) => page.locator(".badge").evaluate((badge) => (badge.hidden ? "" : badge.textContent));
 
+export const badgeSays = (page, text) => until(`the badge says "${text}"`, async () => (await badgeOf(page)) === text);
+export const nameSays = (page, text) => until(`the bell is called "${text}"`, async () => (await nameOf(page)) === text);
+
 /**
  * An application's page, on another origin than the server's, and a browser that shows it. Nothing may be amiss in the end,
  * but for what is `expected`.

@@ -20,12 +20,12 @@ const tools = join(root, "e2e", "node_modules");
 /** The files of each that have code in them, its types, and what it gives. */
 const PACKAGES = {
   client: {
-    code: ["dist/client.js", "dist/eventsource.js"],
+    code: ["dist/client.js", "dist/eventsource.js", "dist/locks.js"],
     types: "dist/types/client.d.ts",
     gives: ["Refusal", "Unauthenticated", "createClient"],
   },
   widget: {
-    code: ["dist/chunk.js", "dist/eventsource.js", "dist/panel.js", "dist/pregon.js"],
+    code: ["dist/chunk.js", "dist/eventsource.js", "dist/locks.js", "dist/panel.js", "dist/pregon.js"],
     types: "dist/types/widget/pregon.d.ts",
     gives: ["PregonBell", "PregonInbox", "PregonPreferences", "PregonToasts", "createClient"],
   },

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { anasBell, badgeOf, bell, openHost, panel, ready, rows } from "./bell.mjs";
+import { anasBell, badgeOf, badgeSays, bell, openHost, panel, ready, rows } from "./bell.mjs";
 import { until, useBrowser } from "./browser.mjs";
 import { connectionsOf } from "./client.mjs";
 
@@ -29,14 +29,14 @@ test("nothing is left of who has left: no number, no row, no connection; and not
   await everybody("");
   await until("nobody is connected", async () => (await connectionsOf(server, "ana")) === 0);
   await server.publish("ana", "Otra de Ana");
-  assert.equal(await badgeOf(page), "");
+  await badgeSays(page, "");
   assert.equal(await rows(page).count(), 0);
   assert.equal(await bell(page).getAttribute("aria-label"), "Notificaciones");
 
   await everybody("bob");
   await until("both show his", async () => (await rows(page).count()) === 2);
   assert.deepEqual(await rows(page).locator(".notice-message").allTextContents(), ["De Bob", "De Bob"]);
-  assert.equal(await badgeOf(page), "1");
+  await badgeSays(page, "1");
 });
 
 test("whoever is not signed in is told so, and once she is, all elements are hers", async (t) => {

@@ -78,6 +78,8 @@ export function createClient(options) {
   const pageSize = Math.min(Math.max(options.pageSize ?? PAGE_ITEMS, 1), PAGE_ITEMS_MAX);
   /** @type {Pulse} */
   let pulse = { state: "connecting", clockOffsetMs: 0 };
+  /** The browser says so, and nothing has been heard since: it may be wrong. */
+  let isOffline = globalThis.navigator?.onLine === false;
   /** What ends it, whatever the connection is. @type {"unauthenticated" | "closed" | undefined} */
   let ended;
   /** What the snapshot was made from. @type {typeof inbox.shown | undefined} */
@@ -102,7 +104,7 @@ export function createClient(options) {
 
   /** @returns {Snapshot} */
   function getSnapshot() {
-    const state = ended ?? (globalThis.navigator?.onLine === false ? "offline" : pulse.state);
+    const state = ended ?? (isOffline ? "offline" : pulse.state);
     const { clockOffsetMs } = pulse;
     if (shown === inbox.shown && snapshot.state === state && snapshot.clockOffsetMs === clockOffsetMs) return snapshot;
     shown = inbox.shown;
@@ -169,6 +171,7 @@ export function createClient(options) {
     },
     heard(events, theirs) {
       pulse = theirs;
+      if (events.length > 0) isOffline = false;
       events.forEach(hear);
       change();
     },
@@ -339,13 +342,17 @@ export function createClient(options) {
   const news = globalThis.document && [
     [window, {
       online() {
+        isOffline = false;
         // The network may be another one now, where the old connection would only be found dead by its silence.
         become("reconnecting");
         stream.wake(true);
         look();
         change();
       },
-      offline: change,
+      offline() {
+        isOffline = true;
+        change();
+      },
       // A page that is kept for the back button, or frozen, must not hold the stream that others wait for.
       pagehide: leave,
       pageshow: look,

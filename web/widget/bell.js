@@ -72,7 +72,7 @@ export class PregonBell extends PregonElement {
     /** @type {Promise<void | ReturnType<typeof import("./notifier.js").createNotifier>> | undefined} */
     let coming;
     const notifier = () => {
-      const isWanted = this.hasAttribute("desktop") && isDesktopGranted();
+      const isWanted = this.has("desktop") && isDesktopGranted();
       return isWanted ? (coming ??= panel().then(({ createNotifier }) => createNotifier(signal)).catch(() => {})) : undefined;
     };
     notifier();
@@ -80,8 +80,8 @@ export class PregonBell extends PregonElement {
       const isWanted = this.tell("notification", notification);
       if (notification.replay || notification.silent || !isWanted) return;
       this.#parts?.announcer.arrived();
-      if (this.hasAttribute("toasts")) this.#toast(notification);
-      if (this.hasAttribute("sound") && !document.hidden) panel().then(({ chime }) => chime(), () => {});
+      if (this.has("toasts")) this.#toast(notification);
+      if (this.has("sound") && !document.hidden) panel().then(({ chime }) => chime(), () => {});
       notifier()?.then((notifier) => notifier?.show(notification, () => this.open()));
     }), signal);
   }
@@ -150,7 +150,7 @@ export class PregonBell extends PregonElement {
     parts.badge.classList.toggle("badge-dot", what === "dot");
     parts.badge.textContent = what === "dot" ? "" : count > COUNT_MAX ? `${COUNT_MAX}+` : String(count);
     this.#name(loaded ? counts.unread : 0);
-    if (!this.hasAttribute("toasts")) parts.toasts.remove();
+    if (!this.has("toasts")) parts.toasts.remove();
   }
 
   /** @param {number} count */

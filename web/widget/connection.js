@@ -34,18 +34,21 @@ let functions = 0;
 /** @type {Map<string, () => Promise<string>>} */
 const fetchers = new Map();
 
+/** Three parts of base64url (RFC 7515, section 7.1). A sign-in page, which many back ends answer instead, is not a token. */
+const TOKEN = /^[\w-]+\.[\w-]+\.[\w-]+$/;
+
 /** What fetches a token from the page's own back end: as text, or as JSON with a `token`. @param {string} url */
 export function tokenFrom(url) {
-  const { href } = new URL(url, location.href);
-  const fetcher = fetchers.get(href) ?? (async () => {
-    const answer = await fetch(href, { headers: { accept: "application/json, text/plain" }, cache: "no-store" });
+  const fetcher = fetchers.get(url) ?? (async () => {
+    const answer = await fetch(url, { headers: { accept: "application/json, text/plain" }, cache: "no-store" });
     // Whoever is not signed in gets no token; anything else may be better the next time.
     if ([401, 403].includes(answer.status)) return "";
-    if (!answer.ok) throw new Error(`${href} answers ${answer.status}`);
+    if (!answer.ok) throw new Error(`${url} answers ${answer.status}`);
     const text = (await answer.text()).trim();
-    return text.startsWith("{") ? String(JSON.parse(text).token ?? "") : text;
+    const token = text.startsWith("{") ? JSON.parse(text).token : text;
+    return TOKEN.test(token) ? token : "";
   });
-  fetchers.set(href, fetcher);
+  fetchers.set(url, fetcher);
   return fetcher;
 }
 

@@ -1,7 +1,7 @@
 // What all elements have in common: whose client they use, which language they speak, and what they tell the page.
 
 import { acquire, hasEnded, nameOf, tokenFrom } from "./connection.js";
-import { wordsIn } from "./words.js";
+import { tagOf, wordsIn } from "./words.js";
 
 /** @typedef {import("../client/client.js").Client} Client */
 /** @typedef {import("../client/client.js").Snapshot} Snapshot */
@@ -81,9 +81,14 @@ export class PregonElement extends Base {
       server: this.getAttribute("server") ?? new URL("../../..", import.meta.url).href,
       user: this.getAttribute("user"),
       token: this.getToken ?? (url === null ? this.getAttribute("token") : tokenFrom(url)),
-      locale: this.getAttribute("locale") ?? undefined,
+      locale: tagOf(this.getAttribute("locale")),
       pageSize: Math.round(Number(this.getAttribute("page-size"))) || undefined,
     };
+  }
+
+  /** Whether an attribute is set. `toasts="false"` is how frameworks write that it is not. @param {string} name */
+  has(name) {
+    return (this.getAttribute(name) ?? "false") !== "false";
   }
 
   /** However much changes at once, it is taken up once. */
@@ -136,6 +141,15 @@ export class PregonElement extends Base {
       const [client] = await Promise.all([coming, this.begin(signal)]);
       if (signal.aborted) return;
       this.client = client;
+      // Who has signed in, in another tab or window, comes back to this one.
+      const look = async () => {
+        if (document.hidden || client.getSnapshot().state !== "unauthenticated") return;
+        const { token } = settings;
+        if (typeof token !== "function" || (await token())) this.#again();
+      };
+      for (const name of ["focus", "visibilitychange"]) {
+        addEventListener(name, () => look().catch(() => {}), { signal, capture: true });
+      }
       this.listen(client, signal);
       this.during(client.subscribe(() => this.#tell(client)), signal);
       this.#tell(client);

@@ -153,7 +153,7 @@ export class Inbox {
       this.#arrived.add(id);
       if (!this.#isAtTop() && this.#element.checkVisibility()) this.#held.add(id);
       // In the panel, it is the bell that tells.
-      if (this.#element.hasAttribute("panel") || !this.#element.tell("notification", notification)) return;
+      if (this.#element.has("panel") || !this.#element.tell("notification", notification)) return;
       if (!replay && !silent) this.#parts?.announcer.arrived();
     }), signal);
   }

@@ -3,12 +3,20 @@
 // Invariant: nothing that anybody has published is ever part of markup. It is put into it as text, and an address only
 // through `safeAddress`.
 
+/** For pages with `require-trusted-types-for 'script'`. @type {{ createHTML(html: string): string } | undefined} */
+let policy;
+try {
+  policy = /** @type {any} */ (globalThis).trustedTypes.createPolicy("pregon", { createHTML: String });
+} catch {
+  // The browser has none, the page allows other policies only, or there are two copies of this module.
+}
+
 /**
  * @param {string} html Ours alone.
  */
 export function fragment(html) {
   const template = document.createElement("template");
-  template.innerHTML = html;
+  template.innerHTML = policy?.createHTML(html) ?? html;
   return template.content;
 }
 

@@ -1,6 +1,7 @@
 // Notifications of the system, for whoever has asked for them and looks elsewhere.
 //
-// Invariant: one per browser, however many tabs there are, and none while the reader looks at one of them.
+// Invariant: one per browser, however many tabs there are, and none while the reader looks at one of them. Where the
+// browser has no Web Locks or refuses them, each hidden tab shows its own.
 
 import { isDesktopGranted } from "./desktop.js";
 import { safeAddress } from "./markup.js";
@@ -12,15 +13,17 @@ const LOOKING = "pregon looking";
 
 /** @param {AbortSignal} signal Aborted when nobody wants them any more. */
 export function createNotifier(signal) {
-  const { locks } = navigator;
-
   /** A tab says that it is being looked at, as long as it is. */
-  function look() {
+  async function look() {
     if (document.hidden || signal.aborted) return;
-    locks?.request(LOOKING, { mode: "shared" }, () => document.hidden ? undefined : new Promise((resolve) => {
-      document.addEventListener("visibilitychange", resolve, { once: true });
-      signal.addEventListener("abort", resolve);
-    }));
+    try {
+      await navigator.locks.request(LOOKING, { mode: "shared" }, () => document.hidden ? undefined : new Promise((resolve) => {
+        document.addEventListener("visibilitychange", resolve, { once: true });
+        signal.addEventListener("abort", resolve);
+      }));
+    } catch {
+      // Then `show` is refused too.
+    }
   }
 
   document.addEventListener("visibilitychange", look, { signal });
@@ -49,11 +52,11 @@ export function createNotifier(signal) {
      */
     async show(notification, open) {
       if (!document.hidden || !isDesktopGranted()) return;
-      if (!locks) return show(notification, open);
-      const { held = [] } = await locks.query();
+      const { held } = await Promise.resolve().then(() => navigator.locks.query()).catch(() => ({ held: undefined }));
+      if (!held) return show(notification, open);
       if (held.some(({ name }) => name === LOOKING)) return;
       // Each tab has heard of it. The first one to claim it shows it.
-      return locks.request(`pregon desktop ${notification.id}`, { ifAvailable: true }, async (lock) => {
+      return navigator.locks.request(`pregon desktop ${notification.id}`, { ifAvailable: true }, async (lock) => {
         if (!lock) return;
         show(notification, open);
         await new Promise((resolve) => setTimeout(resolve, CLAIMED_MS));

@@ -44,7 +44,7 @@ export class Toasts {
     this.#element.during(client.on("notification", (notification) => {
       const { replay, silent } = notification;
       // In the bell, it is the bell that tells.
-      if (this.#element.hasAttribute("panel") || !this.#element.tell("notification", notification)) return;
+      if (this.#element.has("panel") || !this.#element.tell("notification", notification)) return;
       if (!replay && !silent) this.add(notification);
     }), signal);
     this.#element.during(client.on("removed", ({ id }) => this.#list?.querySelector(`[data-id="${CSS.escape(id)}"]`)?.remove()), signal);

@@ -25,6 +25,22 @@ export function complete(languages) {
   for (const [lang, rest] of Object.entries(languages)) catalogues.set(lang, { ...rest, ...catalogues.get(lang) });
 }
 
+/** Longest tag that is tried, in characters (RFC 5646, section 4.4.1). */
+const TAG_MAX = 35;
+
+/**
+ * A language tag in the form that `Intl` and the server accept. Back ends print `pt_BR`, operating systems `en-US@posix`:
+ * the longest beginning that is a tag counts.
+ * @param {string | null | undefined} name
+ */
+export function tagOf(name) {
+  for (let tag = name?.slice(0, TAG_MAX).replace(/_/g, "-"); tag; tag = tag.slice(0, -1)) {
+    try {
+      return Intl.getCanonicalLocales(tag)[0];
+    } catch {}
+  }
+}
+
 /**
  * The words of the first of these languages that there is, or the English ones.
  * @param {readonly (string | null | undefined)[]} wanted Tags such as `es-419`.
@@ -32,7 +48,7 @@ export function complete(languages) {
  */
 export function wordsIn(wanted) {
   const base = (/** @type {string} */ tag) => tag.toLowerCase().split("-")[0] ?? "";
-  const lang = wanted.find((tag) => tag && catalogues.has(base(tag))) || "en";
+  const lang = wanted.map(tagOf).find((tag) => tag && catalogues.has(base(tag))) || "en";
   const find = (/** @type {string} */ form) => catalogues.get(base(lang))?.[form] ?? catalogues.get("en")?.[form];
   const plural = new Intl.PluralRules(lang);
   return {
