@@ -252,10 +252,24 @@ const mutants = [
     test: 'a_right_that_was_revoked_meanwhile_opens_nothing',
   },
   {
+    name: 'all failures forgotten when there are too many',
+    file: 'src/limits.rs',
+    from: 'while known.forgotten_at.len() >= ADDRESSES_MAX {',
+    to: 'if known.forgotten_at.len() >= ADDRESSES_MAX { known.forget(|_| true); } while false {',
+    test: 'no_flood_of_failing_addresses_ends_the_lock_out_of_another',
+  },
+  {
+    name: 'a form kept when nobody uses it',
+    file: 'src/delivery/forms.rs',
+    from: 'if used.connections == 0 {',
+    to: 'if false && used.connections == 0 {',
+    test: 'a_form_is_forgotten_with_its_last_connection_and_no_client_can_fill_the_table',
+  },
+  {
     name: 'whoever fails too often looked at all the same',
     file: 'src/limits.rs',
-    from: 'known.shut_until.insert(address, now + Nanos::from(wait));',
-    to: 'let _ = now + Nanos::from(wait);',
+    from: 'known.insert(address, (before + interval).min(now + Nanos::from(self.all())));',
+    to: 'let _ = before;',
     test: 'whoever_fails_too_often_is_shut_out_for_a_while_and_nobody_else',
   },
   {

@@ -3,21 +3,20 @@
 //! A [`Bucket`] gives so many at once and fills up again at an even pace (GCRA, by the crate `governor`).
 //!
 //! **Invariant:** memory is bounded whoever comes. Of addresses that fail at most [`ADDRESSES_MAX`] are known; beyond that the
-//! count begins anew. What goes on at once takes room only as long as it does.
+//! one that would be forgotten first makes room. What goes on at once takes room only as long as it does.
 //!
 //! Deliberately absent: what is limited, and what is answered.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use governor::clock::{Clock, DefaultClock, Reference as _};
-use governor::middleware::{NoOpMiddleware, StateInformationMiddleware};
+use governor::clock::{Clock, DefaultClock, Reference};
+use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
-use governor::state::keyed::HashMapStateStore;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{InsufficientCapacity, Quota, RateLimiter};
 
@@ -116,7 +115,7 @@ impl<C: Clock> fmt::Debug for Bucket<C> {
 }
 
 /// Who is told apart by where she comes from: an IPv4 address, or the 64 bits of an IPv6 address that a network is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(IpAddr);
 
 impl Address {
@@ -131,16 +130,19 @@ impl Address {
     }
 }
 
-/// Failures by address: whoever has failed too often is not looked at for a while.
+/// Failures by address: one that has failed too often stays locked out for a while.
+///
+/// Of each address one time is kept, as GCRA has it: when all its failures will be forgotten. Each failure moves it by the
+/// interval of the rate. The crate `governor` has the same for keys, but lets go of all of them or of none.
 pub struct Failures<C: Clock = DefaultClock> {
     rate: Rate,
     clock: C,
-    known: Mutex<Known<C>>,
+    known: Mutex<Known<C::Instant>>,
 }
 
-struct Known<C: Clock> {
-    limiter: RateLimiter<Address, HashMapStateStore<Address>, C, StateInformationMiddleware>,
-    shut_until: HashMap<Address, C::Instant>,
+struct Known<I> {
+    forgotten_at: HashMap<Address, I>,
+    soonest_first: BTreeSet<(I, Address)>,
 }
 
 impl Failures {
@@ -151,10 +153,10 @@ impl Failures {
     }
 }
 
-impl<C: Clock + Clone> Failures<C> {
+impl<C: Clock> Failures<C> {
     fn with_clock(rate: Rate, clock: C) -> Failures<C> {
-        let known = Mutex::new(Known::nobody(rate, clock.clone()));
-        Failures { rate, clock, known }
+        let known = Known { forgotten_at: HashMap::new(), soonest_first: BTreeSet::new() };
+        Failures { rate, clock, known: Mutex::new(known) }
     }
 
     /// How often one may fail.
@@ -163,37 +165,61 @@ impl<C: Clock + Clone> Failures<C> {
         self.rate
     }
 
-    /// How long nobody from that address is to be looked at.
+    /// How long the address stays locked out.
     #[must_use]
     pub fn shut(&self, address: Address) -> Option<Duration> {
-        let left = self.known().shut_until.get(&address)?.duration_since(self.clock.now());
-        Some(Duration::from(left)).filter(|left| !left.is_zero())
+        let forgotten_at = *self.known().forgotten_at.get(&address)?;
+        // So much time has to be left until then that one more failure would be one too many.
+        let left = Duration::from(forgotten_at.duration_since(self.clock.now()));
+        let interval = self.rate.quota.replenish_interval();
+        Some((left + interval).saturating_sub(self.all())).filter(|left| !left.is_zero())
     }
 
     /// Notes that somebody from that address has failed.
     pub fn failed(&self, address: Address) {
+        let (now, interval) = (self.clock.now(), Nanos::from(self.rate.quota.replenish_interval()));
         let mut known = self.known();
-        if known.limiter.len() >= ADDRESSES_MAX {
-            *known = Known::nobody(self.rate, self.clock.clone());
+        known.forget(|at| at <= now);
+        let before = known.remove(address).map_or(now, |at| at.max(now));
+        while known.forgotten_at.len() >= ADDRESSES_MAX {
+            // It would have been forgotten first anyway, so no lock-out ends before one that is nearer its end.
+            known.forget_soonest();
         }
-        let now = self.clock.now();
-        let wait = match known.limiter.check_key(&address) {
-            Ok(state) if state.remaining_burst_capacity() > 0 => return,
-            Ok(_) => self.rate.quota.replenish_interval(),
-            Err(not_until) => not_until.wait_time_from(now),
-        };
-        known.shut_until.insert(address, now + Nanos::from(wait));
+        known.insert(address, (before + interval).min(now + Nanos::from(self.all())));
     }
 
-    fn known(&self) -> MutexGuard<'_, Known<C>> {
+    /// How long it takes until as many failures as are allowed at once are forgotten.
+    fn all(&self) -> Duration {
+        self.rate.quota.replenish_interval() * self.rate.burst()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known<C::Instant>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<C: Clock> Known<C> {
-    fn nobody(rate: Rate, clock: C) -> Known<C> {
-        let limiter = RateLimiter::new(rate.quota, HashMapStateStore::default(), clock);
-        Known { limiter, shut_until: HashMap::new() }
+impl<I: Reference> Known<I> {
+    fn insert(&mut self, address: Address, forgotten_at: I) {
+        self.forgotten_at.insert(address, forgotten_at);
+        self.soonest_first.insert((forgotten_at, address));
+    }
+
+    fn remove(&mut self, address: Address) -> Option<I> {
+        let forgotten_at = self.forgotten_at.remove(&address)?;
+        self.soonest_first.remove(&(forgotten_at, address));
+        Some(forgotten_at)
+    }
+
+    fn forget(&mut self, is_over: impl Fn(I) -> bool) {
+        while self.soonest_first.first().is_some_and(|(at, _)| is_over(*at)) {
+            self.forget_soonest();
+        }
+    }
+
+    fn forget_soonest(&mut self) {
+        if let Some((_, address)) = self.soonest_first.pop_first() {
+            self.forgotten_at.remove(&address);
+        }
     }
 }
 
@@ -294,14 +320,38 @@ mod tests {
         assert_eq!(failures.shut(hers), None, "all is forgotten");
     }
 
+    fn number(number: usize) -> Address {
+        Address::of(IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) | (number as u128) << 64))).expect("elsewhere")
+    }
+
+    /// A network of 65,536 addresses is given to anybody who asks for one.
+    ///
+    /// Mutant: when there are too many, all are forgotten.
     #[test]
-    fn of_all_who_fail_only_so_many_are_known() {
-        let failures = Failures::with_clock(Rate::per_minute(count(1)), FakeRelativeClock::default());
-        for number in 0..=u32::try_from(ADDRESSES_MAX).expect("few") {
-            failures.failed(Address::of(IpAddr::V4(number.into())).expect("not this machine"));
+    fn no_flood_of_failing_addresses_ends_the_lock_out_of_another() {
+        let clock = FakeRelativeClock::default();
+        let failures = Failures::with_clock(Rate::per_minute(count(3)), clock.clone());
+        let hers = address("192.0.2.1").expect("not this machine");
+        (0..3).for_each(|_| failures.failed(hers));
+        let wait = failures.shut(hers);
+        assert_eq!(wait, Some(Duration::from_secs(20)));
+        for attacker in 0..2 * ADDRESSES_MAX {
+            failures.failed(number(attacker));
         }
+        assert_eq!(failures.shut(hers), wait);
         let known = failures.known();
-        assert_eq!((known.limiter.len(), known.shut_until.len()), (1, 1));
+        assert_eq!((known.forgotten_at.len(), known.soonest_first.len()), (ADDRESSES_MAX, ADDRESSES_MAX));
+    }
+
+    #[test]
+    fn an_address_is_forgotten_with_its_failures() {
+        let clock = FakeRelativeClock::default();
+        let failures = Failures::with_clock(Rate::per_minute(count(3)), clock.clone());
+        (0..1000).for_each(|address| failures.failed(number(address)));
+        clock.advance(Duration::from_secs(20));
+        failures.failed(number(0));
+        let known = failures.known();
+        assert_eq!((known.forgotten_at.len(), known.soonest_first.len()), (1, 1));
     }
 
     #[test]

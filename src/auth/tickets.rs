@@ -20,6 +20,8 @@ use crate::notification::UserId;
 
 /// How long a ticket may be used.
 pub const TICKET_VALID: Duration = Duration::from_mins(1);
+/// Most that may be allowed as unused tickets of one user: a hundredth of those of all.
+pub const TICKETS_PER_USER_MAX: usize = 1000;
 /// Most unused tickets of all users, at some 200 bytes each.
 const TICKETS_MAX: usize = 100_000;
 
@@ -139,7 +141,7 @@ impl Unused {
 mod tests {
     use super::*;
 
-    const TICKETS_PER_USER_MAX: usize = 32;
+    const PER_USER: usize = 32;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).expect("in range")
@@ -151,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_ticket_is_good_once_and_for_a_minute() {
-        let tickets = Tickets::new(TICKETS_PER_USER_MAX);
+        let tickets = Tickets::new(PER_USER);
         let (ticket, until) = tickets.issue(admission("1"), at(0));
         let (late, _) = tickets.issue(admission("1"), at(0));
         assert_eq!((ticket.len(), until), (32, at(60)));
@@ -167,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_ticket_is_good_only_while_the_key_behind_it_is() {
-        let (tickets, trust) = (Tickets::new(TICKETS_PER_USER_MAX), Trust::begin());
+        let (tickets, trust) = (Tickets::new(PER_USER), Trust::begin());
         let hers = Admission { trust: Some(trust.clone()), ..admission("1") };
         let (first, _) = tickets.issue(hers.clone(), at(0));
         let (second, _) = tickets.issue(hers.clone(), at(0));
@@ -178,9 +180,9 @@ mod tests {
 
     #[test]
     fn only_so_many_are_kept_and_the_oldest_goes_first() {
-        let tickets = Tickets::new(TICKETS_PER_USER_MAX);
+        let tickets = Tickets::new(PER_USER);
         let (of_another, _) = tickets.issue(admission("2"), at(0));
-        let hers: Vec<String> = (0..=TICKETS_PER_USER_MAX).map(|_| tickets.issue(admission("1"), at(0)).0).collect();
+        let hers: Vec<String> = (0..=PER_USER).map(|_| tickets.issue(admission("1"), at(0)).0).collect();
         assert_eq!(tickets.redeem(&hers[0], at(1)), None, "her own oldest made room");
         assert!(tickets.redeem(&hers[1], at(1)).is_some());
         assert!(tickets.redeem(&of_another, at(1)).is_some(), "and nobody else's");
@@ -189,18 +191,18 @@ mod tests {
     /// Mutant: count what is used up.
     #[test]
     fn whoever_uses_up_many_pushes_out_nobody_elses() {
-        let tickets = Tickets::new(TICKETS_PER_USER_MAX);
+        let tickets = Tickets::new(PER_USER);
         let (of_another, _) = tickets.issue(admission("2"), at(0));
         for _ in 0..=TICKETS_MAX {
             let _ = tickets.issue(admission("1"), at(0));
         }
-        assert!(tickets.unused.lock().expect("whole").oldest_first.len() <= 2 * TICKETS_PER_USER_MAX + USED_MAX + 4);
+        assert!(tickets.unused.lock().expect("whole").oldest_first.len() <= 2 * PER_USER + USED_MAX + 4);
         assert!(tickets.redeem(&of_another, at(1)).is_some());
     }
 
     #[test]
     fn what_is_used_or_too_late_leaves_nothing_behind() {
-        let tickets = Tickets::new(TICKETS_PER_USER_MAX);
+        let tickets = Tickets::new(PER_USER);
         for user in 0..100 {
             let (ticket, _) = tickets.issue(admission(&user.to_string()), at(0));
             if user % 2 == 0 {

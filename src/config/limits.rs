@@ -8,6 +8,7 @@ use std::num::NonZeroU32;
 use ipnet::IpNet;
 
 use super::Layers;
+use crate::auth::tickets::TICKETS_PER_USER_MAX;
 use crate::limits::Rate;
 
 /// Keys that have no default.
@@ -89,7 +90,10 @@ impl Layers {
         let count = |text: &str| number(text).map(|count| usize::try_from(count.get()).unwrap_or(usize::MAX));
         let streams_per_user = self.read("streams_per_user", count);
         let streams_per_address = self.read("streams_per_address", count);
-        let tickets_per_user = self.read("tickets_per_user", count);
+        let tickets_per_user = self.read("tickets_per_user", |text| match count(text)? {
+            tickets if tickets <= TICKETS_PER_USER_MAX => Ok(tickets),
+            _ => Err(format!("must be at most {TICKETS_PER_USER_MAX}")),
+        });
         let failed_logins = self.read("failed_logins_per_minute", number);
         let trusted_proxies = self.read("trusted_proxy", |text| {
             text.split([',', ' ']).filter(|part| !part.is_empty()).map(network).collect::<Result<_, String>>()

@@ -23,8 +23,8 @@ pub(super) struct Connection {
     pub(super) generation: u32,
     pub(super) since: Tick,
     pub(super) bytes_from_peer: u32,
-    /// How it is told: a place among the engine's forms.
-    pub(super) form: u16,
+    /// Number of its wire format and languages among the engine's forms.
+    pub(super) form: u32,
     /// It stands in the list of those that have something to write.
     pub(super) due: bool,
     pub(super) opening: Option<Box<Beginning>>,

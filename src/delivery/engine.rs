@@ -255,7 +255,7 @@ impl Engine {
             bytes_from_peer: 0,
             due: false,
             opening: Some(Box::new(beginning)),
-            form: self.forms.place_of(form),
+            form: self.forms.acquire(form),
             _place: seat,
         });
         let since = if let Start::Since(since) = start { Some(since) } else { None };
@@ -408,6 +408,7 @@ impl Engine {
             self.readers.no_longer_opening(connection.reader);
         }
         self.readers.unregister(connection.reader, place(number));
+        self.forms.release(connection.form);
         connection.sink.close(reason, self.poll.registry());
         self.shared.gone();
         self.counts.closed(reason);

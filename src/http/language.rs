@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, Uri};
 use super::request::{cookie, parameter};
 use crate::content::LANGUAGE_BYTES_MAX;
 
-/// Most languages of one reader that are looked at.
+/// Most languages of one reader that are kept. Each connection has its own list, so it is short.
 const LANGUAGES_MAX: usize = 4;
 
 /// The cookie with the language that a reader has chosen on the page.
@@ -21,7 +21,8 @@ pub(super) fn cookie_for(tag: &'static str) -> HeaderValue {
     HeaderValue::try_from(cookie).expect("it is ASCII")
 }
 
-/// Tags in lower case, the best first.
+/// Tags in lower case, the best first, each once. A language behind one of its own regions is left out (`en` after `en-gb`): a
+/// text for it is found by the region's tag already.
 pub(super) fn wanted(headers: &HeaderMap, uri: &Uri) -> Vec<String> {
     let chosen = [parameter(uri, &["lang"]), cookie(headers, CHOSEN)];
     let accepted = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -29,7 +30,8 @@ pub(super) fn wanted(headers: &HeaderMap, uri: &Uri) -> Vec<String> {
     for tag in chosen.iter().flatten().map(String::as_str).chain(accepted_in_order(accepted)) {
         let tag = tag.to_ascii_lowercase();
         let fits = tag.len() <= LANGUAGE_BYTES_MAX && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        if fits && !tag.is_empty() && !wanted.contains(&tag) && wanted.len() < LANGUAGES_MAX {
+        let is_found = wanted.iter().any(|known| *known == tag || known.split('-').next() == Some(&tag));
+        if fits && !tag.is_empty() && !is_found && wanted.len() < LANGUAGES_MAX {
             wanted.push(tag);
         }
     }
@@ -58,8 +60,10 @@ mod tests {
     fn the_chosen_language_comes_first_then_those_of_the_browser() {
         for (query, header, languages) in [
             ("", "", &[][..]),
-            ("", "en-GB,en;q=0.9", &["en-gb", "en"]),
-            ("?lang=es", "en-GB,en;q=0.9", &["es", "en-gb", "en"]),
+            ("", "en-GB,en;q=0.9", &["en-gb"]),
+            ("", "en-GB,fr;q=0.9,en;q=0.8,EN-gb;q=0.7", &["en-gb", "fr"]),
+            ("", "en,en-GB;q=0.9", &["en", "en-gb"]),
+            ("?lang=es", "en-GB,en;q=0.9", &["es", "en-gb"]),
             ("", "fr, en;q=0.5, es;q=0.7", &["fr", "es", "en"]),
             ("", "en;q=0, de", &["de"]),
             ("", "*;q=x,,;", &[]),

@@ -27,6 +27,7 @@ use crate::notification::{Interest, NotificationId, Position, Topic, UserId};
 
 mod access;
 mod changes;
+mod counted;
 mod feed;
 mod once;
 mod retention;

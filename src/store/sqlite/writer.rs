@@ -3,7 +3,6 @@
 //! **Invariant:** commit, then follower, then answer. Whoever is told of an entry can read it, and whoever has an
 //! answer can be told of nothing older.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -13,10 +12,11 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 
 use super::changes::Changes;
+use super::counted::Counted;
 use super::rows::time;
 use super::{Options, once, retention, rows};
 use crate::metrics::Kind;
-use crate::notification::{Audience, Entry, Position, UserId};
+use crate::notification::{Audience, Entry, Position};
 use crate::store::{Append, Appended, Backlog, Command, Follower, Outcome, StoreError};
 
 /// Most commands in one commit: bounds how long a reader of the newest entry waits for the others.
@@ -25,10 +25,6 @@ const COMMANDS_PER_COMMIT_MAX: usize = 4096;
 const ENTRIES_PER_BATCH: usize = 256;
 /// Notifications that are published in one turn when they are due.
 const DUE_PER_TURN: usize = 256;
-/// Entries for one user after which it is looked whether she has too many.
-const ENTRIES_BETWEEN_LOOKS: u32 = 100;
-/// Users whose entries are counted at once; beyond that the count begins anew.
-const USERS_COUNTED_MAX: usize = 50_000;
 
 type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -46,10 +42,7 @@ struct Writer {
     head: Position,
     followers: Vec<Arc<dyn Follower>>,
     options: Options,
-    /// Entries for each user since it was last looked whether she has too many.
-    own: HashMap<UserId, u32>,
-    /// Users who may have too many.
-    many: Vec<UserId>,
+    counted: Counted,
 }
 
 /// The other end of the thread. Dropping it waits until what is queued has been written and the file is closed.
@@ -81,7 +74,7 @@ pub(super) fn start(connection: Connection, queued_max: usize, options: Options)
     let head = super::head(&connection)?;
     connection.set_prepared_statement_cache_capacity(64);
     options.metrics.head.set(gauge(head.0));
-    let mut writer = Writer { connection, head, followers: Vec::new(), options, own: HashMap::new(), many: Vec::new() };
+    let mut writer = Writer { connection, head, followers: Vec::new(), options, counted: Counted::default() };
     let (tasks, mut queue) = mpsc::channel(queued_max);
     let thread = std::thread::Builder::new()
         .name("store-writer".into())
@@ -201,15 +194,7 @@ impl Writer {
     fn count(&mut self, entries: &[Entry]) {
         for audience in entries.iter().flat_map(|entry| entry.change.audiences()) {
             let Audience::User(user) = audience else { continue };
-            if self.own.len() >= USERS_COUNTED_MAX {
-                self.own.clear();
-            }
-            let count = self.own.entry(user.clone()).or_default();
-            *count += 1;
-            if *count == ENTRIES_BETWEEN_LOOKS {
-                self.own.remove(&user);
-                self.many.push(user);
-            }
+            self.counted.count(&user);
         }
     }
 
@@ -217,7 +202,7 @@ impl Writer {
     /// after as many more.
     fn tidy(&mut self) -> bool {
         let inbox_max = self.options.inbox_max;
-        std::mem::take(&mut self.many).iter().all(|user| {
+        self.counted.take_due().iter().all(|user| {
             let trimmed = self.commit(|changes| {
                 while retention::trim_user(changes.connection, user, inbox_max)? {}
                 Ok(())

@@ -1,0 +1,84 @@
+//! Which users may have too many entries: those for whom there were many since they were last looked at.
+//!
+//! **Invariant:** memory is bounded, and no user's count is lost. When there are too many users to count, each is looked at
+//! before its count is dropped: one for each further entry, so a flood of users costs the writer one look an entry.
+
+use std::collections::HashMap;
+
+use crate::notification::UserId;
+
+/// Entries for one user after which it is looked whether they have too many.
+const ENTRIES_BETWEEN_LOOKS: u32 = 100;
+/// Users whose entries are counted at once, at some 100 bytes each. As many again may wait to be looked at.
+const USERS_COUNTED_MAX: usize = 50_000;
+
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    entries: HashMap<UserId, u32>,
+    /// Users whose count has made room for others'.
+    displaced: Vec<UserId>,
+    /// Users to look at now.
+    due: Vec<UserId>,
+}
+
+impl Counted {
+    /// Counts an entry for a user.
+    pub(super) fn count(&mut self, user: &UserId) {
+        self.due.extend(self.displaced.pop());
+        if let Some(count) = self.entries.get_mut(user) {
+            *count += 1;
+            if *count == ENTRIES_BETWEEN_LOOKS {
+                self.due.extend(self.entries.remove_entry(user).map(|(user, _)| user));
+            }
+            return;
+        }
+        if self.entries.len() == USERS_COUNTED_MAX {
+            // Those of the last time have been looked at: it took as many entries to fill the table again.
+            self.displaced.extend(self.entries.drain().map(|(user, _)| user));
+        }
+        self.entries.insert(user.clone(), 1);
+    }
+
+    /// Users who may have too many, each given once.
+    pub(super) fn take_due(&mut self) -> Vec<UserId> {
+        std::mem::take(&mut self.due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(number: usize) -> UserId {
+        number.to_string().parse().expect("valid")
+    }
+
+    #[test]
+    fn a_user_is_looked_at_after_so_many_entries() {
+        let mut counted = Counted::default();
+        (1..ENTRIES_BETWEEN_LOOKS).for_each(|_| counted.count(&user(1)));
+        counted.count(&user(2));
+        assert_eq!(counted.take_due(), []);
+        counted.count(&user(1));
+        assert_eq!((counted.take_due(), counted.entries.len()), (vec![user(1)], 1));
+        assert_eq!(counted.take_due(), []);
+    }
+
+    /// Mutant: when there are too many users, their counts are dropped.
+    #[test]
+    fn no_user_escapes_the_look_among_many_others() {
+        let mut counted = Counted::default();
+        let users = 2 * USERS_COUNTED_MAX + 1;
+        let mut looks = vec![0; users];
+        for number in (0..4).flat_map(|_| 0..users) {
+            counted.count(&user(number));
+            let due = counted.take_due();
+            assert!(due.len() <= 2 && counted.displaced.len() <= USERS_COUNTED_MAX, "one look for one entry, or two");
+            for user in due {
+                looks[user.as_str().parse::<usize>().expect("a number")] += 1;
+            }
+        }
+        assert!(looks.iter().all(|looks| *looks >= 1), "each was looked at, though none had {ENTRIES_BETWEEN_LOOKS}");
+        assert!(counted.entries.len() <= USERS_COUNTED_MAX);
+    }
+}
