@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
+use icu_properties::{CodePointMapData, CodePointSetData};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -350,6 +352,8 @@ pub enum FieldProblem {
     },
     /// A control character stands in it.
     Character,
+    /// It is a name, and a character stands in it that is not seen.
+    Invisible,
     /// It is neither an allowed scheme nor a path of the page's own origin.
     Url,
     /// Its arrays and objects are nested too deeply.
@@ -369,6 +373,7 @@ impl fmt::Display for FieldProblem {
             Self::Empty => f.write_str("must not be empty"),
             Self::TooLong { bytes_max } => write!(f, "must have at most {bytes_max} bytes"),
             Self::Character => f.write_str("must not contain control characters"),
+            Self::Invisible => f.write_str("must not contain invisible characters"),
             Self::Url => {
                 f.write_str("must be an https:, http: or (as url) mailto: URL, or a path that starts with one /")
             }
@@ -397,7 +402,20 @@ fn text(value: &str, bytes_max: usize, controls_allowed: &str) -> Result<(), Fie
 /// # Errors
 /// What is wrong with it.
 pub fn category(name: &str) -> Result<(), FieldProblem> {
-    text(name, CATEGORY_BYTES_MAX, "")
+    text(name, CATEGORY_BYTES_MAX, "")?;
+    if name.chars().any(is_invisible) { Err(FieldProblem::Invisible) } else { Ok(()) }
+}
+
+/// Whether a reader sees nothing of a character, or it reorders its neighbours (Unicode: `Cc`, `Cf`,
+/// `Default_Ignorable_Code_Point`). With such characters two different names look the same.
+#[must_use]
+pub fn is_invisible(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    let general = CodePointMapData::<GeneralCategory>::new().get(c);
+    matches!(general, GeneralCategory::Control | GeneralCategory::Format)
+        || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
 fn at_most(count: usize, entries_max: usize) -> Result<(), FieldProblem> {
@@ -495,6 +513,14 @@ mod tests {
             let shown: Value = serde_json::from_str(content.json()).expect("JSON");
             let shown = shown["data"].to_string().parse::<f64>().expect("a number");
             prop_assert_eq!(shown.to_bits(), number.to_bits());
+        }
+    }
+
+    #[test]
+    fn a_category_has_no_characters_that_nobody_sees() {
+        assert_eq!(category("ofertas y más"), Ok(()));
+        for name in ["ofertas\u{200b}", "\u{202e}satrefo", "ofertas\u{fe0f}"] {
+            assert_eq!(category(name), Err(FieldProblem::Invisible), "{name:?}");
         }
     }
 

@@ -16,8 +16,9 @@ use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::http::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, LINK, LOCATION, REFERRER_POLICY, RETRY_AFTER,
-    X_CONTENT_TYPE_OPTIONS,
+    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
+use axum::http::uri::Authority;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post, put};
@@ -33,13 +34,14 @@ use crate::auth::Auth;
 use crate::auth::tickets::Tickets;
 use crate::delivery::Delivery;
 use crate::inbox::Inbox;
-use crate::limits::{AtOnce, Failures};
+use crate::limits::{AtOnce, Budget, Failures};
 use crate::metrics::Metrics;
 use crate::publish::Publisher;
 
 pub mod address;
 pub mod assets;
 mod batch;
+mod body;
 mod draft;
 pub mod error;
 mod health;
@@ -97,6 +99,8 @@ pub struct App {
     pub options: Options,
     /// Room for long polls: each keeps a connection from speaking HTTP while it waits.
     pub polls: Semaphore,
+    /// Bytes of the bodies of all requests that are under way.
+    pub bodies: Arc<Budget>,
     /// Set when the server is about to end.
     pub draining: AtomicBool,
 }
@@ -213,6 +217,24 @@ async fn by_own_name(State(app): State<Arc<App>>, request: Request, next: Next) 
     }
 }
 
+/// What is wrong with the head of a request, whatever it asks for (RFC 9112, 3.2 and 6.1).
+fn refused(request: &Request) -> Option<Problem> {
+    let headers = request.headers();
+    let mut hosts = headers.get_all(HOST).iter();
+    if let Some(host) = hosts.next() {
+        if hosts.next().is_some() {
+            return Some(Problem::header("Host", "must be there once"));
+        }
+        if !host.is_empty() && !host.to_str().is_ok_and(|host| host.parse::<Authority>().is_ok()) {
+            return Some(Problem::header("Host", "must be a name or an address, with a port or without"));
+        }
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    let is_known = codings.next().is_none_or(is_chunked) && codings.next().is_none();
+    (!is_known).then(Problem::unknown_coding)
+}
+
 /// Names the request, counts it, writes a problem's body, and adds the headers that every answer has.
 async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let counted = metrics::Counted::begin(&request);
@@ -229,7 +251,18 @@ async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -
         // As of a notification: without a counter, which would say how many requests others make.
         .map_or_else(|| Uuid::new_v7(uuid::Timestamp::now(NoContext)).to_string(), str::to_owned);
     let instance = request.uri().path().to_owned();
-    let mut response = next.run(request).await;
+    let version = request.version();
+    let watched = body::watch(&mut request, &app.bodies);
+    let mut response = match refused(&request) {
+        Some(problem) => {
+            drop(request);
+            problem.into_response()
+        }
+        None => next.run(request).await,
+    };
+    if let Some(watched) = watched {
+        watched.end(version, &mut response);
+    }
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         response = problem.render(std::mem::take(response.headers_mut()), &instance, &id);
     }

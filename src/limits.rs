@@ -20,6 +20,10 @@ use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{InsufficientCapacity, Quota, RateLimiter};
 
+mod budget;
+
+pub use budget::{Budget, Held};
+
 /// Most addresses whose failures are counted, at some 100 bytes each.
 const ADDRESSES_MAX: usize = 50_000;
 

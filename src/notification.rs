@@ -14,7 +14,7 @@ use smol_str::SmolStr;
 use thin_vec::ThinVec;
 use uuid::{NoContext, Uuid};
 
-use crate::content::Content;
+use crate::content::{Content, is_invisible};
 use crate::state::Marked;
 
 /// Longest user id or topic name, in bytes of UTF-8.
@@ -33,6 +33,17 @@ impl Position {
     pub const END: Position = Position(i64::MAX.unsigned_abs());
 }
 
+/// What the store keeps as text. It takes whatever an earlier version of this server took.
+pub trait FromStore: FromStr {
+    /// Reads what [`fmt::Display`] or `as_str` gave.
+    ///
+    /// # Errors
+    /// When no version of this server can have written it.
+    fn from_store(text: &str) -> Result<Self, Self::Err> {
+        text.parse()
+    }
+}
+
 /// Why a name is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -42,12 +53,19 @@ pub enum NameError {
     /// More than [`NAME_BYTES_MAX`] bytes.
     #[error("must have at most {NAME_BYTES_MAX} bytes")]
     TooLong,
-    /// White space or a control character.
-    #[error("must not contain white space or control characters")]
+    /// White space, a control character, or one that is not seen.
+    #[error("must not contain white space, control characters or invisible characters")]
     Character,
 }
 
+/// A name from the border: what is not seen in it is refused, since two names must not look the same.
 fn name(text: &str) -> Result<SmolStr, NameError> {
+    let name = kept_name(text)?;
+    if text.chars().any(is_invisible) { Err(NameError::Character) } else { Ok(name) }
+}
+
+/// A name from the store. Earlier versions took invisible characters; those names stay readable.
+fn kept_name(text: &str) -> Result<SmolStr, NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
     }
@@ -88,6 +106,12 @@ impl FromStr for ReplacementKey {
     }
 }
 
+impl FromStore for ReplacementKey {
+    fn from_store(text: &str) -> Result<Self, NameError> {
+        kept_name(text).map(Self)
+    }
+}
+
 impl UserId {
     /// The name.
     #[must_use]
@@ -112,11 +136,23 @@ impl FromStr for UserId {
     }
 }
 
+impl FromStore for UserId {
+    fn from_store(text: &str) -> Result<Self, NameError> {
+        kept_name(text).map(Self)
+    }
+}
+
 impl FromStr for Topic {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         name(text).map(Self)
+    }
+}
+
+impl FromStore for Topic {
+    fn from_store(text: &str) -> Result<Self, NameError> {
+        kept_name(text).map(Self)
     }
 }
 
@@ -163,6 +199,16 @@ impl FromStr for Audience {
             Some(("topic", topic)) => Ok(Self::Topic(topic.parse()?)),
             None if text == "everyone" => Ok(Self::Everyone),
             _ => Err(AudienceError::Kind),
+        }
+    }
+}
+
+impl FromStore for Audience {
+    fn from_store(text: &str) -> Result<Self, AudienceError> {
+        match text.split_once(':') {
+            Some(("user", id)) => Ok(Self::User(UserId::from_store(id)?)),
+            Some(("topic", topic)) => Ok(Self::Topic(Topic::from_store(topic)?)),
+            _ => text.parse(),
         }
     }
 }
@@ -317,6 +363,8 @@ impl NotificationId {
         NotificationId(Uuid::new_v7(uuid::Timestamp::now(NoContext)))
     }
 }
+
+impl FromStore for NotificationId {}
 
 impl FromStr for NotificationId {
     type Err = NotificationIdError;
@@ -490,6 +538,23 @@ mod tests {
         assert_eq!("a\u{0}".parse::<UserId>(), Err(NameError::Character));
         assert_eq!("x".repeat(129).parse::<UserId>(), Err(NameError::TooLong));
         assert_eq!("ñandú|42".parse::<UserId>().expect("valid").as_str(), "ñandú|42");
+        // Zero width, direction, invisible operators, tags, fillers, a soft hyphen.
+        for c in
+            ['\u{200b}', '\u{200d}', '\u{202e}', '\u{2066}', '\u{2061}', '\u{e0041}', '\u{3164}', '\u{ad}', '\u{fe0f}']
+        {
+            let text = format!("user{c}1");
+            assert_eq!(text.parse::<UserId>(), Err(NameError::Character), "{c:?}");
+            assert_eq!(text.parse::<Topic>(), Err(NameError::Character), "{c:?}");
+            assert_eq!(text.parse::<ReplacementKey>(), Err(NameError::Character), "{c:?}");
+            assert_eq!(format!("user:{text}").parse::<Audience>(), Err(AudienceError::Name(NameError::Character)));
+            // An earlier version has taken them.
+            assert_eq!(UserId::from_store(&text).expect("readable").as_str(), text);
+            assert_eq!(
+                Audience::from_store(&format!("topic:{text}")).expect("readable").to_string(),
+                format!("topic:{text}")
+            );
+        }
+        assert_eq!(UserId::from_store("a\u{0}"), Err(NameError::Character));
     }
 
     #[test]

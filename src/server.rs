@@ -22,7 +22,7 @@ use crate::delivery::{self, Delivery};
 use crate::demo;
 use crate::http::{self, App};
 use crate::inbox::Inbox;
-use crate::limits::{AtOnce, Failures};
+use crate::limits::{AtOnce, Budget, Failures};
 use crate::listener::tls::{Certificate, TlsError};
 use crate::listener::{Listener, Places};
 use crate::metrics::Metrics;
@@ -137,6 +137,7 @@ impl Server {
                     .filter_map(|origin| HeaderValue::from_str(origin.as_str()).ok())
                     .collect(),
             },
+            bodies: Arc::new(Budget::new(config.limits.bodies_bytes_max)),
             // So that there is always room for publishers.
             polls: Semaphore::new(places.requests.div_ceil(2)),
             draining: AtomicBool::new(false),

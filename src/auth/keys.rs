@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{ServerKey, sha256};
 use crate::limits::{Bucket, Rate};
-use crate::notification::{Audience, AudienceError};
+use crate::notification::{Audience, AudienceError, FromStore};
 
 /// Most keys in a store.
 pub const KEYS_MAX: usize = 1000;
@@ -40,6 +40,8 @@ pub struct KeyId(pub Uuid);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a UUID")]
 pub struct KeyIdError;
+
+impl FromStore for KeyId {}
 
 impl FromStr for KeyId {
     type Err = KeyIdError;
@@ -89,6 +91,15 @@ impl FromStr for Scope {
                 Some(audience) => Ok(Self::Publish(audience.parse()?)),
                 None => Err(ScopeError::Kind),
             },
+        }
+    }
+}
+
+impl FromStore for Scope {
+    fn from_store(text: &str) -> Result<Self, ScopeError> {
+        match text.strip_prefix("publish:") {
+            Some(audience) => Ok(Self::Publish(Audience::from_store(audience)?)),
+            None => text.parse(),
         }
     }
 }

@@ -5,7 +5,7 @@ use url::Url;
 
 use super::Failure;
 use super::client::{Connection, DEFAULT_SERVER, server};
-use super::terminal::print;
+use super::terminal::print_json;
 
 /// Say whether a server is ready
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,7 @@ impl Health {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let connection = Connection::new(self.server, None)?;
         let answer = connection.ask(connection.request(Method::GET, "/readyz", &[])).await?;
-        print(&answer.to_string())?;
+        print_json(&answer.to_string())?;
         Ok(())
     }
 }

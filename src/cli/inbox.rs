@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::client::{Connection, Reader};
-use super::terminal::{BOLD, DIM, columns, cut, headline, print, print_styled, printable, severity_style, text};
+use super::terminal::{
+    BOLD, DIM, columns, cut, headline, print, print_json, print_styled, printable, severity_style, text,
+};
 use crate::inbox::{MARKED_MAX, PAGE_MAX};
 use crate::notification::NotificationId;
 use crate::store::Status;
@@ -163,7 +165,7 @@ impl List {
                 print_styled(&format!("{DIM}   AGE  SEVERITY  {:<36}  TEXT{DIM:#}", "ID"))?;
             }
             for item in items {
-                let read = if self.json { print(&item.to_string()) } else { print_styled(&row(item, width)) };
+                let read = if self.json { print_json(&item.to_string()) } else { print_styled(&row(item, width)) };
                 if !read? {
                     return Ok(());
                 }
@@ -263,7 +265,7 @@ impl Mark {
 /// Says what has come of a mark.
 fn tell(answer: &Value, as_json: bool) -> Result<(), Failure> {
     if as_json {
-        print(&answer.to_string())?;
+        print_json(&answer.to_string())?;
     } else {
         anstream::eprintln!("{}", in_words(&answer["counts"]));
     }
@@ -276,7 +278,7 @@ impl Counts {
         let request = connection.request(Method::GET, "/v1/inbox/counts", &[("user_id", &self.user)]);
         let counts = connection.ask(request).await?;
         if self.json {
-            print(&counts.to_string())?;
+            print_json(&counts.to_string())?;
             return Ok(());
         }
         for name in ["unread", "unseen", "total"] {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::Failure;
 use super::client::Client;
-use super::terminal::{BOLD, DIM, print, print_styled, printable, text};
+use super::terminal::{BOLD, DIM, print, print_json, print_styled, printable, text};
 use crate::auth::keys::{KeyId, Scope};
 
 const EXAMPLES: &str = "\
@@ -97,7 +97,7 @@ impl Create {
         let connection = self.client.connection()?;
         let made = connection.ask(connection.request(Method::POST, "/v1/keys", &[]).json(&fields)).await?;
         if self.json {
-            print(&made.to_string())?;
+            print_json(&made.to_string())?;
             return Ok(());
         }
         let key = made["key"].as_str().ok_or_else(|| Failure::Failed(anyhow!("the answer has no key")))?;
@@ -112,7 +112,7 @@ impl List {
         let connection = self.client.connection()?;
         let listed = connection.ask(connection.request(Method::GET, "/v1/keys", &[])).await?;
         for key in listed["data"].as_array().into_iter().flatten() {
-            let written = if self.json { print(&key.to_string())? } else { print_styled(&line(key))? };
+            let written = if self.json { print_json(&key.to_string())? } else { print_styled(&line(key))? };
             if !written {
                 return Ok(());
             }

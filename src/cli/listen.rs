@@ -12,7 +12,7 @@ use sse_stream::{Sse, SseByteStream};
 
 use super::Failure;
 use super::client::{Connection, Reader};
-use super::terminal::{DIM, headline, print, print_styled, printable, severity_style, text};
+use super::terminal::{DIM, headline, print_json, print_styled, printable, severity_style, text};
 
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Until the server has said how often it beats.
@@ -162,7 +162,7 @@ impl Listen {
     /// Prints a notification; false if nobody reads any more.
     fn print(&self, data: &str, said: &Value) -> Result<bool, Failure> {
         if self.json {
-            return print(data);
+            return print_json(data);
         }
         let style = severity_style(text(said, "severity"));
         let (at, headline) = (printable(text(said, "timestamp")), headline(said));
@@ -185,7 +185,7 @@ impl Listen {
             if let Value::Object(fields) = said {
                 line.extend(fields);
             }
-            return print(&Value::Object(line).to_string());
+            return print_json(&Value::Object(line).to_string());
         }
         match in_words(name, &said) {
             // Under the times of the notifications, which are as long.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Failure;
 use super::client::Client;
 use super::content::{Content, stdin};
-use super::terminal::{BOLD, DIM, headline, print, print_styled, printable, severity_style, text};
+use super::terminal::{BOLD, DIM, headline, print_json, print_styled, printable, severity_style, text};
 use crate::notification::NotificationId;
 
 /// Show a notification, and what has become of it
@@ -70,7 +70,7 @@ impl Show {
         let query: Vec<(&str, &str)> = self.user.iter().map(|user| ("user_id", user.as_str())).collect();
         let found = connection.ask(connection.request(Method::GET, &path(self.id), &query)).await?;
         if self.json {
-            print(&found.to_string())?;
+            print_json(&found.to_string())?;
         } else {
             print_styled(&described(&found).join("\n"))?;
         }
@@ -146,7 +146,7 @@ impl Edit {
         let connection = self.client.connection()?;
         let edited = connection.ask(connection.request(Method::PATCH, &path(self.id), &[]).json(&fields)).await?;
         if self.json {
-            print(&edited.to_string())?;
+            print_json(&edited.to_string())?;
         } else {
             anstream::eprintln!("edited: {}", headline(&edited));
         }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Failure;
 use super::client::Client;
 use super::content::{Content, put, stdin};
-use super::terminal::print;
+use super::terminal::{print, print_json};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -89,7 +89,7 @@ impl Publish {
         }
         let answer = connection.ask(request).await?;
         if self.json {
-            print(&answer.to_string())?;
+            print_json(&answer.to_string())?;
         } else {
             print(answer["id"].as_str().ok_or_else(|| Failure::Failed(anyhow!("the answer has no id")))?)?;
         }

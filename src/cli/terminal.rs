@@ -3,6 +3,7 @@
 //! **Invariants:** a text that has been published can't move a terminal's cursor, change its colours, or pass for
 //! another line. That nobody reads stdout any more is the end, not a failure; that it can't be written is one.
 
+use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write};
 
 use anstyle::{AnsiColor, Style};
@@ -20,6 +21,11 @@ pub(super) const BOLD: Style = Style::new().bold();
 /// Writes a line; false if nobody reads any more.
 pub(super) fn print(line: &str) -> Result<bool, Failure> {
     write(&mut io::stdout().lock(), &[line.as_bytes(), b"\n"])
+}
+
+/// Writes JSON on a line. What a terminal would obey or reorder stands there as `\uXXXX`, which is the same JSON.
+pub(super) fn print_json(json: &str) -> Result<bool, Failure> {
+    print(&escaped(json))
 }
 
 /// Writes a line that may have colours, which are left out where nobody would see or wants them.
@@ -49,8 +55,32 @@ pub(super) fn columns() -> Option<usize> {
 
 /// A text on one line, without what a terminal would obey or reorder.
 pub(super) fn printable(text: &str) -> String {
-    let obeyed = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if obeyed(c) { ' ' } else { c }).collect()
+    text.chars().map(|c| if is_obeyed(c) { ' ' } else { c }).collect()
+}
+
+/// Whether a terminal does something else with a character than show it: controls (C0, DEL, C1), separators of lines, and
+/// all that changes the direction of writing.
+fn is_obeyed(c: char) -> bool {
+    let is_directional =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || is_directional || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// The same JSON without such characters. They can stand only within its strings, since between its parts there is white
+/// space of ASCII at most.
+fn escaped(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_obeyed(c) && !c.is_ascii_whitespace() {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 /// A field that is a text; empty if it is absent.
@@ -102,8 +132,20 @@ mod tests {
             ("a\n2026-01-01T00:00:00.000Z  b", "a 2026-01-01T00:00:00.000Z  b"),
             ("\u{1b}[2J\u{9b}31m", " [2J 31m"),
             ("abc\u{202e}fdp.exe\u{2069}\u{2028}", "abc fdp.exe  "),
+            ("a\u{200f}b\u{61c}c\u{7f}", "a b c "),
         ] {
             assert_eq!(printable(text), shown);
+        }
+    }
+
+    #[test]
+    fn json_for_a_terminal_has_nothing_that_it_obeys_and_means_the_same() {
+        for text in ["\u{9b}31m", "\u{7f}", "abc\u{202e}fdp.exe\u{2069}", "\u{200f}\u{61c}\u{2028}\u{85}", "👩‍🚀 \n\t ñ"]
+        {
+            let json = serde_json::json!({ "message": text });
+            let shown = escaped(&json.to_string());
+            assert!(!shown.chars().any(is_obeyed), "{shown:?}");
+            assert_eq!(serde_json::from_str::<Value>(&shown).expect("JSON"), json);
         }
     }
 

@@ -15,6 +15,9 @@ use crate::limits::Rate;
 pub(super) const WITHOUT_DEFAULT: [&str; 4] =
     ["publishes_per_second", "publish_burst", "streams_per_address", "trusted_proxy"];
 
+/// Smallest budget for bodies, in bytes: what the largest batch has.
+const BODIES_BYTES_MIN: usize = 4 * 1024 * 1024;
+
 /// The limits that are options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -28,6 +31,8 @@ pub struct Limits {
     pub tickets_per_user: usize,
     /// How often somebody may send a wrong credential from an address.
     pub failed_logins: Rate,
+    /// Bytes of the bodies of all requests that are under way.
+    pub bodies_bytes_max: usize,
     /// Proxies that are believed when they say from whom a request comes.
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -57,6 +62,9 @@ pub struct LimitFlags {
     /// How far `nbf` and `iat` of user tokens may be ahead of this server's clock, 5m at most [default: 30s]
     #[arg(long, value_name = "DURATION", env = "PREGON_JWT_LEEWAY")]
     jwt_leeway: Option<String>,
+    /// Bytes of the bodies of all requests that are under way [default: 67108864]
+    #[arg(long, value_name = "BYTES", env = "PREGON_BODIES_BYTES_MAX")]
+    bodies_bytes_max: Option<String>,
     /// Networks of proxies whose X-Forwarded-For is believed, separated by commas
     #[arg(long, value_name = "NETWORKS", env = "PREGON_TRUSTED_PROXY")]
     trusted_proxy: Option<String>,
@@ -64,7 +72,7 @@ pub struct LimitFlags {
 
 impl LimitFlags {
     /// The flags, by key.
-    pub(super) fn all(&self) -> [(&'static str, &Option<String>); 8] {
+    pub(super) fn all(&self) -> [(&'static str, &Option<String>); 9] {
         [
             ("publishes_per_second", &self.publishes_per_second),
             ("publish_burst", &self.publish_burst),
@@ -73,6 +81,7 @@ impl LimitFlags {
             ("tickets_per_user", &self.tickets_per_user),
             ("failed_logins_per_minute", &self.failed_logins_per_minute),
             ("jwt_leeway", &self.jwt_leeway),
+            ("bodies_bytes_max", &self.bodies_bytes_max),
             ("trusted_proxy", &self.trusted_proxy),
         ]
     }
@@ -95,6 +104,10 @@ impl Layers {
             _ => Err(format!("must be at most {TICKETS_PER_USER_MAX}")),
         });
         let failed_logins = self.read("failed_logins_per_minute", number);
+        let bodies_bytes_max = self.read("bodies_bytes_max", |text| match count(text)? {
+            bytes if bytes >= BODIES_BYTES_MIN => Ok(bytes),
+            _ => Err(format!("must be at least {BODIES_BYTES_MIN} bytes, so that the largest body has room")),
+        });
         let trusted_proxies = self.read("trusted_proxy", |text| {
             text.split([',', ' ']).filter(|part| !part.is_empty()).map(network).collect::<Result<_, String>>()
         });
@@ -104,6 +117,7 @@ impl Layers {
             streams_per_address,
             tickets_per_user: tickets_per_user?,
             failed_logins: Rate::per_minute(failed_logins?),
+            bodies_bytes_max: bodies_bytes_max?,
             trusted_proxies: trusted_proxies.unwrap_or_default(),
         })
     }

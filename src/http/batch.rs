@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** an item that is wrong keeps no other from being published, and each is answered in its place.
 
+use std::fmt;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -9,7 +10,9 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::App;
 use super::draft::draft;
@@ -77,8 +80,8 @@ pub(super) async fn publish(
     }
     let now = app.publisher.now();
     let mut drafts = Vec::new();
-    let read = |item: Result<Value, Problem>| {
-        let mut object = match item? {
+    let read = |item: &str| {
+        let mut object = match request::parse_json(item.as_bytes())? {
             Value::Object(fields) => Object::of(fields),
             _ => return Err(Problem::malformed_json("each item must be a JSON object")),
         };
@@ -115,15 +118,44 @@ fn is_lines(headers: &HeaderMap) -> bool {
     matches!(media_type.as_str(), "application/x-ndjson" | "application/ndjson" | "application/jsonl")
 }
 
-fn items_of_lines(body: &[u8]) -> Result<Vec<Result<Value, Problem>>, Problem> {
+/// The items, not yet parsed; at most one more than a batch may have.
+fn items_of_lines(body: &[u8]) -> Result<Vec<&str>, Problem> {
     let text = std::str::from_utf8(body).map_err(|_| Problem::not_utf8())?;
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    Ok(lines.map(|line| request::parse_json(line.as_bytes())).collect())
+    Ok(text.lines().filter(|line| !line.trim().is_empty()).take(BATCH_MAX + 1).collect())
 }
 
-fn items_of_array(body: &[u8]) -> Result<Vec<Result<Value, Problem>>, Problem> {
-    match request::parse_json(body)? {
-        Value::Array(items) => Ok(items.into_iter().map(Ok).collect()),
-        _ => Err(Problem::malformed_json("the body must be a JSON array")),
+fn items_of_array(body: &[u8]) -> Result<Vec<&str>, Problem> {
+    let Items(items) = serde_json::from_slice(body).map_err(|error| {
+        let is_other = error.is_data() && request::parse_json(body).is_ok();
+        Problem::malformed_json(if is_other { "the body must be a JSON array".to_owned() } else { error.to_string() })
+    })?;
+    Ok(items)
+}
+
+/// The items of an array as they stand in it. A tree of all of them would take many times the memory of the text.
+struct Items<'a>(Vec<&'a str>);
+
+impl<'de> Deserialize<'de> for Items<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Texts;
+
+        impl<'de> Visitor<'de> for Texts {
+            type Value = Items<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Items<'de>, A::Error> {
+                let mut items = Vec::new();
+                while items.len() <= BATCH_MAX {
+                    let Some(item) = array.next_element::<&RawValue>()? else { return Ok(Items(items)) };
+                    items.push(item.get());
+                }
+                while array.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Items(items))
+            }
+        }
+        deserializer.deserialize_seq(Texts)
     }
 }

@@ -191,6 +191,33 @@ impl Problem {
         )
     }
 
+    /// The body is not in chunks as it says.
+    pub fn malformed_body() -> Problem {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "malformed_body",
+            "Malformed body",
+            "the body is not in well-formed chunks",
+        )
+    }
+
+    /// The server has no room for the request now.
+    pub fn busy(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail)
+            .with_hint("send it again after the time that Retry-After says")
+            .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS)
+    }
+
+    /// The body has a coding that is not understood here.
+    pub fn unknown_coding() -> Problem {
+        Problem::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "transfer_coding",
+            "Unknown transfer coding",
+            "`Transfer-Encoding` must be `chunked` alone",
+        )
+    }
+
     /// The body is text in another encoding.
     pub fn not_utf8() -> Problem {
         Problem::new(StatusCode::BAD_REQUEST, "not_utf8", "Not UTF-8", "text must be UTF-8")
@@ -401,7 +428,7 @@ impl FieldError {
         match problem {
             FieldProblem::Empty => "empty",
             FieldProblem::TooLong { .. } => "too_long",
-            FieldProblem::Character => "character",
+            FieldProblem::Character | FieldProblem::Invisible => "character",
             FieldProblem::Url => "url",
             FieldProblem::TooDeep => "too_deep",
             FieldProblem::TooMany { .. } => "too_many",

@@ -19,6 +19,7 @@ use super::request::{Named, Object, encoded, json};
 use super::shapes::access::{Key, KeyMade, KeyWanted, Keys};
 use crate::access::Made;
 use crate::auth::keys::{KEY_NAME_BYTES_MAX, KEYS_MAX, KeptKey, KeyId, SCOPES_MAX, Scope};
+use crate::content::is_invisible;
 use crate::sse;
 
 /// The fields of a request.
@@ -76,8 +77,8 @@ pub(super) async fn make(
 }
 
 fn name(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() || text.len() > KEY_NAME_BYTES_MAX || text.chars().any(char::is_control) {
-        return Err(format!("must have 1 to {KEY_NAME_BYTES_MAX} bytes, and no control characters"));
+    if text.trim().is_empty() || text.len() > KEY_NAME_BYTES_MAX || text.chars().any(is_invisible) {
+        return Err(format!("must have 1 to {KEY_NAME_BYTES_MAX} bytes, and no control or invisible characters"));
     }
     Ok(text.to_owned())
 }

@@ -12,10 +12,11 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoParams, IntoResponses};
 
 /// Statuses of problems, and the codes that come with them.
-const PROBLEMS: [(&str, &str); 14] = [
+const PROBLEMS: [(&str, &str); 15] = [
     (
         "400",
-        "`malformed_json`, `not_utf8`, `invalid_path`, `invalid_query`, `invalid_header`: it is no request of this kind.",
+        "`malformed_json`, `not_utf8`, `invalid_path`, `invalid_query`, `invalid_header`, `malformed_body`: it is no \
+         request of this kind.",
     ),
     (
         "401",
@@ -30,7 +31,7 @@ const PROBLEMS: [(&str, &str); 14] = [
          credential, and no page of this server asked for it.",
     ),
     ("404", "`not_found`"),
-    ("408", "`body_incomplete`: the body did not arrive whole in 30 s."),
+    ("408", "`body_incomplete`: the body did not arrive whole in 30 s, or came too slowly."),
     (
         "409",
         "`idempotency_key_reused`: another request had this `Idempotency-Key`. `tokens_off`: the server has no secret to \
@@ -42,9 +43,11 @@ const PROBLEMS: [(&str, &str); 14] = [
     ("422", "`invalid_request`: `errors` has every wrong field. `batch_size`: nothing, or too much."),
     ("429", "`rate_limited`: `detail` says how often is allowed, `Retry-After` when to come back."),
     ("500", "`internal`: it is logged."),
+    ("501", "`transfer_coding`: `Transfer-Encoding` is not `chunked` alone."),
     (
         "503",
-        "`draining`, `store_unavailable`, `store_stopped`, `issuer_unavailable`: `Retry-After` says when to come back.",
+        "`draining`, `busy`, `store_unavailable`, `store_stopped`, `issuer_unavailable`: `Retry-After` says when to come \
+         back.",
     ),
     ("507", "`store_full`: nothing was stored; it works again once there is space."),
 ];
@@ -89,7 +92,7 @@ problems! {
     /// Where there may be nothing.
     Found: "404";
     /// Where a body of any kind is read.
-    WithBody: "400" "408" "413" "422";
+    WithBody: "400" "408" "413" "422" "501";
     /// Where the body must be of a certain kind.
     OfType: "415";
     /// Where something is stored.

@@ -4,20 +4,25 @@
 //! once, and an unknown one is an error with the nearest known name.
 
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::str::FromStr;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{FromRequestParts, Path};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
+use bytes::BytesMut;
 use cookie::Cookie;
+use http_body_util::BodyExt as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 use url::form_urlencoded::{self, Serializer};
 
+use super::body::Exhausted;
 use super::error::{FieldError, Problem, nearest};
 
 /// The parameters that are credentials.
@@ -26,6 +31,10 @@ const CREDENTIALS: [&str; 2] = ["access_token", "ticket"];
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Time in which a body must have arrived.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+/// Time without any byte of a body, and the time from which on it must have come at [`BODY_RATE_MIN`].
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
+/// Slowest average pace of a body, in bytes a second: a body keeps a connection's place.
+const BODY_RATE_MIN: usize = 1024;
 
 /// Reads a body within its limits.
 pub(super) async fn body(given: Body) -> Result<Bytes, Problem> {
@@ -33,17 +42,53 @@ pub(super) async fn body(given: Body) -> Result<Bytes, Problem> {
 }
 
 /// Reads a body of at most that many bytes.
-pub(super) async fn body_of(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
-    let read = tokio::time::timeout(BODY_TIME_MAX, to_bytes(body, bytes_max));
-    match read.await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => {
-            let too_large =
-                std::error::Error::source(&error).is_some_and(|source| source.to_string().contains("length limit"));
-            Err(if too_large { Problem::body_too_large(bytes_max) } else { Problem::body_incomplete() })
-        }
-        Err(_) => Err(Problem::body_incomplete()),
+pub(super) async fn body_of(mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    let said = body.size_hint().exact().map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    if said > bytes_max {
+        return Err(Problem::body_too_large(bytes_max));
     }
+    let begun = Instant::now();
+    let mut read = BytesMut::new();
+    loop {
+        let patience = BODY_PATIENCE.min(BODY_TIME_MAX.saturating_sub(begun.elapsed()));
+        let frame = match tokio::time::timeout(patience, body.frame()).await {
+            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Err(error))) => return Err(unreadable(&error)),
+            Ok(None) => return Ok(read.freeze()),
+            Err(_) => return Err(Problem::body_incomplete()),
+        };
+        let Ok(bytes) = frame.into_data() else { continue };
+        if bytes.len() > bytes_max - read.len() {
+            return Err(Problem::body_too_large(bytes_max));
+        }
+        if read.is_empty() && body.is_end_stream() {
+            return Ok(bytes);
+        }
+        read.reserve(said.saturating_sub(read.len()).max(bytes.len()));
+        read.extend_from_slice(&bytes);
+        let elapsed = begun.elapsed();
+        let due = usize::try_from(elapsed.as_secs()).unwrap_or(usize::MAX).saturating_mul(BODY_RATE_MIN);
+        if elapsed >= BODY_PATIENCE && read.len() < due && !body.is_end_stream() {
+            return Err(Problem::body_incomplete());
+        }
+    }
+}
+
+/// Why a body can't be read on.
+fn unreadable(error: &axum::Error) -> Problem {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if error.is::<Exhausted>() {
+            return Problem::busy("the bodies of all requests together are too large now");
+        }
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        // As the decoder of chunks says what is no chunk; that the client is gone is of other kinds.
+        if matches!(kind, Some(ErrorKind::InvalidInput | ErrorKind::InvalidData)) {
+            return Problem::malformed_body();
+        }
+        source = error.source();
+    }
+    Problem::body_incomplete()
 }
 
 /// Whether a request says that its body is JSON.
@@ -367,4 +412,37 @@ pub(super) fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
     let sent = headers.get_all(COOKIE).into_iter().filter_map(|header| header.to_str().ok());
     let mut cookies = sent.flat_map(Cookie::split_parse).filter_map(Result::ok);
     cookies.find(|cookie| cookie.name() == wanted).map(|cookie| cookie.value().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+
+    use super::*;
+
+    fn of_pieces(pieces: usize, bytes: usize, every: Duration) -> Body {
+        Body::from_stream(stream::unfold(0, move |piece| async move {
+            tokio::time::sleep(every).await;
+            (piece < pieces).then(|| (Ok::<_, Infallible>(Bytes::from(vec![b'x'; bytes])), piece + 1))
+        }))
+    }
+
+    /// Seconds until it is read or given up, by a clock that is moved by hand; and the bytes that were read.
+    async fn read(body: Body) -> (u64, Option<usize>) {
+        let begun = Instant::now();
+        let read = body_of(body, BODY_BYTES_MAX).await;
+        (begun.elapsed().as_secs(), read.ok().map(|bytes| bytes.len()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_is_given_up_and_a_slow_one_is_read() {
+        let second = Duration::from_secs(1);
+        assert_eq!(read(of_pieces(1000, 1, second)).await, (10, None), "slower than the slowest pace");
+        assert_eq!(read(of_pieces(1000, 1, 11 * second)).await, (10, None), "nothing for too long");
+        assert_eq!(read(of_pieces(20, 2048, second)).await, (21, Some(20 * 2048)));
+        assert_eq!(read(of_pieces(1000, 2048, second)).await, (30, None), "too long in all");
+        assert_eq!(read(of_pieces(9, 1, second)).await, (10, Some(9)), "a short one may take its time");
+    }
 }

@@ -12,6 +12,7 @@ mod cli_publish;
 mod cors;
 mod examples;
 mod forged;
+mod framing;
 mod inbox;
 mod isolation;
 mod issuers;

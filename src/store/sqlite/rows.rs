@@ -1,6 +1,5 @@
 //! What stands in the tables, as the nouns of the log.
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::content::Content;
 use crate::notification::{
-    Audience, Change, Entry, Notification, NotificationId, Position, RemovalReason, ReplacementKey, UserId,
+    Audience, Change, Entry, FromStore, Notification, NotificationId, Position, RemovalReason, ReplacementKey, UserId,
 };
 use crate::state::Marked;
 
@@ -136,8 +135,8 @@ pub(super) fn entries_after(
 }
 
 /// Reads a name that was written by us.
-pub(super) fn parsed<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(text: &str) -> rusqlite::Result<T> {
-    text.parse().map_err(corrupt)
+pub(super) fn parsed<T: FromStore<Err: std::error::Error + Send + Sync + 'static>>(text: &str) -> rusqlite::Result<T> {
+    T::from_store(text).map_err(corrupt)
 }
 
 /// What stands in the file can't have been written by us.
