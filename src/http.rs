@@ -15,8 +15,8 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::http::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, LINK, LOCATION, REFERRER_POLICY, RETRY_AFTER,
-    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+    HOST, HeaderName, HeaderValue, LINK, LOCATION, REFERRER_POLICY, RETRY_AFTER, TRANSFER_ENCODING,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::uri::Authority;
 use axum::middleware::{Next, from_fn_with_state};
@@ -26,7 +26,8 @@ use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+use tower_http::normalize_path::NormalizePath;
 use uuid::{NoContext, Uuid};
 
 use crate::access::Access;
@@ -53,6 +54,7 @@ mod metrics;
 mod notifications;
 mod openapi;
 pub mod operations;
+pub mod origins;
 mod page;
 mod poll;
 mod preferences;
@@ -66,9 +68,8 @@ mod topics;
 mod users;
 
 use error::Problem;
+use origins::Origins;
 
-/// What a browser that reconnects to a stream sends.
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// How long a browser need not ask again whether it may ask. Two hours are the most that Chromium takes.
 const PREFLIGHT_VALID: Duration = Duration::from_hours(2);
 
@@ -119,7 +120,7 @@ pub struct Options {
     /// Names beside those of this machine by which the server may be asked for, if by no others.
     pub own_names: Option<Vec<String>>,
     /// Origins whose pages are trusted like our own.
-    pub cors_origins: Vec<HeaderValue>,
+    pub origins: Origins,
 }
 
 impl App {
@@ -153,6 +154,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/users/{user}/tokens", delete(users::revoke))
         .route("/v1/users/{user}/inbox", get(inbox::list_of))
         .route("/v1/users/{user}/counts", get(inbox::counts_of))
+        // What people ask for who know `/v1/inbox/counts`.
+        .route("/v1/users/{user}/inbox/counts", get(inbox::counts_of))
         .route("/v1/users/{user}/connections", get(timeline::connections))
         .route("/v1/inbox", get(inbox::list))
         .route("/v1/inbox/counts", get(inbox::counts))
@@ -171,7 +174,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics));
     let by_own_name = app.options.own_names.is_some().then(|| from_fn_with_state(Arc::clone(&app), by_own_name));
-    whole(routes.layer(option_layer(by_own_name)), app)
+    let whole = whole(routes.layer(option_layer(by_own_name)), app);
+    // Joined from a base with a slash and a path with one, an address has two; both lead to the same place.
+    Router::new().fallback_service(NormalizePath::trim_trailing_slash(whole))
 }
 
 /// The router of the listener for the inside of a network, where nobody needs a credential to see how the server is.
@@ -190,17 +195,18 @@ fn whole(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| Problem::internal().into_response()))
         .layer(from_fn_with_state(Arc::clone(&app), finish))
-        .layer(option_layer((!app.options.cors_origins.is_empty()).then(|| cors(&app.options.cors_origins))))
+        .layer(option_layer((!app.options.origins.is_empty()).then(|| cors(app.options.origins.clone()))))
         .with_state(app)
 }
 
 /// What a browser is told about pages of other origins: on every answer, since a page may learn of a problem only then.
-fn cors(origins: &[HeaderValue]) -> CorsLayer {
+fn cors(origins: Origins) -> CorsLayer {
     CorsLayer::new()
-        .allow_origin(AllowOrigin::list(origins.to_vec()))
+        .allow_origin(AllowOrigin::predicate(move |origin, _| origins.include(origin)))
         .allow_credentials(true)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([ACCEPT, AUTHORIZATION, CONTENT_TYPE, LAST_EVENT_ID, notifications::IDEMPOTENCY_KEY, REQUEST_ID])
+        // Libraries for tracing add headers of their own. The origins are a list, so the headers need not be one.
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([REQUEST_ID, RETRY_AFTER, LINK, LOCATION, notifications::IDEMPOTENT_REPLAYED])
         .max_age(PREFLIGHT_VALID)
 }

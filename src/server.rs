@@ -20,6 +20,7 @@ use crate::auth::tickets::Tickets;
 use crate::config::Config;
 use crate::delivery::{self, Delivery};
 use crate::demo;
+use crate::http::origins::Origins;
 use crate::http::{self, App};
 use crate::inbox::Inbox;
 use crate::limits::{AtOnce, Budget, Failures};
@@ -131,11 +132,14 @@ impl Server {
                 streams_max: config.streams_max.unwrap_or(places.streams),
                 trusted_proxies: config.limits.trusted_proxies.clone(),
                 own_names: own_names(&config),
-                cors_origins: config
-                    .cors_origins
-                    .iter()
-                    .filter_map(|origin| HeaderValue::from_str(origin.as_str()).ok())
-                    .collect(),
+                origins: Origins {
+                    named: config
+                        .cors_origins
+                        .iter()
+                        .filter_map(|origin| HeaderValue::from_str(origin.as_str()).ok())
+                        .collect(),
+                    loopback: is_open_here(&config),
+                },
             },
             bodies: Arc::new(Budget::new(config.limits.bodies_bytes_max)),
             // So that there is always room for publishers.
@@ -226,11 +230,15 @@ impl Server {
     }
 }
 
+/// Whether everybody on this machine may use the server without a credential, and nobody else.
+fn is_open_here(config: &Config) -> bool {
+    config.open_user_id && config.listen.ip().is_loopback()
+}
+
 /// By which names it may be asked for beside those of this machine, if by no others: where whoever is on this machine needs
 /// no credential.
 fn own_names(config: &Config) -> Option<Vec<String>> {
-    let is_open_here = config.open_user_id && config.listen.ip().is_loopback();
-    is_open_here.then(|| config.public_url.iter().map(|url| url.host().to_owned()).collect())
+    is_open_here(config).then(|| config.public_url.iter().map(|url| url.host().to_owned()).collect())
 }
 
 /// A listener, and the address that it has.

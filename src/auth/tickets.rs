@@ -90,9 +90,24 @@ impl Tickets {
     #[must_use]
     pub fn redeem(&self, secret: &str, now: Timestamp) -> Option<Admission> {
         let mut unused = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
-        let ticket = unused.remove(&sha256(secret.as_bytes()))?;
-        let vouched = ticket.admission.trust.as_ref().is_none_or(Trust::holds);
-        (ticket.until > now && vouched).then_some(ticket.admission)
+        unused.remove(&sha256(secret.as_bytes()))?.good(now)
+    }
+}
+
+impl Tickets {
+    /// The same as [`Tickets::redeem`], but the ticket stays good.
+    #[must_use]
+    pub fn look(&self, secret: &str, now: Timestamp) -> Option<Admission> {
+        let unused = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        unused.by_digest.get(&sha256(secret.as_bytes()))?.good(now)
+    }
+}
+
+impl Ticket {
+    /// Its admission, unless the ticket is too old or its token's key is gone.
+    fn good(&self, now: Timestamp) -> Option<Admission> {
+        let vouched = self.admission.trust.as_ref().is_none_or(Trust::holds);
+        (self.until > now && vouched).then(|| self.admission.clone())
     }
 }
 

@@ -214,12 +214,13 @@ pub(super) fn named_reader(app: &App, asking: &Asking<'_>) -> Result<Reader, Pro
     }
 }
 
-/// Who asks for a stream: she may have a ticket for it, which is used up now.
+/// The reader who asks for a stream. A ticket is used up now, unless the request asks for the head alone.
 pub(super) fn listener(app: &App, asking: &Asking<'_>) -> Result<Reader, Problem> {
     let uri = asking.uri;
     let Some(ticket) = parameter(uri, &["ticket"]) else { return named_reader(app, asking) };
     let now = app.publisher.now();
-    let admission = app.tickets.redeem(&ticket, now);
+    let is_head = asking.method == Method::HEAD;
+    let admission = if is_head { app.tickets.look(&ticket, now) } else { app.tickets.redeem(&ticket, now) };
     let Admission { user, issued_at, expires_at, trust } =
         admission.ok_or_else(|| Problem::unauthorized(&Refusal::Ticket, "ask for another: POST /v1/stream/tickets"))?;
     if named(uri)?.is_some_and(|named| named != user) {
@@ -280,7 +281,7 @@ pub(super) fn session(headers: &HeaderMap) -> Option<String> {
 /// Whether the browser says that a request comes from a page that is trusted: of this server, or of an origin that was
 /// named when it was started.
 pub(super) fn is_of_ours(app: &App, headers: &HeaderMap) -> bool {
-    is_same_origin(headers) || headers.get(ORIGIN).is_some_and(|origin| app.options.cors_origins.contains(origin))
+    is_same_origin(headers) || headers.get(ORIGIN).is_some_and(|origin| app.options.origins.include(origin))
 }
 
 /// Whether a request that shows no credential but what a browser sends by itself, its cookie or nothing, may change

@@ -6,12 +6,15 @@
 //! credential, no user, a senseless parameter) is an error, since a browser then gives up for good.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, Uri};
 use axum::response::{IntoResponse as _, Response};
-use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Span, SpanRelativeTo, Timestamp};
 
 use super::address::Client;
 use super::error::Problem;
@@ -114,7 +117,7 @@ pub(super) async fn stream(
     let stream = reader.and_then(|Reader { user, issued_at, expires_at, trust }| {
         seated(&app, address, NewStream { user, start, issued_at, expires_at, trust, form, place: None })
     });
-    if polled {
+    if polled && method != Method::HEAD {
         return poll::answer(&app, stream, &headers, &uri).await;
     }
     let mut response = ().into_response();
@@ -122,6 +125,7 @@ pub(super) async fn stream(
     answer.insert(
         CONTENT_TYPE,
         HeaderValue::from_static(match wire {
+            _ if polled => "application/json",
             Wire::Events => "text/event-stream",
             Wire::Lines => "application/x-ndjson",
         }),
@@ -176,17 +180,50 @@ fn start(delivery: &Delivery, headers: &HeaderMap, uri: &Uri) -> Result<Start, P
     if let Some(position) = delivery.ids().open(since.as_bytes()) {
         return Ok(Start::After(position));
     }
-    if let Ok(time) = since.parse::<Timestamp>() {
-        return Ok(Start::Since(time));
-    }
-    if let Ok(age) = humantime::parse_duration(&since)
-        && let Ok(time) = Timestamp::now().checked_sub(age)
-    {
+    if let Some(time) = time(&since).or_else(|| Timestamp::now().checked_sub(age(&since)?).ok()) {
         return Ok(Start::Since(time));
     }
     // An id of another log, or of this one before a new epoch: the stream opens, and says that it can't go on from it.
     if since.len() == EVENT_ID_LENGTH {
         return Ok(Start::Unknown);
     }
-    Err(Problem::query("since", "must be earliest, an event id, a time (RFC 3339) or a duration such as 1h"))
+    Err(Problem::query(
+        "since",
+        "must be earliest, an event id, a time (RFC 3339), a date or a duration such as 1h or PT1H",
+    ))
+}
+
+/// A time (RFC 3339), or the midnight (UTC) with which a date begins. The `+` of an offset that was not percent-encoded
+/// arrives as a space.
+fn time(text: &str) -> Option<Timestamp> {
+    let with_plus = text.rsplit_once(' ').map(|(time, offset)| format!("{time}+{offset}"));
+    let time = [Some(text), with_plus.as_deref()].into_iter().flatten().find_map(|text| text.parse().ok());
+    time.or_else(|| TimeZone::UTC.to_timestamp(text.parse::<Date>().ok()?.at(0, 0, 0, 0)).ok())
+}
+
+/// A duration such as `1h 30m` or, by ISO 8601, `PT1H30M` and `P1D`. A day has 24 hours; a month has no fixed length.
+fn age(text: &str) -> Option<Duration> {
+    let by_iso = || text.parse::<Span>().ok()?.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?.try_into().ok();
+    humantime::parse_duration(text).ok().or_else(by_iso)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn since_is_read_in_every_form_that_people_write() {
+        let midnight: Timestamp = "2026-11-30T00:00:00Z".parse().expect("a time");
+        for text in ["2026-11-30T00:00:00Z", "2026-11-30T01:00:00+01:00", "2026-11-30T01:00:00 01:00", "2026-11-30"] {
+            assert_eq!(time(text), Some(midnight), "{text}");
+        }
+        for (text, hours) in
+            [("1h", 1), ("60min", 1), ("PT1H", 1), ("pt1h", 1), ("P1D", 24), ("P1DT1H", 25), ("2d", 48)]
+        {
+            assert_eq!(age(text), Some(Duration::from_hours(hours)), "{text}");
+        }
+        for text in ["", "yesterday", "1", "P1M", "-PT1H", "2026-13-01", "1h ago"] {
+            assert_eq!((time(text), age(text)), (None, None), "{text}");
+        }
+    }
 }

@@ -19,6 +19,7 @@ mod issuers;
 mod key_server;
 mod keys;
 mod kill;
+mod lenient;
 mod limits;
 mod metrics;
 mod openapi;

@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use crate::server::TestServer;
 
+/// Near misses that lead to what was meant. The document names each place once.
+const ALIASES: [&str; 1] = ["get /v1/users/{user}/inbox/counts"];
+
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// The operations of the router, each once: its method, as the document writes it, and its path.
@@ -33,7 +36,8 @@ fn routed_api() -> BTreeSet<String> {
     let begins = ["/v1", "/notifications", "/healthz", "/readyz", "/metrics"];
     let is_api = |path: &str| begins.iter().any(|begin| path.starts_with(begin));
     let routed = routed().into_iter().filter(|(_, path)| is_api(path));
-    routed.map(|(method, path)| format!("{method} {path}")).collect()
+    let routed = routed.map(|(method, path)| format!("{method} {path}"));
+    routed.filter(|operation| !ALIASES.contains(&operation.as_str())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

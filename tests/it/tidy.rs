@@ -36,7 +36,7 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
     (
         "http",
         &[
-            &["error", "operations", "body"],
+            &["error", "operations", "origins", "body"],
             &["request", "assets", "shapes", "address"],
             &["identity", "language", "draft"],
             &["notifications", "inbox", "poll", "session"],

@@ -1,0 +1,57 @@
+//! Requests that mean something clear, though they are written in another way than the documents do.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::server::{TestServer, tokens, within};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slash_too_many_leads_to_the_same_place() {
+    let server = TestServer::start().await;
+    for path in ["/v1/inbox?user_id=1", "//v1/inbox?user_id=1", "/v1/inbox/?user_id=1", "//v1/inbox//?user_id=1"] {
+        let answer = within(server.anonymous(Method::GET, path).send()).await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+    }
+    for path in ["/v1/users/1/counts", "/v1/users/1/inbox/counts"] {
+        assert_eq!(within(server.request(Method::GET, path).send()).await.unwrap().status(), 200, "{path}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_begins_at_every_form_of_since() {
+    let server = TestServer::start().await;
+    server.publish("user:1", "Una").await;
+    for since in ["PT1H", "P1D", "1h", "2020-01-01", "2020-01-01T00:00:00+01:00", "earliest"] {
+        let mut tab = server.tab_at(&format!("/notifications?user_id=1&since={since}"), None).await;
+        tab.expect("hello").await;
+        assert_eq!(tab.expect("message").await["message"], "Una", "{since}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_uses_up_no_ticket_and_waits_for_nothing() {
+    let server = TestServer::start_with(|config| {
+        config.open_user_id = false;
+        config.tokens = Some(tokens("a secret of at least thirty-two bytes"));
+    })
+    .await;
+    let made = server.request(Method::POST, "/v1/tokens").json(&json!({"user_id": "1"})).send().await.unwrap();
+    let token = made.json::<Value>().await.unwrap()["token"].as_str().unwrap().to_owned();
+    let made = server.anonymous(Method::POST, "/v1/stream/tickets").bearer_auth(&token).send().await.unwrap();
+    let ticket = made.json::<Value>().await.unwrap()["ticket"].as_str().unwrap().to_owned();
+    let path = format!("/v1/stream?ticket={ticket}");
+    for _ in 0..2 {
+        let head = within(server.anonymous(Method::HEAD, &path).send()).await.unwrap();
+        assert_eq!(
+            (head.status().as_u16(), &head.headers()["content-type"]),
+            (200, &"text/event-stream".parse().unwrap())
+        );
+    }
+    let head = within(server.anonymous(Method::HEAD, &format!("{path}&poll=1")).send()).await.unwrap();
+    assert_eq!((head.status().as_u16(), &head.headers()["content-type"]), (200, &"application/json".parse().unwrap()));
+    server.tab_at(&path, None).await.expect("hello").await;
+    assert_eq!(within(server.anonymous(Method::HEAD, &path).send()).await.unwrap().status(), 401, "it is used up");
+    server.stop().await;
+}
