@@ -22,6 +22,7 @@ use crate::auth::{SERVER_KEY_LENGTH_MIN, ServerKey, jwks};
 mod issuers;
 
 mod limits;
+mod values;
 
 pub use limits::{LimitFlags, Limits};
 
@@ -298,7 +299,8 @@ impl Flags {
             ("log_format", &self.log_format),
         ];
         let all = all.into_iter().chain(self.limits.all());
-        all.filter_map(|(key, value)| value.as_ref().map(|value| (key, value)))
+        // An empty variable is how shells and compose files write that there is none.
+        all.filter_map(|(key, value)| value.as_ref().filter(|value| !value.is_empty()).map(|value| (key, value)))
     }
 }
 
@@ -423,16 +425,16 @@ impl Layers {
     }
 
     fn boolean(&mut self, key: &str) -> Option<bool> {
-        self.read(key, |text| text.parse().map_err(|_| "must be true or false".into()))
+        self.read(key, values::boolean)
     }
 
     /// A secret that stands under a key, or in the file whose path stands under `…_file`.
     fn secret<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let from_file = self.read(&format!("{key}_file"), |path| {
             let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
-            parse(text.trim_end())
+            parse(values::secret(&text))
         });
-        self.read(key, parse).or(from_file)
+        self.read(key, |text| parse(values::secret(text))).or(from_file)
     }
 
     fn tls(&mut self) -> Option<TlsFiles> {
@@ -467,10 +469,8 @@ impl Layers {
             let max_per_user = self.read("max_per_user", count);
             let limits = self.limits();
             // Each is read even if one before it is wrong, so that all errors are said at once.
-            let address =
-                |text: &str| text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:8000".into());
-            let listen = self.read("listen", address);
-            let admin_listen = self.read("admin_listen", address);
+            let listen = self.read("listen", values::address);
+            let admin_listen = self.read("admin_listen", values::address);
             let data_dir = self.read("data_dir", |text| Ok(PathBuf::from(text)));
             let public_url = self.read("public_url", str::parse);
             let cors_origins = self.read("cors_origin", |text| {
@@ -521,10 +521,29 @@ impl Layers {
 
 /// That a key is unknown, and which may be meant.
 fn unknown<'a>(place: &str, key: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let likeness = known.map(|name| (strsim::jaro_winkler(key, name), name));
-    let nearest = likeness.filter(|(likeness, _)| *likeness > 0.8).max_by(|(a, _), (b, _)| a.total_cmp(b));
-    let hint = nearest.map(|(_, name)| format!("; did you mean `{name}`?")).unwrap_or_default();
+    let hint = nearest(key, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
     format!("{place}: unknown key `{key}`{hint}")
+}
+
+/// The known name that is most like an unknown one, if one is like it.
+fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = known.map(|name| (strsim::jaro_winkler(unknown, name), name));
+    let nearest = likeness.filter(|(likeness, _)| *likeness > 0.8).max_by(|(a, _), (b, _)| a.total_cmp(b));
+    nearest.map(|(_, name)| name)
+}
+
+/// Complaints about variables of the environment that look like options and are none.
+pub fn unknown_variables() -> Vec<String> {
+    let defaults: Table = DEFAULTS.parse().expect("the compiled-in defaults are TOML");
+    let mut keys: Vec<&str> = without_default().collect();
+    keys.extend(defaults.keys().map(String::as_str));
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let complain = |(name, nearest): (String, Option<&str>)| {
+        let hint =
+            nearest.map(|key| format!("; did you mean PREGON_{}?", key.to_ascii_uppercase())).unwrap_or_default();
+        format!("the environment variable {name} is unknown and has no effect{hint}")
+    };
+    values::unknown_variables(names, &keys).into_iter().map(complain).collect()
 }
 
 #[cfg(test)]
@@ -537,6 +556,37 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         file.write_all(text.as_bytes()).expect("written");
         file
+    }
+
+    #[test]
+    fn a_secret_is_what_was_meant_and_an_empty_value_is_none() {
+        let key = "a-key-of-enough-length";
+        let of_file = file(&format!("\u{feff} {key} \r\n"));
+        let path = of_file.path().display().to_string();
+        for (given, from_file) in
+            [(Some(format!(" {key}\n")), None), (None, Some(path.clone())), (Some(String::new()), Some(path))]
+        {
+            let flags = Flags { server_key: given, server_key_file: from_file, ..Flags::default() };
+            let config = Config::load(&flags).expect("valid");
+            assert_eq!(config.server_key.expect("there").reveal(), key);
+        }
+        let nothing = || Some(String::new());
+        let flags = Flags {
+            listen: nothing(),
+            public_url: nothing(),
+            cors_origin: nothing(),
+            streams_max: nothing(),
+            jwt_key: nothing(),
+            tls_cert: nothing(),
+            demo: nothing(),
+            retention: nothing(),
+            log_format: nothing(),
+            ..Flags::default()
+        };
+        assert_eq!(
+            Config::load(&flags).map(|config| config.listen.port()).map_err(|error| error.to_string()),
+            Ok(8000)
+        );
     }
 
     #[test]
@@ -591,7 +641,7 @@ mod tests {
             "has 5 errors",
             "unknown key `retentoin`; did you mean `retention`?",
             "heartbeat: ",
-            "demo: must be true or false",
+            "demo: `3` must be true or false",
             "--listen: must be an address",
             "--server-key: must have at least 16",
         ] {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
-use url::Url;
+use url::{Host, Url};
 
 use super::Failure;
 
@@ -43,13 +43,28 @@ pub(super) struct Reader {
     token: Option<String>,
 }
 
-/// Reads the address of a server.
+/// Reads the address of a server. Without a scheme it is http on this machine, https elsewhere.
 pub(super) fn server(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    let with = |scheme: &str| Url::parse(&format!("{scheme}://{text}"));
+    let url = if text.contains("://") {
+        Url::parse(text)
+    } else {
+        with("http").and_then(|url| if is_loopback(&url) { Ok(url) } else { with("https") })
+    };
+    let url = url.map_err(|error| error.to_string())?;
     if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
         return Err("must be http:// or https://, a host, and a path if there is one".into());
     }
     Ok(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
 }
 
 impl Client {
@@ -76,7 +91,16 @@ pub(super) struct Connection {
 impl Connection {
     /// Nothing is connected yet.
     pub(super) fn new(server: Url, credential: Option<String>) -> Result<Connection, Failure> {
-        let built = reqwest::Client::builder().connect_timeout(CONNECT_TIME_MAX).build();
+        let builder = || {
+            let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIME_MAX);
+            // A proxy of the surroundings would look for its own loopback.
+            if is_loopback(&server) { builder.no_proxy() } else { builder }
+        };
+        let built = match builder().build() {
+            // A minimal image has no certificates of authorities, and http needs none.
+            Err(_) if server.scheme() == "http" => builder().tls_certs_only([]).build(),
+            built => built,
+        };
         Ok(Connection { http: built.map_err(|error| Failure::Failed(error.into()))?, server, credential })
     }
 

@@ -13,7 +13,7 @@ use crate::auth::keys::{KeyId, Scope};
 
 const EXAMPLES: &str = "\
 Examples:
-  pregon key create shop --scope publish:user:* --scope publish:topic:orders
+  pregon key create shop --scope 'publish:user:*' --scope publish:topic:orders
   pregon key create admin-2 --scope admin --expires-in 90d
   pregon key list
   pregon key revoke 01a20cb5-1195-77f8-8b27-91b1946c4576

@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use super::Failure;
 use super::banner::Banner;
 use crate::auth::ServerKey;
-use crate::config::{Config, ConfigError, Flags, LogFormat};
+use crate::config::{self, Config, ConfigError, Flags, LogFormat};
 use crate::listener::tls::Certificate;
 use crate::server::{Server, StartError};
 
@@ -63,6 +63,9 @@ pub(super) fn serve(config: Config, extras: Extras) -> Result<(), Failure> {
         let server_key = config.server_key.clone();
         let (open_user_id, data_dir) = (config.open_user_id, config.data_dir.clone());
         let demo = config.demo.then_some(config.demo_interval);
+        for complaint in config::unknown_variables() {
+            tracing::warn!("{complaint}");
+        }
         let server = Server::bind(config).await.map_err(failure)?;
         if open_user_id && !extras.temporary {
             tracing::warn!(

@@ -31,6 +31,25 @@ pub(crate) fn json_of(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }
 
+/// The proxy and the certificates of its surroundings are nothing to a request over http on this machine.
+#[tokio::test(flavor = "multi_thread")]
+async fn health_needs_no_certificates_over_http_and_an_address_no_scheme_on_this_machine() {
+    let server = TestServer::start().await;
+    for (address, certificates) in
+        [(server.url.as_str(), "/nonexistent"), (server.address(), "/nonexistent"), (server.address(), "")]
+    {
+        let mut health = pregon(&["health", address]);
+        health
+            .env("SSL_CERT_FILE", certificates)
+            .env("SSL_CERT_DIR", certificates)
+            .env("http_proxy", "http://127.0.0.1:9");
+        let (code, printed, error) = run(health).await;
+        assert_eq!(code, Some(0), "{address}: {error}");
+        assert!(printed.contains("ready"), "{printed}");
+    }
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_published_is_listened_to() {
     let server = TestServer::start().await;
@@ -91,7 +110,7 @@ async fn each_failure_has_its_exit_code_and_says_what_to_do() {
         (ask(&["publish", "user:1", "x", "--expires-in", "1h", "--expires-at", "x"]), 2, "cannot be used with"),
         (ask(&["publish", "user:1", "--tilte", "x"]), 2, "a similar argument exists: '--title'"),
         (ask(&["publish", "user:1", "x", "--idempotency-key", "a\nb"]), 2, "can't be put into a request"),
-        (ask(&["publish", "user:1", "x", "--server", "localhost:8000"]), 2, "must be http:// or https://"),
+        (ask(&["publish", "user:1", "x", "--server", "ftp://localhost:8000"]), 2, "must be http:// or https://"),
         (ask(&["inbox", "list", "1", "--status", "new"]), 2, "[possible values: all, unread, read, archived]"),
         (ask(&["inbox", "list", "1", "--limit", "0"]), 2, "0 is not in 1.."),
         (ask(&["inbox", "read", "1"]), 2, "<ID|--all|--up-to <ID>>"),
