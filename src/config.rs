@@ -388,7 +388,7 @@ impl Layers {
             if known.contains(&key) {
                 self.set(&key, value, &format!("{shown}: {key}"));
             } else {
-                self.errors.push(unknown(&shown.to_string(), &key, known.iter().map(String::as_str)));
+                self.errors.push(values::unknown(&shown.to_string(), &key, known.iter().map(String::as_str)));
             }
         }
     }
@@ -519,31 +519,13 @@ impl Layers {
     }
 }
 
-/// That a key is unknown, and which may be meant.
-fn unknown<'a>(place: &str, key: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let hint = nearest(key, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-    format!("{place}: unknown key `{key}`{hint}")
-}
-
-/// The known name that is most like an unknown one, if one is like it.
-fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let likeness = known.map(|name| (strsim::jaro_winkler(unknown, name), name));
-    let nearest = likeness.filter(|(likeness, _)| *likeness > 0.8).max_by(|(a, _), (b, _)| a.total_cmp(b));
-    nearest.map(|(_, name)| name)
-}
-
 /// Complaints about variables of the environment that look like options and are none.
+#[must_use]
 pub fn unknown_variables() -> Vec<String> {
     let defaults: Table = DEFAULTS.parse().expect("the compiled-in defaults are TOML");
     let mut keys: Vec<&str> = without_default().collect();
     keys.extend(defaults.keys().map(String::as_str));
-    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let complain = |(name, nearest): (String, Option<&str>)| {
-        let hint =
-            nearest.map(|key| format!("; did you mean PREGON_{}?", key.to_ascii_uppercase())).unwrap_or_default();
-        format!("the environment variable {name} is unknown and has no effect{hint}")
-    };
-    values::unknown_variables(names, &keys).into_iter().map(complain).collect()
+    values::unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()), &keys)
 }
 
 #[cfg(test)]
@@ -642,7 +624,7 @@ mod tests {
             "unknown key `retentoin`; did you mean `retention`?",
             "heartbeat: ",
             "demo: `3` must be true or false",
-            "--listen: must be an address",
+            "--listen: `here` must be an address",
             "--server-key: must have at least 16",
         ] {
             assert!(said.contains(part), "{part:?} is not in {said}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::{Layers, unknown};
+use super::{Layers, values};
 use crate::auth::tokens::{Issuer, JwksUrl, LEEWAY_MAX, TokenAlgorithm, TokenKey, TokenRules};
 
 /// Most issuers in a file, and most keys of each.
@@ -130,7 +130,7 @@ impl Layers {
                 let origin = format!("{}.{key}", layers.place);
                 layers.set(&key, value, &origin);
             } else {
-                layers.errors.push(unknown(&layers.place, &key, known.iter().copied()));
+                layers.errors.push(values::unknown(&layers.place, &key, known.iter().copied()));
             }
         }
         layers

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+const PREFIX: &str = "PREGON_";
 /// Other variables of the environment that begin like the options', and are read by the client commands.
 const CLIENT_VARIABLES: [&str; 3] = ["PREGON_CONFIG", "PREGON_SERVER", "PREGON_TOKEN"];
 
@@ -29,19 +30,35 @@ pub(super) fn secret(text: &str) -> &str {
     text.trim_start_matches('\u{feff}').trim()
 }
 
-/// Variables that look like options and are none. Those that Kubernetes makes for a service called `pregon` are left out.
-pub(super) fn unknown_variables<'a>(
-    names: impl Iterator<Item = String>,
-    keys: &[&'a str],
-) -> Vec<(String, Option<&'a str>)> {
+/// A complaint about an unknown key, with the known one that may be meant.
+pub(super) fn unknown<'a>(place: &str, key: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let hint = nearest(key, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+    format!("{place}: unknown key `{key}`{hint}")
+}
+
+/// Complaints about variables that look like options and are none. Those that Kubernetes makes for a service called `pregon`
+/// are left out.
+pub(super) fn unknown_variables(names: impl Iterator<Item = String>, keys: &[&str]) -> Vec<String> {
     let unknown = names.filter(|name| {
-        let Some(rest) = name.strip_prefix("PREGON_") else { return false };
+        let Some(rest) = name.strip_prefix(PREFIX) else { return false };
         let is_of_kubernetes = rest.starts_with("SERVICE_") || rest == "PORT" || rest.starts_with("PORT_");
         let is_option = keys.iter().any(|key| rest == key.to_ascii_uppercase());
         !is_of_kubernetes && !is_option && !CLIENT_VARIABLES.contains(&name.as_str())
     });
-    let nearest = |name: &String| super::nearest(&name["PREGON_".len()..].to_ascii_lowercase(), keys.iter().copied());
-    unknown.map(|name| (name.clone(), nearest(&name))).collect()
+    let complain = |name: String| {
+        let nearest = nearest(&name[PREFIX.len()..].to_ascii_lowercase(), keys.iter().copied());
+        let hint =
+            nearest.map(|key| format!("; did you mean {PREFIX}{}?", key.to_ascii_uppercase())).unwrap_or_default();
+        format!("the environment variable {name} is unknown and has no effect{hint}")
+    };
+    unknown.map(complain).collect()
+}
+
+/// The known name that is most like an unknown one, if one is like it.
+fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = known.map(|name| (strsim::jaro_winkler(unknown, name), name));
+    let nearest = likeness.filter(|(likeness, _)| *likeness > 0.8).max_by(|(a, _), (b, _)| a.total_cmp(b));
+    nearest.map(|(_, name)| name)
 }
 
 #[cfg(test)]
@@ -82,6 +99,9 @@ mod tests {
         let names =
             ["PREGON_LISTN", "PREGON_LISTEN", "PREGON_SERVER", "PREGON_SERVICE_HOST", "PREGON_PORT_80_TCP", "PATH"];
         let found = unknown_variables(names.map(str::to_owned).into_iter(), &["listen", "log"]);
-        assert_eq!(found, [("PREGON_LISTN".to_owned(), Some("listen"))]);
+        assert_eq!(
+            found,
+            ["the environment variable PREGON_LISTN is unknown and has no effect; did you mean PREGON_LISTEN?"]
+        );
     }
 }

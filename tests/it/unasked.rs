@@ -32,7 +32,7 @@ async fn no_page_elsewhere_changes_anything_where_no_credential_is_needed() {
             ("sec-fetch-site", "same-site"),
             ("sec-fetch-site", "none"),
             ("origin", "https://evil.example"),
-            ("origin", "http://127.0.0.1:1"),
+            ("origin", "http://127.0.0.1.evil.example"),
             ("origin", "null"),
         ] {
             let status = ask(method, &route, from).await.status().as_u16();
