@@ -1,8 +1,8 @@
 // Tables and bars of what has been measured.
 
-const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor((numbers.length - 1) / 2)];
-const shown = (value) => (value === null || value === undefined || Number.isNaN(value) ? '–' : value.toLocaleString('en', { maximumFractionDigits: Math.abs(value) >= 100 ? 0 : 3 }));
-const plain = (text) => text.replaceAll('|', '\\|').replaceAll('<', '&lt;').slice(0, 200);
+export const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor((numbers.length - 1) / 2)];
+export const shown = (value) => (value === null || value === undefined || Number.isNaN(value) ? '–' : value.toLocaleString('en', { maximumFractionDigits: Math.abs(value) >= 100 ? 0 : 3 }));
+export const plain = (text) => text.replaceAll('|', '\\|').replaceAll('<', '&lt;').slice(0, 200);
 const good = (runs) => runs.filter((figures) => !figures.failed);
 
 /** The median over the runs that did not fail; nothing if there is none, or one of them has no such figure. */
@@ -19,7 +19,7 @@ function quotient(runs, others, name) {
   return runs.length === others.length && values.length > 0 ? median(values) : figure(runs, name) / figure(others, name);
 }
 
-const described = ({ date, commit, machine, runs }) => `${date}, commit ${commit}, ${machine}, ${runs === 1 ? 'one run' : `median of ${runs} runs`}`;
+export const described = ({ date, commit, machine, runs }) => `${date}, commit ${commit}, ${machine}, ${runs === 1 ? 'one run' : `median of ${runs} runs`}`;
 
 /** The table of a load; `measured` has for each row its meta and its runs. */
 export function table(load, measured) {

@@ -16,6 +16,7 @@ mod floor;
 mod http;
 mod listeners;
 mod naive;
+mod neighbours;
 mod publishers;
 mod resume;
 mod run;
@@ -40,6 +41,8 @@ enum Command {
     Run(run::Run),
     /// Have listeners leave, miss messages and come back, and print what came of it, as one JSON object
     Resume(resume::Resume),
+    /// Measure what one abusive client costs all other users, and print it as one JSON object
+    Neighbours(neighbours::Neighbours),
     /// A server of raw epoll: one write per event and connection, nothing stored
     Floor(floor::Floor),
     /// A server of bare tokio: a task and an unbounded queue per connection, all that is due in one write, nothing stored
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(run) => run.run(),
         Command::Resume(resume) => resume.run(),
+        Command::Neighbours(neighbours) => neighbours.run(),
         Command::Floor(floor) => floor.run(),
         Command::Bare(bare) => bare.run(),
         Command::Naive(naive) => naive.run(),
