@@ -237,6 +237,13 @@ const mutants = [
     test: 'a_token_whose_header_asks_for_more_than_is_understood_is_refused',
   },
   {
+    name: 'a log that is as old as the wall clock says',
+    file: 'src/store/sqlite/clock.rs',
+    from: 'self.at = wall.min(latest).max(self.at);',
+    to: 'self.at = if latest < wall { wall } else { latest };',
+    test: 'a_clock_that_is_ahead_ages_the_log_slowly_and_one_that_is_behind_not_at_all',
+  },
+  {
     name: 'a revocation that ends no stream',
     file: 'src/delivery/engine.rs',
     from: '            self.end_all_of(user);',

@@ -18,6 +18,7 @@ pub mod listener;
 pub mod metrics;
 pub mod notification;
 pub mod publish;
+pub mod retention;
 pub mod server;
 pub mod sse;
 pub mod state;

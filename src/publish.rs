@@ -216,7 +216,7 @@ impl Publisher {
     /// # Errors
     /// Those of the store.
     pub async fn answered(&self, request: &Request) -> Result<Option<Published>, StoreError> {
-        let answered = self.store.answered(&request.key, self.now()).await?;
+        let answered = self.store.answered(&request.key).await?;
         Ok(answered.map(|answered| Published::of(answered.again(&request.fingerprint), String::new())))
     }
 

@@ -28,11 +28,9 @@ use crate::listener::tls::{Certificate, TlsError};
 use crate::listener::{Listener, Places};
 use crate::metrics::Metrics;
 use crate::publish::Publisher;
+use crate::retention;
 use crate::store::sqlite::{self, OpenError, SqliteStore};
 use crate::store::{Store, StoreError};
-
-/// How often retention looks for what is too old.
-const RETENTION_INTERVAL: Duration = Duration::from_mins(10);
 
 /// What a peer that is slow to take its last bytes is given when the server ends.
 const GRACE: Duration = Duration::from_secs(5);
@@ -200,7 +198,7 @@ impl Server {
             tokio::spawn(listener.serve(places, None, router, Arc::clone(&app.delivery), stopped.clone()))
         });
         let serving = tokio::spawn(listener.serve(places, tls, router, Arc::clone(&app.delivery), stopped));
-        let retention = tokio::spawn(retain(store, config.retention));
+        let removing = tokio::spawn(retention::run(store, config.retention, Timestamp::now));
         let time = tokio::spawn(app.publisher.clone().keep_time());
         let keys = tokio::spawn(jwks.run());
         let certificate = certificate.map(|certificate| tokio::spawn(certificate.follow()));
@@ -208,7 +206,7 @@ impl Server {
 
         shutdown.await;
 
-        for task in [Some(retention), Some(time), Some(keys), certificate, demo].into_iter().flatten() {
+        for task in [Some(removing), Some(time), Some(keys), certificate, demo].into_iter().flatten() {
             task.abort();
             // That it was aborted is no news.
             let _ = task.await;
@@ -247,14 +245,4 @@ fn listen(address: SocketAddr) -> Result<(Listener, SocketAddr), StartError> {
     let listener = Listener::bind(address).map_err(unavailable)?;
     let bound = listener.local_addr().map_err(unavailable)?;
     Ok((listener, bound))
-}
-
-/// Removes what is older than `age`, now and then.
-async fn retain(store: Arc<dyn Store>, age: Duration) {
-    let mut ticks = tokio::time::interval(RETENTION_INTERVAL);
-    loop {
-        ticks.tick().await;
-        let Ok(limit) = Timestamp::now().checked_sub(age) else { continue };
-        while let Ok(true) = store.trim(limit).await {}
-    }
 }

@@ -367,9 +367,9 @@ pub trait Store: Send + Sync {
         }
     }
 
-    /// How a request of that key has been answered, if it is still remembered at that time. Only [`Store::append`] tells
-    /// for sure that nobody else is answering it.
-    async fn answered(&self, key: &str, at: Timestamp) -> Result<Option<Answered>, StoreError>;
+    /// How a request of that key has been answered, if it is still remembered. Only [`Store::append`] tells for sure that
+    /// nobody else is answering it.
+    async fn answered(&self, key: &str) -> Result<Option<Answered>, StoreError>;
 
     /// Tells `follower` first of the last entries, then of every later one.
     async fn follow(&self, follower: Arc<dyn Follower>, backlog: Backlog) -> Result<(), StoreError>;
@@ -410,6 +410,10 @@ pub trait Store: Send + Sync {
 
     /// Publishes some of what is due, and removes some of what has expired; says when there is more to do.
     async fn advance(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
+
+    /// The log's own time: not later than `now`, and behind it as long as the wall clock has gone ahead faster than time
+    /// passed. What is deleted for its age is deleted by it.
+    async fn log_time(&self, now: Timestamp) -> Result<Timestamp, StoreError>;
 
     /// Removes some of the entries older than that time, and says whether more are left. The newest entry stays, so
     /// that positions never start again.

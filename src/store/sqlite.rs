@@ -27,6 +27,7 @@ use crate::notification::{Interest, NotificationId, Position, Topic, UserId};
 
 mod access;
 mod changes;
+mod clock;
 mod counted;
 mod feed;
 mod once;
@@ -35,11 +36,14 @@ mod rows;
 mod schema;
 mod writer;
 
+use clock::Uptime;
 use feed::{Inbox, interest};
 use rows::{Millisecond, notification, parsed, published, time, whole};
 
 /// Appends that wait for the writer before further ones wait for a place.
 const WRITES_QUEUED_MAX: usize = 4096;
+/// Most places where the clock was set back that are looked at to find a time, the newest ones.
+const STEPS_LOOKED_AT_MAX: usize = 1000;
 
 /// How the store behaves.
 #[derive(Clone, Debug)]
@@ -62,6 +66,7 @@ pub struct SqliteStore {
     options: Options,
     readers: Readers,
     writer: writer::Handle,
+    uptime: Uptime,
     /// Held until the writer has ended; the system lets go of it however the process ends.
     _lock: File,
 }
@@ -108,8 +113,9 @@ impl SqliteStore {
         }
         let seal = schema::identity(&connection).map_err(failed)?;
         let readers = Readers::open(&path).map_err(failed)?;
+        let uptime = Uptime::load(&connection).map_err(failed)?;
         let writer = writer::start(connection, WRITES_QUEUED_MAX, options.clone()).map_err(failed)?;
-        Ok(SqliteStore { seal, options, readers, writer, _lock: lock })
+        Ok(SqliteStore { seal, options, readers, writer, uptime, _lock: lock })
     }
 
     async fn ask<T>(
@@ -171,9 +177,9 @@ impl Store for SqliteStore {
         self.ask(|answer| writer::Task::Append { append, answer }).await
     }
 
-    async fn answered(&self, key: &str, at: Timestamp) -> Result<Option<Answered>, StoreError> {
-        let key = key.to_owned();
-        self.readers.read(move |connection| once::answered(connection, &key, at)).await
+    async fn answered(&self, key: &str) -> Result<Option<Answered>, StoreError> {
+        let (key, uptime) = (key.to_owned(), self.uptime);
+        self.readers.read(move |connection| once::answered(connection, &key, uptime)).await
     }
 
     async fn follow(&self, follower: Arc<dyn Follower>, backlog: Backlog) -> Result<(), StoreError> {
@@ -292,6 +298,10 @@ impl Store for SqliteStore {
         self.ask(|answer| writer::Task::Advance { now, answer }).await
     }
 
+    async fn log_time(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        self.ask(|answer| writer::Task::LogTime { now, answer }).await
+    }
+
     async fn trim(&self, older_than: Timestamp) -> Result<bool, StoreError> {
         self.ask(|answer| writer::Task::Trim { older_than, answer }).await
     }
@@ -317,18 +327,33 @@ fn oldest(connection: &Connection, user: &UserId) -> rusqlite::Result<Position> 
         .query_row([user.as_str()], |row| row.get(0))
 }
 
-/// The last position whose entry is older than `at`. Times rise with positions but for steps of the clock, so
-/// halving finds it in some twenty look-ups without an index of its own.
+/// The last position whose entry is older than `at`, but for a second. Times rise from one place where the clock was set back
+/// to the next, so the newest of these runs that begins before `at` is halved; a run that begins later is all newer.
 fn position_before(connection: &Connection, at: Timestamp) -> rusqlite::Result<Position> {
     let mut time_of_next = connection.prepare_cached("SELECT position, at FROM log WHERE position > ?1 LIMIT 1")?;
-    let mut low = connection.query_row("SELECT trimmed FROM log_identity", [], |row| row.get::<_, Position>(0))?;
-    let mut high = head(connection)?;
+    let mut next = |after: Position| {
+        time_of_next
+            .query_row([after], |row| Ok((row.get::<_, Position>(0)?, row.get::<_, Millisecond>(1)?)))
+            .optional()
+    };
+    let trimmed = connection.query_row("SELECT trimmed FROM log_identity", [], |row| row.get::<_, Position>(0))?;
+    let mut steps = connection.prepare_cached("SELECT position FROM clock_step ORDER BY position DESC LIMIT ?1")?;
+    let steps = steps.query_map([rows::whole(STEPS_LOOKED_AT_MAX)], |row| row.get::<_, Position>(0))?;
+    let (mut low, mut high) = (trimmed, head(connection)?);
+    for step in steps {
+        let before = Position(step?.0.saturating_sub(1));
+        match next(before)? {
+            Some((_, time)) if time < Millisecond(at) => {
+                low = before.max(trimmed);
+                break;
+            }
+            _ => high = before,
+        }
+    }
     while low < high {
         let middle = Position(low.0.midpoint(high.0));
-        let next: Option<(Position, Millisecond)> =
-            time_of_next.query_row([middle], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        match next {
-            Some((position, time)) if time < Millisecond(at) => low = position,
+        match next(middle)? {
+            Some((position, time)) if position <= high && time < Millisecond(at) => low = position,
             _ => high = middle,
         }
     }

@@ -30,6 +30,7 @@ pub(super) async fn run(open: impl Fn(&Path) -> Arc<dyn Store>) {
     a_notification_for_several_audiences_is_one_entry(&fresh().0).await;
     a_member_reads_what_was_published_while_she_was_one(&fresh().0).await;
     a_time_is_found_in_the_log(&fresh().0).await;
+    a_time_is_found_in_the_log_though_the_clock_was_set_back(&fresh().0).await;
     retention_removes_what_is_old_and_keeps_the_newest(&fresh().0).await;
     concurrent_appends_have_one_order(&fresh().0).await;
     server_keys_are_kept_until_they_are_forgotten(&fresh().0).await;
@@ -281,6 +282,34 @@ async fn a_time_is_found_in_the_log(store: &Arc<dyn Store>) {
         let opening = opened(store, "1", Some(at)).await;
         assert_eq!(opening.since, Some(expected), "{millisecond} ms");
     }
+}
+
+/// Mutant: times are taken to rise.
+async fn a_time_is_found_in_the_log_though_the_clock_was_set_back(store: &Arc<dyn Store>) {
+    const DAY: i64 = 24 * 3600;
+    let mut positions = vec![];
+    // For an hour the clock is 31 days ahead, then an hour behind, then right; and requests overtake each other a little.
+    for minute in 0..300 {
+        let off_by = match minute {
+            100..160 => 31 * DAY,
+            160..200 => -3600,
+            _ => 0,
+        };
+        let jitter = if minute % 7 == 0 { 0 } else { 900 };
+        let at = (40 * DAY + minute * 60 + off_by) * 1_000 - jitter;
+        let change = Command::Publish(notification_at(at, &["user:1"], "x"));
+        positions.push(append(store, change).await.expect("a position"));
+    }
+    for (minute, expected) in
+        [(240, positions[239]), (299, positions[298]), (300, positions[299]), (200, positions[199])]
+    {
+        let at = Timestamp::from_second(40 * DAY + minute * 60 - 1).expect("in range");
+        assert_eq!(opened(store, "1", Some(at)).await.since, Some(expected), "minute {minute}");
+    }
+    // Behind the clock's step everything is newer.
+    let at = Timestamp::from_second(40 * DAY + 50 * 60 - 1).expect("in range");
+    assert_eq!(opened(store, "1", Some(at)).await.since, Some(positions[49]));
+    assert_eq!(opened(store, "1", Some(Timestamp::UNIX_EPOCH)).await.since, Some(Position::START));
 }
 
 async fn retention_removes_what_is_old_and_keeps_the_newest(store: &Arc<dyn Store>) {

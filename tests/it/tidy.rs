@@ -10,7 +10,7 @@ const FLOORS: &[&[&str]] = &[
     &["notification"],
     &["event_id", "auth"],
     &["sse", "store"],
-    &["delivery", "publish", "inbox", "access"],
+    &["delivery", "publish", "retention", "inbox", "access"],
     &["demo"],
     &["http"],
     &["config"],

@@ -4,6 +4,7 @@
 //! transaction. A command that changes nothing puts none.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -18,6 +19,9 @@ use crate::notification::{
 use crate::state::{Marked, Set, State, Which};
 use crate::store::{Command, Outcome, Selection};
 
+/// How far the clock goes back, at least, when it was set back.
+const CLOCK_STEP_MIN: Duration = Duration::from_secs(1);
+
 /// A transaction under way.
 pub(super) struct Changes<'a> {
     pub(super) connection: &'a Connection,
@@ -25,6 +29,8 @@ pub(super) struct Changes<'a> {
     pub(super) head: Position,
     /// What the log says in addition.
     pub(super) entries: Vec<Entry>,
+    /// The latest time of an entry since the clock was last set back.
+    pub(super) latest: Timestamp,
     /// Most notifications that a user has.
     pub(super) inbox_max: usize,
 }
@@ -47,6 +53,17 @@ impl Changes<'_> {
         }
     }
 
+    /// Notes a position at which the clock was set back: between two such positions times rise.
+    fn note_step(&mut self, position: Position, at: Timestamp) -> rusqlite::Result<()> {
+        // Requests stamp before they queue, so neighbours may stand in another order than their times.
+        if at.checked_add(CLOCK_STEP_MIN).is_ok_and(|at| at < self.latest) {
+            self.connection.prepare_cached("INSERT INTO clock_step (position) VALUES (?1)")?.execute([position])?;
+            self.latest = at;
+        }
+        self.latest = self.latest.max(at);
+        Ok(())
+    }
+
     /// Puts an entry into the log, other than a notification.
     fn log(
         &mut self,
@@ -57,6 +74,7 @@ impl Changes<'_> {
         change: Change,
     ) -> rusqlite::Result<Outcome> {
         let position = Position(self.head.0 + 1);
+        self.note_step(position, at)?;
         let audiences: Vec<String> = match &change {
             Change::Joined { user, .. } | Change::Left { user, .. } | Change::Revoked { user } => {
                 vec![Audience::User(user.clone()).to_string()]
@@ -95,6 +113,7 @@ impl Changes<'_> {
             }
         }
         let position = Position(self.head.0 + 1);
+        self.note_step(position, notification.timestamp)?;
         let expires = notification.expires_at.map(Millisecond);
         self.connection
             .prepare_cached(

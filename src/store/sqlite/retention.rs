@@ -32,6 +32,7 @@ pub(super) fn trim(connection: &Connection, head: Position, older_than: Timestam
         forget(connection, *position, audiences.iter())?;
     }
     for sql in [
+        "DELETE FROM clock_step WHERE position <= ?1",
         "DELETE FROM member WHERE until <= ?1",
         "DELETE FROM mute WHERE until <= ?1",
         "DELETE FROM user_trimmed WHERE through <= ?1",

@@ -51,6 +51,14 @@ pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Time
     Ok(row.get::<_, Option<Millisecond>>(column)?.map(|Millisecond(at)| at))
 }
 
+/// The time of the newest entry; the earliest there is if there is none.
+pub(super) fn latest(connection: &Connection) -> rusqlite::Result<Timestamp> {
+    let newest = connection
+        .query_row("SELECT at FROM log ORDER BY position DESC LIMIT 1", [], |row| row.get::<_, Millisecond>(0))
+        .optional()?;
+    Ok(newest.map_or(Timestamp::MIN, |Millisecond(at)| at))
+}
+
 /// Reads a notification from a row that begins with [`NOTIFICATION`].
 pub(super) fn notification(row: &Row<'_>) -> rusqlite::Result<Arc<Notification>> {
     Ok(Arc::new(Notification {

@@ -12,8 +12,9 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 
 use super::changes::Changes;
+use super::clock::{self, Age, Uptime};
 use super::counted::Counted;
-use super::rows::time;
+use super::rows::{Millisecond, time};
 use super::{Options, once, retention, rows};
 use crate::metrics::Kind;
 use crate::notification::{Audience, Entry, Position};
@@ -33,6 +34,7 @@ pub(super) enum Task {
     Append { append: Append, answer: Answer<Appended> },
     Follow { follower: Arc<dyn Follower>, backlog: Backlog, answer: Answer<()> },
     Advance { now: Timestamp, answer: Answer<Option<Timestamp>> },
+    LogTime { now: Timestamp, answer: Answer<Timestamp> },
     Trim { older_than: Timestamp, answer: Answer<bool> },
     Check { answer: Answer<()> },
 }
@@ -43,6 +45,11 @@ struct Writer {
     followers: Vec<Arc<dyn Follower>>,
     options: Options,
     counted: Counted,
+    uptime: Uptime,
+    /// Nothing until it was asked for and there was an entry.
+    age: Option<Age>,
+    /// The latest time of an entry since the clock was last set back.
+    latest: Timestamp,
 }
 
 /// The other end of the thread. Dropping it waits until what is queued has been written and the file is closed.
@@ -72,9 +79,19 @@ impl Drop for Handle {
 /// Starts the thread. It ends when its handle is dropped, or with a write whose fate is unknown.
 pub(super) fn start(connection: Connection, queued_max: usize, options: Options) -> rusqlite::Result<Handle> {
     let head = super::head(&connection)?;
+    let (uptime, latest) = (Uptime::load(&connection)?, rows::latest(&connection)?);
     connection.set_prepared_statement_cache_capacity(64);
     options.metrics.head.set(gauge(head.0));
-    let mut writer = Writer { connection, head, followers: Vec::new(), options, counted: Counted::default() };
+    let mut writer = Writer {
+        connection,
+        head,
+        followers: Vec::new(),
+        options,
+        counted: Counted::default(),
+        uptime,
+        age: None,
+        latest,
+    };
     let (tasks, mut queue) = mpsc::channel(queued_max);
     let thread = std::thread::Builder::new()
         .name("store-writer".into())
@@ -89,6 +106,7 @@ pub(super) fn start(connection: Connection, queued_max: usize, options: Options)
                     }
                     Task::Follow { follower, backlog, answer } => answered(answer, writer.follow(follower, backlog)),
                     Task::Advance { now, answer } => answered(answer, writer.advance(now)),
+                    Task::LogTime { now, answer } => answered(answer, writer.log_time(now)),
                     Task::Trim { older_than, answer } => answered(answer, writer.trim(older_than)),
                     Task::Check { answer } => answered(answer, Ok(())),
                 };
@@ -132,7 +150,8 @@ impl Writer {
     /// Commits a batch and answers each append. False if the store must stop.
     fn append(&mut self, batch: Vec<(Append, Answer<Appended>)>) -> bool {
         let (appends, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-        let done = self.commit(|changes| appends.into_iter().map(|append| apply(changes, append)).collect());
+        let uptime = self.uptime;
+        let done = self.commit(|changes| appends.into_iter().map(|append| apply(changes, append, uptime)).collect());
         match done {
             Ok(done) => {
                 let done: Vec<Appended> = done;
@@ -156,6 +175,7 @@ impl Writer {
             connection: &self.connection,
             head: before,
             entries: Vec::new(),
+            latest: self.latest,
             inbox_max: self.options.inbox_max,
         };
         let begun = self.connection.execute_batch("BEGIN IMMEDIATE");
@@ -163,9 +183,9 @@ impl Writer {
             self.connection.execute_batch("COMMIT")?;
             Ok(done)
         });
-        let Changes { head, entries, .. } = changes;
+        let Changes { head, entries, latest, .. } = changes;
         let done = done.map_err(|error| self.taken_back(&error))?;
-        self.head = head;
+        (self.head, self.latest) = (head, latest);
         if !entries.is_empty() {
             let metrics = &self.options.metrics;
             metrics.commit_seconds.observe(begun_at.elapsed().as_secs_f64());
@@ -214,20 +234,22 @@ impl Writer {
     /// Publishes some of what is due and removes some of what has expired; says when to go on.
     fn advance(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         self.measure();
+        // What the wall clock says has expired is shown to nobody. It is removed only when the log's time says so too.
+        let (expired, uptime) = (self.age.as_mut().map_or(now, |age| age.read(now)), self.uptime);
         let published = self.commit(|changes| changes.publish_due(now, DUE_PER_TURN))?;
         let more = published == DUE_PER_TURN
             || self.commit(|changes| {
-                Ok(retention::expire(changes.connection, now)? | once::forget(changes.connection, now)?)
+                Ok(retention::expire(changes.connection, expired)? | once::forget(changes.connection, uptime)?)
             })?
             || self.give_back()?;
         if more {
             return Ok(Some(now));
         }
         let next = "SELECT min(next) FROM (SELECT min(due) AS next FROM scheduled
-                    UNION ALL SELECT min(expires) FROM log WHERE expires IS NOT NULL)";
+                    UNION ALL SELECT min(expires) FROM log WHERE expires > ?1)";
         self.connection
             .prepare_cached(next)
-            .and_then(|mut next| next.query_row([], |row| time(row, 0)))
+            .and_then(|mut next| next.query_row([Millisecond(now)], |row| time(row, 0)))
             .map_err(|error| StoreError::Unavailable(error.into()))
     }
 
@@ -256,6 +278,20 @@ impl Writer {
         Ok(())
     }
 
+    /// Reads the log's own time, and keeps it.
+    fn log_time(&mut self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        if self.age.is_none() {
+            self.age = Age::load(&self.connection).map_err(|error| StoreError::Unavailable(error.into()))?;
+        }
+        let Some(age) = &mut self.age else { return Ok(now) };
+        let (time, age, uptime) = (age.read(now), *age, self.uptime);
+        match self.commit(|changes| clock::save(changes.connection, uptime, &age)) {
+            // Kept the next time: it is read again every few minutes.
+            Ok(()) | Err(Failure::Full | Failure::Locked) => Ok(time),
+            Err(failure @ Failure::Stopped) => Err(failure.into()),
+        }
+    }
+
     /// Removes some of what is too old; says whether to go on.
     fn trim(&mut self, older_than: Timestamp) -> Result<bool, StoreError> {
         let head = self.head;
@@ -269,12 +305,16 @@ impl Writer {
 }
 
 /// Does one append, unless the same has been asked before.
-fn apply(changes: &mut Changes<'_>, Append { at, commands, once: asked }: Append) -> rusqlite::Result<Appended> {
+fn apply(
+    changes: &mut Changes<'_>,
+    Append { at, commands, once: asked }: Append,
+    uptime: Uptime,
+) -> rusqlite::Result<Appended> {
     if let Some(asked) = asked {
-        if let Some(answered) = once::answered(changes.connection, &asked.key, at)? {
+        if let Some(answered) = once::answered(changes.connection, &asked.key, uptime)? {
             return Ok(answered.again(&asked.fingerprint));
         }
-        once::remember(changes.connection, &asked, at)?;
+        once::remember(changes.connection, &asked, uptime)?;
     }
     let outcomes: rusqlite::Result<Vec<Outcome>> =
         commands.into_iter().map(|command: Command| changes.apply(command, at)).collect();

@@ -327,18 +327,18 @@ async fn a_repeated_request_is_done_once(store: &Arc<dyn Store>) {
     assert!(matches!(ask("k", 1, 10, "una").await, Appended::Done(_)));
     assert_eq!(ask("k", 1, 20, "dos").await, Appended::Repeated("una".into()));
     assert_eq!(ask("k", 2, 20, "tres").await, Appended::KeyReused);
-    let answered = async |key: &str, second: i64| {
-        let at = Timestamp::from_second(second).expect("in range");
-        store.answered(key, at).await.expect("read").map(|answered| answered.again(&[1; 32]))
-    };
-    assert_eq!(answered("k", 20).await, Some(Appended::Repeated("una".into())));
-    assert_eq!(answered("nadie", 20).await, None);
-    assert_eq!(answered("k", 24 * 3600 + 11).await, None, "forgotten after a day");
+    let answered = async |key: &str| store.answered(key).await.expect("read").map(|answered| answered.again(&[1; 32]));
+    assert_eq!(answered("k").await, Some(Appended::Repeated("una".into())));
+    assert_eq!(answered("nadie").await, None);
     assert!(matches!(ask("otra", 1, 20, "cuatro").await, Appended::Done(_)));
     assert_eq!(messages(store, wanted("1")).await, ["cuatro", "una"]);
     let day = 24 * 3600;
-    assert_eq!(ask("k", 1, day + 9, "cinco").await, Appended::Repeated("una".into()));
-    assert!(matches!(ask("k", 1, day + 11, "seis").await, Appended::Done(_)), "forgotten after a day");
+    for step in [day + 11, 31 * day, 3650 * day, -3650 * day, -3600, 3600, 0] {
+        let now = Timestamp::from_second(1_000_000_000 + step).expect("in range");
+        while store.advance(now).await.expect("advanced").is_some_and(|next| next <= now) {}
+        assert_eq!(ask("k", 1, 1_000_000_000 + step, "cinco").await, Appended::Repeated("una".into()), "{step} s");
+        assert_eq!(answered("k").await, Some(Appended::Repeated("una".into())), "{step} s");
+    }
 }
 
 async fn a_user_has_no_more_than_the_newest(store: &Arc<dyn Store>) {
