@@ -18,6 +18,7 @@ use axum::http::header::{
     HOST, HeaderName, HeaderValue, LINK, LOCATION, REFERRER_POLICY, RETRY_AFTER, TRANSFER_ENCODING,
     X_CONTENT_TYPE_OPTIONS,
 };
+use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
@@ -67,6 +68,7 @@ mod tokens;
 mod topics;
 mod users;
 
+use address::Crowd;
 use error::Problem;
 use origins::Origins;
 
@@ -241,6 +243,25 @@ fn refused(request: &Request) -> Option<Problem> {
     (!is_known).then(Problem::unknown_coding)
 }
 
+/// Whether there is no room for a request. The last places are for server keys, so that what others do keeps no back end
+/// from publishing; and whether the server lives is always told.
+fn is_crowded_out(app: &App, request: &Request) -> bool {
+    match request.extensions().get::<Crowd>() {
+        None | Some(Crowd::Room) => false,
+        _ if matches!(request.uri().path(), "/healthz" | "/readyz") => false,
+        Some(Crowd::KeysOnly) => !identity::shows_server_key(app, request),
+        Some(Crowd::Full) => true,
+    }
+}
+
+async fn crowded_out(app: &Arc<App>, Parts { headers, uri, .. }: Parts) -> Response {
+    if matches!(uri.path(), "/v1/stream" | "/notifications") {
+        let postponed = stream::postponed(app, &headers, &uri).await;
+        return postponed.unwrap_or_else(Problem::into_response);
+    }
+    Problem::busy("too many requests are under way").into_response()
+}
+
 /// Names the request, counts it, writes a problem's body, and adds the headers that every answer has.
 async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let counted = metrics::Counted::begin(&request);
@@ -260,10 +281,8 @@ async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -
     let version = request.version();
     let watched = body::watch(&mut request, &app.bodies);
     let mut response = match refused(&request) {
-        Some(problem) => {
-            drop(request);
-            problem.into_response()
-        }
+        Some(problem) => problem.into_response(),
+        None if is_crowded_out(&app, &request) => crowded_out(&app, request.into_parts().0).await,
         None => next.run(request).await,
     };
     if let Some(watched) = watched {

@@ -1,8 +1,8 @@
 //! The listener: accepts connections within limits, with TLS or without, and speaks HTTP on them; those that become
 //! streams go to delivery.
 //!
-//! **Invariant:** a connection takes a place before it is accepted, so the others never lack descriptors; one that says
-//! nothing, or dawdles, loses it soon.
+//! **Invariant:** every connection is accepted, and has a [place](places) as long as it has a descriptor, so that nobody lacks
+//! one; when there is none left, one that says nothing loses its own to the new one.
 //!
 //! Deliberately absent: what is answered.
 
@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::future::{AbortHandle, Abortable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -26,7 +27,10 @@ use crate::http::address::Peer;
 
 mod http1;
 mod http2;
+pub mod places;
 pub mod tls;
+
+use places::{Place, Room, Rules};
 
 /// Connections that the kernel holds until they are accepted. Tokio's own 1,024 costs a herd of returning clients whole
 /// seconds of repeated SYNs.
@@ -51,21 +55,22 @@ const DESCRIPTORS_PER_CORE: usize = 8;
 /// How the descriptors of this process are shared out.
 #[derive(Clone, Copy, Debug)]
 pub struct Places {
-    /// Connections that speak HTTP at once; further ones wait.
+    /// Connections that speak HTTP at once.
     pub requests: usize,
     /// Streams at once; further ones are asked to come back.
     pub streams: usize,
 }
 
 impl Places {
-    /// Raises the descriptor limit as far as this process may, and shares it out.
+    /// Raises the descriptor limit as far as this process may, and shares it out; `connections_max` of it to those that speak
+    /// HTTP if that is given.
     #[must_use]
-    pub fn of_this_process() -> Places {
+    pub fn of_this_process(connections_max: Option<usize>) -> Places {
         let limit = getrlimit(Resource::Nofile);
         let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
         let granted = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
         let descriptors = granted.map_or(usize::MAX, |granted| usize::try_from(granted).unwrap_or(usize::MAX));
-        let requests = (descriptors / 4).clamp(1, REQUESTS_AT_ONCE_MAX);
+        let requests = connections_max.unwrap_or((descriptors / 4).clamp(1, REQUESTS_AT_ONCE_MAX));
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let reserved = DESCRIPTORS_RESERVED + DESCRIPTORS_PER_CORE * cores;
         Places { requests, streams: descriptors.saturating_sub(requests + reserved).max(1) }
@@ -108,16 +113,15 @@ impl Listener {
     /// Accepts connections until told to stop, and then until the last request has its answer.
     pub async fn serve(
         self,
-        places: Places,
+        rules: Rules,
         tls: Option<TlsAcceptor>,
         router: Router,
         delivery: Arc<Delivery>,
         mut stop: watch::Receiver<bool>,
     ) {
-        let places = Arc::new(Semaphore::new(places.requests));
+        let room = Room::new(rules);
         let (open, mut all_closed) = mpsc::channel(1);
         loop {
-            let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -131,9 +135,12 @@ impl Listener {
                     continue;
                 }
             };
+            let (abort, registration) = AbortHandle::new_pair();
+            // All places are taken by requests under way: it is closed at once.
+            let Some(place) = room.enter(peer.0, abort) else { continue };
             let (router, delivery, stop, open) = (router.clone(), Arc::clone(&delivery), stop.clone(), open.clone());
             let door = Door { peer, router, delivery, stop, place, _open: open };
-            tokio::spawn(door.serve(connection, tls.clone()));
+            tokio::spawn(Abortable::new(door.serve(connection, tls.clone()), registration));
         }
         drop((self.listener, open));
         let _: Option<()> = all_closed.recv().await;
@@ -146,8 +153,7 @@ struct Door {
     router: Router,
     delivery: Arc<Delivery>,
     stop: watch::Receiver<bool>,
-    /// Its place among the requests.
-    place: OwnedSemaphorePermit,
+    place: Place,
     /// Nothing is sent: that it is there says that the connection is.
     _open: mpsc::Sender<()>,
 }

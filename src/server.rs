@@ -24,6 +24,7 @@ use crate::http::origins::Origins;
 use crate::http::{self, App};
 use crate::inbox::Inbox;
 use crate::limits::{AtOnce, Budget, Failures};
+use crate::listener::places::Rules;
 use crate::listener::tls::{Certificate, TlsError};
 use crate::listener::{Listener, Places};
 use crate::metrics::Metrics;
@@ -105,7 +106,7 @@ impl Server {
         }
         let (listener, address) = listen(config.listen)?;
         let admin = config.admin_listen.map(listen).transpose()?;
-        let places = Places::of_this_process();
+        let places = Places::of_this_process(config.limits.connections_max);
         let options = delivery::Options {
             heartbeat: config.heartbeat,
             age_max: config.stream_age_max,
@@ -193,11 +194,17 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let router = http::router(Arc::clone(&app));
         let admin = admin.map(|(listener, _)| {
-            let places = Places { requests: ADMIN_REQUESTS_AT_ONCE, streams: 0 };
+            let most = ADMIN_REQUESTS_AT_ONCE;
+            let rules = Rules { most, per_address: most, trusted_proxies: Vec::new() };
             let router = http::admin_router(Arc::clone(&app));
-            tokio::spawn(listener.serve(places, None, router, Arc::clone(&app.delivery), stopped.clone()))
+            tokio::spawn(listener.serve(rules, None, router, Arc::clone(&app.delivery), stopped.clone()))
         });
-        let serving = tokio::spawn(listener.serve(places, tls, router, Arc::clone(&app.delivery), stopped));
+        let rules = Rules {
+            most: places.requests,
+            per_address: config.limits.connections_per_address.unwrap_or(places.requests.div_ceil(4)),
+            trusted_proxies: config.limits.trusted_proxies.clone(),
+        };
+        let serving = tokio::spawn(listener.serve(rules, tls, router, Arc::clone(&app.delivery), stopped));
         let removing = tokio::spawn(retention::run(store, config.retention, Timestamp::now));
         let time = tokio::spawn(app.publisher.clone().keep_time());
         let keys = tokio::spawn(jwks.run());

@@ -12,11 +12,20 @@ use crate::auth::tickets::TICKETS_PER_USER_MAX;
 use crate::limits::Rate;
 
 /// Keys that have no default.
-pub(super) const WITHOUT_DEFAULT: [&str; 4] =
-    ["publishes_per_second", "publish_burst", "streams_per_address", "trusted_proxy"];
+pub(super) const WITHOUT_DEFAULT: [&str; 6] = [
+    "publishes_per_second",
+    "publish_burst",
+    "streams_per_address",
+    "connections_max",
+    "connections_per_address",
+    "trusted_proxy",
+];
 
 /// Smallest budget for bodies, in bytes: what the largest batch has.
 const BODIES_BYTES_MIN: usize = 4 * 1024 * 1024;
+
+/// Fewest connections: with fewer, none would be left for those whose request is not read yet.
+const CONNECTIONS_MIN: usize = 8;
 
 /// The limits that are options.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +40,10 @@ pub struct Limits {
     pub tickets_per_user: usize,
     /// How often somebody may send a wrong credential from an address.
     pub failed_logins: Rate,
+    /// Most connections that speak HTTP at once; by default what the descriptor limit allows.
+    pub connections_max: Option<usize>,
+    /// Most of these from an address; by default a quarter of all.
+    pub connections_per_address: Option<usize>,
     /// Bytes of the bodies of all requests that are under way.
     pub bodies_bytes_max: usize,
     /// Proxies that are believed when they say from whom a request comes.
@@ -62,6 +75,12 @@ pub struct LimitFlags {
     /// How far `nbf` and `iat` of user tokens may be ahead of this server's clock, 5m at most [default: 30s]
     #[arg(long, value_name = "DURATION", env = "PREGON_JWT_LEEWAY")]
     jwt_leeway: Option<String>,
+    /// Most connections at once that are no streams [default: a quarter of the descriptor limit, 4096 at most]
+    #[arg(long, value_name = "COUNT", env = "PREGON_CONNECTIONS_MAX")]
+    connections_max: Option<String>,
+    /// Most of these from an address [default: a quarter of them]
+    #[arg(long, value_name = "COUNT", env = "PREGON_CONNECTIONS_PER_ADDRESS")]
+    connections_per_address: Option<String>,
     /// Bytes of the bodies of all requests that are under way [default: 67108864]
     #[arg(long, value_name = "BYTES", env = "PREGON_BODIES_BYTES_MAX")]
     bodies_bytes_max: Option<String>,
@@ -72,7 +91,7 @@ pub struct LimitFlags {
 
 impl LimitFlags {
     /// The flags, by key.
-    pub(super) fn all(&self) -> [(&'static str, &Option<String>); 9] {
+    pub(super) fn all(&self) -> [(&'static str, &Option<String>); 11] {
         [
             ("publishes_per_second", &self.publishes_per_second),
             ("publish_burst", &self.publish_burst),
@@ -81,6 +100,8 @@ impl LimitFlags {
             ("tickets_per_user", &self.tickets_per_user),
             ("failed_logins_per_minute", &self.failed_logins_per_minute),
             ("jwt_leeway", &self.jwt_leeway),
+            ("connections_max", &self.connections_max),
+            ("connections_per_address", &self.connections_per_address),
             ("bodies_bytes_max", &self.bodies_bytes_max),
             ("trusted_proxy", &self.trusted_proxy),
         ]
@@ -104,6 +125,11 @@ impl Layers {
             _ => Err(format!("must be at most {TICKETS_PER_USER_MAX}")),
         });
         let failed_logins = self.read("failed_logins_per_minute", number);
+        let connections_max = self.read("connections_max", |text| match count(text)? {
+            connections if connections >= CONNECTIONS_MIN => Ok(connections),
+            _ => Err(format!("must be at least {CONNECTIONS_MIN}")),
+        });
+        let connections_per_address = self.read("connections_per_address", count);
         let bodies_bytes_max = self.read("bodies_bytes_max", |text| match count(text)? {
             bytes if bytes >= BODIES_BYTES_MIN => Ok(bytes),
             _ => Err(format!("must be at least {BODIES_BYTES_MIN} bytes, so that the largest body has room")),
@@ -117,6 +143,8 @@ impl Layers {
             streams_per_address,
             tickets_per_user: tickets_per_user?,
             failed_logins: Rate::per_minute(failed_logins?),
+            connections_max,
+            connections_per_address,
             bodies_bytes_max: bodies_bytes_max?,
             trusted_proxies: trusted_proxies.unwrap_or_default(),
         })

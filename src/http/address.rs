@@ -21,6 +21,17 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
+/// How crowded it was when the request came. The listener puts it into each request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowd {
+    /// There is room for it.
+    Room,
+    /// What room is left is for server keys.
+    KeysOnly,
+    /// There is none.
+    Full,
+}
+
 /// Where a request comes from; nothing if that is this machine.
 pub(super) struct Client(pub(super) Option<Address>);
 

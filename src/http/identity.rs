@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::Request;
 use axum::http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
@@ -261,6 +262,12 @@ pub(super) fn bearer(app: &App, asking: &Asking<'_>) -> Result<(String, UserId, 
 fn from_header(app: &App, asking: &Asking<'_>) -> Option<Result<Principal, Refusal>> {
     let header = asking.headers.get(AUTHORIZATION)?;
     Some(asking.look(app, || app.auth.principal(header.as_bytes())))
+}
+
+/// Whether a request shows a server key.
+pub(super) fn shows_server_key(app: &App, request: &Request) -> bool {
+    let header = request.headers().get(AUTHORIZATION);
+    header.is_some_and(|header| matches!(app.auth.principal(header.as_bytes()), Ok(Principal::Server(_))))
 }
 
 /// The name of the cookie that holds a user's token, and whether it is for secure connections only.

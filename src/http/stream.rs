@@ -120,19 +120,10 @@ pub(super) async fn stream(
     if polled && method != Method::HEAD {
         return poll::answer(&app, stream, &headers, &uri).await;
     }
-    let mut response = ().into_response();
-    let answer = response.headers_mut();
-    answer.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static(match wire {
-            _ if polled => "application/json",
-            Wire::Events => "text/event-stream",
-            Wire::Lines => "application/x-ndjson",
-        }),
-    );
-    answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
-    // nginx collects a whole answer before it passes it on, unless told so.
-    answer.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    let mut response = (head(wire), ()).into_response();
+    if polled {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
     if method == Method::HEAD {
         return Ok(response);
     }
@@ -143,6 +134,29 @@ pub(super) async fn stream(
         None => *response.body_mut() = sse::retry(wire, app.delivery.retry_ms()).into(),
     }
     Ok(response)
+}
+
+/// Asks a client to come back, without a look at who it is.
+pub(super) async fn postponed(app: &Arc<App>, headers: &HeaderMap, uri: &Uri) -> Result<Response, Problem> {
+    if matches!(parameter(uri, &["poll"]).as_deref(), Some("1" | "true")) {
+        return poll::answer(app, None, headers, uri).await;
+    }
+    let wire = if wants_lines(headers) { Wire::Lines } else { Wire::Events };
+    Ok((head(wire), sse::retry(wire, app.delivery.retry_ms())).into_response())
+}
+
+/// The headers of a stream.
+fn head(wire: Wire) -> [(HeaderName, HeaderValue); 3] {
+    let media_type = match wire {
+        Wire::Events => "text/event-stream",
+        Wire::Lines => "application/x-ndjson",
+    };
+    [
+        (CONTENT_TYPE, HeaderValue::from_static(media_type)),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
+        // nginx collects a whole answer before it passes it on, unless told so.
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ]
 }
 
 /// The stream, with its place among those from its address if they are counted; nothing if there is no room for it.

@@ -29,6 +29,7 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 
+use super::places::Answer;
 use super::{Door, HEAD_BYTES_MAX, HEAD_TIME_MAX};
 use crate::delivery::{Delivery, NewStream};
 use crate::http::stream::TakeOver;
@@ -62,15 +63,19 @@ impl Connection for TlsStream<TcpStream> {
 type Parked = Arc<Mutex<Option<(TakeOver, Bytes)>>>;
 
 /// Speaks HTTP on a connection until it ends, or becomes a stream.
-pub(super) async fn serve(connection: impl Connection, Door { peer, router, delivery, mut stop, .. }: Door) {
+pub(super) async fn serve(connection: impl Connection, door: Door) {
+    let Door { peer, router, delivery, mut stop, place, .. } = door;
     let parked = Parked::default();
     let service = {
-        let parked = Arc::clone(&parked);
+        let (parked, place) = (Arc::clone(&parked), place.clone());
         service_fn(move |request: hyper::Request<Incoming>| {
-            let (router, parked) = (router.clone(), Arc::clone(&parked));
+            let (router, parked, begun) = (router.clone(), Arc::clone(&parked), place.request());
             Box::pin(async move {
+                // It has been dropped for another, and its task ends when it waits next.
+                let Some((crowd, under_way)) = begun else { return std::future::pending().await };
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(peer);
+                request.extensions_mut().insert(crowd);
                 let mut response = match router.oneshot(request).await {
                     Ok(response) => response,
                     Err(never) => match never {},
@@ -80,7 +85,7 @@ pub(super) async fn serve(connection: impl Connection, Door { peer, router, deli
                     *parked.lock().unwrap_or_else(PoisonError::into_inner) = Some((take_over, head));
                     std::future::pending::<()>().await;
                 }
-                Ok::<_, Infallible>(response)
+                Ok::<_, Infallible>(response.map(|body| Answer::new(body, under_way)))
             })
         })
     };
@@ -109,7 +114,10 @@ pub(super) async fn serve(connection: impl Connection, Door { peer, router, deli
         }
     };
     let connection = http.into_parts().io.into_inner();
-    let Some((TakeOver(stream), head)) = taken else { return linger(connection).await };
+    let Some((TakeOver(stream), head)) = taken else {
+        place.linger();
+        return linger(connection).await;
+    };
     if let Err(error) = connection.attach(&delivery, stream, head) {
         tracing::warn!(%error, "a connection could not be taken over for its stream");
     }

@@ -1,21 +1,20 @@
 //! HTTP/2 on one connection: many requests and streams at once, so it stays with HTTP; a stream is an answer whose body
 //! an engine fills.
 //!
-//! **Invariant:** a connection on which nothing is under way is closed after [`HEAD_TIME_MAX`]; so it may give up its
-//! place among the requests when its first stream begins.
+//! **Invariant:** a connection on which nothing is under way is closed after [`HEAD_TIME_MAX`]. While it carries streams it is
+//! counted with them; before and after that it has a place among the requests.
 //!
 //! Deliberately absent: HTTP/2 without TLS, which no browser speaks.
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::CONTENT_LENGTH;
 use futures_util::StreamExt as _;
 use futures_util::stream::{AbortHandle, Abortable};
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -26,6 +25,7 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 
+use super::places::Answer;
 use super::{Door, HEAD_BYTES_MAX, HEAD_TIME_MAX};
 use crate::http::stream::TakeOver;
 
@@ -58,33 +58,30 @@ impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Tasks 
 /// Speaks HTTP/2 on a connection until it ends.
 pub(super) async fn serve(connection: TlsStream<TcpStream>, door: Door) {
     let Door { peer, router, delivery, mut stop, place, .. } = door;
-    let place = Arc::new(Mutex::new(Some(place)));
     let (under_way, mut watched) = watch::channel(0_usize);
     let under_way = Arc::new(under_way);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (router, delivery, place) = (router.clone(), Arc::clone(&delivery), Arc::clone(&place));
+        let (router, delivery, place, begun) = (router.clone(), Arc::clone(&delivery), place.clone(), place.request());
         let busy = Busy::one_more(&under_way);
         Box::pin(async move {
+            // It has been dropped for another, and its task ends when it waits next.
+            let Some((crowd, mut begun)) = begun else { return std::future::pending().await };
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(crowd);
             let mut response = match router.oneshot(request).await {
                 Ok(response) => response,
                 Err(never) => match never {},
             };
             if let Some(TakeOver(stream)) = response.extensions_mut().remove::<TakeOver>() {
-                drop(place.lock().unwrap_or_else(PoisonError::into_inner).take());
+                begun = place.stream();
                 // The router has measured the empty body that it saw.
                 response.headers_mut().remove(CONTENT_LENGTH);
                 let body = delivery.attach_body(stream, ABORT.with(AbortHandle::clone));
                 *response.body_mut() = Body::from_stream(body.map(Ok::<_, Infallible>));
             }
             // Busy as long as the body lives.
-            Ok::<_, Infallible>(response.map(|body| {
-                body.map_frame(move |frame| {
-                    let _ = &busy;
-                    frame
-                })
-            }))
+            Ok::<_, Infallible>(response.map(|body| Answer::new(body, (begun, busy))))
         })
     });
     let mut builder = http2::Builder::new(Tasks);

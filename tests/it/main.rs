@@ -25,6 +25,7 @@ mod metrics;
 mod openapi;
 mod own_name;
 mod person;
+mod places;
 mod proxies;
 mod publishing;
 mod revocation;

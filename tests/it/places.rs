@@ -1,0 +1,135 @@
+//! Places: whatever connections do that say nothing, say little, or do not go away, a back end's publish is answered; and a
+//! request under way is never given up for another connection.
+
+use reqwest::Method;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::server::{KEY, TestServer, within};
+
+const PLACES: usize = 64;
+
+async fn with_few_places(change: impl FnOnce(&mut pregon::Config)) -> TestServer {
+    TestServer::start_with(|config| {
+        config.limits.connections_max = Some(PLACES);
+        change(config);
+    })
+    .await
+}
+
+async fn silent(server: &TestServer, count: usize) -> Vec<TcpStream> {
+    let mut connections = Vec::new();
+    for _ in 0..count {
+        connections.push(TcpStream::connect(server.address()).await.unwrap());
+    }
+    connections
+}
+
+async fn ends(connection: &mut TcpStream) -> bool {
+    // A reset is an end too.
+    within(connection.read(&mut [0; 1])).await.map_or(true, |read| read == 0)
+}
+
+async fn ask(connection: &mut TcpStream, request: &str) -> String {
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let read = within(connection.read(&mut answer)).await.unwrap();
+    String::from_utf8_lossy(&answer[..read]).into_owned()
+}
+
+fn health(connection: &str) -> String {
+    format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\n\r\n")
+}
+
+/// A request whose handler waits for its body, which has four bytes.
+async fn under_way(server: &TestServer, method_and_path: &str) -> TcpStream {
+    let mut connection = TcpStream::connect(server.address()).await.unwrap();
+    let head = format!(
+        "{method_and_path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\nContent-Type: text/plain\r\n\
+         Content-Length: 4\r\nExpect: 100-continue\r\n\r\n"
+    );
+    assert!(ask(&mut connection, &head).await.starts_with("HTTP/1.1 100"));
+    connection
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_give_way_the_oldest_first_and_no_request_under_way_does() {
+    let server = with_few_places(|_| {}).await;
+    let mut publishing = under_way(&server, "POST /v1/broadcast").await;
+    let mut silent = silent(&server, 200).await;
+    server.publish("user:1", "hola").await;
+    // All of them have been accepted before that publish: 64 places less the two that publish.
+    let kept = silent.split_off(200 - (PLACES - 2));
+    for connection in &mut silent {
+        assert!(ends(connection).await);
+    }
+    for mut connection in kept {
+        assert!(ask(&mut connection, &health("close")).await.starts_with("HTTP/1.1 200"));
+    }
+    assert!(ask(&mut publishing, "hola").await.starts_with("HTTP/1.1 201"));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_streams_that_linger_keep_nobody_out() {
+    let server = with_few_places(|config| config.streams_max = Some(0)).await;
+    let mut lingering = Vec::new();
+    for _ in 0..4 * PLACES {
+        let mut connection = TcpStream::connect(server.address()).await.unwrap();
+        let request = "GET /notifications?user_id=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        within(connection.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.contains("retry: "), "{answer}");
+        // It has been told that this is the end, and does not close.
+        lingering.push(connection);
+    }
+    server.publish("user:1", "hola").await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_give_way_to_new_ones() {
+    let server = with_few_places(|_| {}).await;
+    let mut idle = silent(&server, 2 * PLACES).await;
+    for (number, connection) in idle.iter_mut().enumerate().skip(PLACES) {
+        assert!(ask(connection, &health("keep-alive")).await.starts_with("HTTP/1.1 200"), "{number}");
+    }
+    for number in 0..PLACES {
+        server.anonymous(Method::GET, "/readyz").header("connection", "close").send().await.unwrap();
+        let mut next = TcpStream::connect(server.address()).await.unwrap();
+        assert!(ask(&mut next, &health("keep-alive")).await.starts_with("HTTP/1.1 200"), "{number}");
+        idle.push(next);
+    }
+    server.stop().await;
+}
+
+/// Mutant: the last places are for everybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_places_are_for_whoever_shows_a_server_key() {
+    let server = with_few_places(|_| {}).await;
+    let mut busy = Vec::new();
+    for _ in 0..PLACES - PLACES / 4 {
+        busy.push(under_way(&server, "POST /v1/broadcast").await);
+    }
+    let refused = server.anonymous(Method::GET, "/v1/inbox?user_id=1").send().await.unwrap();
+    assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"1".parse().unwrap()));
+    let guessed = server.anonymous(Method::GET, "/v1/keys").bearer_auth("pregon_sk_guessed").send().await.unwrap();
+    assert_eq!(guessed.status(), 503);
+    // On a stream it is no error: a browser would give up for good.
+    let stream = server.anonymous(Method::GET, "/v1/stream?user_id=1").send().await.unwrap();
+    assert_eq!(
+        (stream.status().as_u16(), &stream.headers()["content-type"]),
+        (200, &"text/event-stream".parse().unwrap())
+    );
+    assert!(within(stream.text()).await.unwrap().starts_with("retry: "));
+    let lives = server.anonymous(Method::GET, "/healthz").send().await.unwrap();
+    assert_eq!(lives.status(), 200);
+    server.publish("user:1", "hola").await;
+    for mut connection in busy {
+        assert!(ask(&mut connection, "hola").await.starts_with("HTTP/1.1 201"));
+    }
+    let inbox = server.anonymous(Method::GET, "/v1/inbox?user_id=1").send().await.unwrap();
+    assert_eq!(inbox.status(), 200);
+    server.stop().await;
+}
