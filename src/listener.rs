@@ -44,8 +44,7 @@ const REQUESTS_AT_ONCE_MAX: usize = 4096;
 /// Send buffer of a connection, in bytes; Linux doubles it. The default lets a reader who does not read pin 3 to 4 MB
 /// of kernel memory; throughput is the same.
 const SEND_BUFFER_BYTES: usize = 32 * 1024;
-/// Unacknowledged bytes are given up after this. Keepalive alone does not notice a dead peer while beats are written.
-/// Longer than a stalled stream is waited for: the kernel gives up silently, and the stalled one is to hear of its end.
+/// Unacknowledged bytes of an answer are given up after this; those of a stream by rules of its own.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(40);
 /// Descriptors that are kept from connections: for the store, the log, what is inherited; and for each core an engine and
 /// a reader of the store.

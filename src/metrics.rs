@@ -36,6 +36,8 @@ pub struct Metrics {
     pub requests: Requests,
     /// Issuers of user tokens whose keys can't be had, as of the last look.
     pub issuers_without_keys: Gauge,
+    /// Bytes of the bodies of all requests that are under way, as of the last look.
+    pub body_bytes: Gauge,
     registry: Registry,
 }
 
@@ -158,7 +160,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let (streams, log) = (Streams::default(), Log::default());
         let requests = Requests { answered: Family::default(), seconds: Family::new_with_constructor(durations) };
-        let issuers_without_keys = Gauge::default();
+        let (issuers_without_keys, body_bytes) = (Gauge::default(), Gauge::default());
         let mut registry = Registry::default();
         let own = registry.sub_registry_with_prefix("pregon");
         own.register("build", "Which program this is", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
@@ -180,8 +182,9 @@ impl Default for Metrics {
         own.register_with_unit("request", answer, Unit::Seconds, requests.seconds.clone());
         let issuers = "Issuers of user tokens whose keys can't be had";
         own.register("issuers_without_keys", issuers, issuers_without_keys.clone());
+        own.register("request_body_bytes", "Bytes of the bodies of requests that are under way", body_bytes.clone());
         registry.register_collector(Box::new(Process));
-        Metrics { streams, log, requests, issuers_without_keys, registry }
+        Metrics { streams, log, requests, issuers_without_keys, body_bytes, registry }
     }
 }
 

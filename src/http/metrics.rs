@@ -47,6 +47,7 @@ pub(super) async fn without_credential(State(app): State<Arc<App>>) -> Response 
 fn text(app: &App) -> Response {
     let away = app.auth.issuers_without_keys().len();
     app.metrics.issuers_without_keys.set(i64::try_from(away).unwrap_or(i64::MAX));
+    app.metrics.body_bytes.set(i64::try_from(app.bodies.held()).unwrap_or(i64::MAX));
     let head =
         [(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE)), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     (StatusCode::OK, head, app.metrics.text()).into_response()

@@ -1,6 +1,7 @@
 //! Where a request ends, and what the next one on its connection may rely on: bodies that are left unread, heads that say
 //! two things, and the budget of bytes that the bodies of all requests have.
 
+use reqwest::Method;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -99,8 +100,16 @@ async fn the_bodies_of_all_requests_share_a_budget_and_give_it_back() {
     let mut unfinished = TcpStream::connect(server.address()).await.unwrap();
     let begun = head("/v1/broadcast", "Content-Type: text/plain\r\nContent-Length: 602\r\n") + &"x".repeat(601);
     unfinished.write_all(begun.as_bytes()).await.unwrap();
-    let full = async { while answered(&server, publish(400).as_bytes()).await.starts_with("HTTP/1.1 201") {} };
-    within(full).await;
+    let held = async {
+        loop {
+            let metrics = server.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+            if metrics.contains("\npregon_request_body_bytes 601\n") {
+                return;
+            }
+        }
+    };
+    within(held).await;
+    assert_eq!(problem(&answered(&server, publish(400).as_bytes()).await), (503, "busy".to_owned()));
     assert!(answered(&server, publish(399).as_bytes()).await.starts_with("HTTP/1.1 201"));
     unfinished.write_all(b"x").await.unwrap();
     let mut answer = [0; 12];
