@@ -20,7 +20,7 @@ use super::error::Problem;
 use super::identity::{Backend, Permitted};
 use super::notifications::{Asked, answered, mark_replayed, send};
 use super::operations::{AsServer, Conflicting, OfType, Once, Stored, WithBody};
-use super::request::{self, Object, encoded, json};
+use super::request::{self, BODY_BYTES_MAX, Object, encoded, json};
 use super::shapes::{Batch, BatchResult, BatchResults, Lines, Receipt, Refused};
 use crate::notification::Notification;
 
@@ -81,6 +81,10 @@ pub(super) async fn publish(
     let now = app.publisher.now();
     let mut drafts = Vec::new();
     let read = |item: &str| {
+        // As alone; and the tree of one item takes many times the memory of its text.
+        if item.len() > BODY_BYTES_MAX {
+            return Err(Problem::item_too_large(BODY_BYTES_MAX));
+        }
         let mut object = match request::parse_json(item.as_bytes())? {
             Value::Object(fields) => Object::of(fields),
             _ => return Err(Problem::malformed_json("each item must be a JSON object")),

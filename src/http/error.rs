@@ -181,6 +181,12 @@ impl Problem {
         )
     }
 
+    /// An item of a batch is larger than a request for it alone may be.
+    pub fn item_too_large(bytes_max: usize) -> Problem {
+        let detail = format!("an item must have at most {bytes_max} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "Body too large", detail)
+    }
+
     /// The body did not come in time, or not whole.
     pub fn body_incomplete() -> Problem {
         Problem::new(

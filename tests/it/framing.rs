@@ -60,6 +60,21 @@ async fn an_answer_that_leaves_a_body_unread_says_that_the_connection_ends() {
     server.stop().await;
 }
 
+/// Mutant: an item may be as large as the batch.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_of_a_batch_may_be_as_large_as_a_body_and_is_parsed_alone() {
+    let server = TestServer::start().await;
+    let good = r#"{"to": "user:1", "message": "hola"}"#;
+    let large = format!(r#"{{"to": "user:1", "message": "x", "data": [{}0]}}"#, "0,".repeat(40_000));
+    let batch = format!(r#"[{good}, {large}, {{"to": "user:1", "message": "\ud800"}}, 7, {good}]"#);
+    let request = server.request(Method::POST, "/v1/notifications/batch").header("content-type", "application/json");
+    let answer: Value = request.body(batch).send().await.unwrap().json().await.unwrap();
+    let codes: Vec<&str> =
+        answer["data"].as_array().unwrap().iter().map(|item| item["error"]["code"].as_str().unwrap_or("")).collect();
+    assert_eq!(codes, ["", "body_too_large", "malformed_json", "malformed_json", ""], "{answer}");
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_says_two_things_is_refused() {
     let server = TestServer::start().await;
