@@ -28,6 +28,7 @@ use crate::http::address::Peer;
 mod http1;
 mod http2;
 pub mod places;
+mod refusal;
 pub mod tls;
 
 use places::{Place, Room, Rules};

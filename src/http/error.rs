@@ -207,6 +207,16 @@ impl Problem {
         )
     }
 
+    /// The head of a request is no HTTP, or too large.
+    pub fn unreadable_head(status: StatusCode) -> Problem {
+        Problem::new(
+            status,
+            "unreadable_head",
+            "Unreadable head",
+            "the head of the request is no HTTP/1.1, or too large",
+        )
+    }
+
     /// The server has no room for the request now.
     pub fn busy(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail)
@@ -376,8 +386,17 @@ impl Problem {
     /// The answer on the wire.
     ///
     /// `headers` are those that the answer already has, such as `Allow`.
-    pub fn render(self, mut headers: HeaderMap, instance: &str, request_id: &str) -> Response {
-        let Details { status, code, title, detail, hint, errors, header } = *self.0;
+    pub fn render(mut self, mut headers: HeaderMap, instance: &str, request_id: &str) -> Response {
+        let (status, header) = (self.0.status, self.0.header.take());
+        headers.remove(CONTENT_LENGTH);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.extend(header);
+        (status, headers, self.body(instance, request_id)).into_response()
+    }
+
+    /// Its JSON.
+    pub fn body(self, instance: &str, request_id: &str) -> String {
+        let Details { status, code, title, detail, hint, errors, .. } = *self.0;
         let body = ProblemBody {
             urn: format!("urn:pregon:problem:{code}"),
             title,
@@ -389,10 +408,7 @@ impl Problem {
             instance: instance.to_owned(),
             request_id: request_id.to_owned(),
         };
-        headers.remove(CONTENT_LENGTH);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.extend(header);
-        (status, headers, serde_json::to_string(&body).expect("plain structs encode")).into_response()
+        serde_json::to_string(&body).expect("plain structs encode")
     }
 }
 

@@ -15,7 +15,7 @@ use utoipa::{IntoParams, IntoResponses};
 const PROBLEMS: [(&str, &str); 15] = [
     (
         "400",
-        "`malformed_json`, `not_utf8`, `invalid_path`, `invalid_query`, `invalid_header`, `malformed_body`: it is no \
+        "`malformed_json`, `not_utf8`, `invalid_path`, `invalid_query`, `invalid_header`, `malformed_body`, `unreadable_head`: it is no \
          request of this kind.",
     ),
     (

@@ -30,6 +30,7 @@ use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 
 use super::places::Answer;
+use super::refusal::Refusing;
 use super::{Door, HEAD_BYTES_MAX, HEAD_TIME_MAX};
 use crate::delivery::{Delivery, NewStream};
 use crate::http::stream::TakeOver;
@@ -93,7 +94,7 @@ pub(super) async fn serve(connection: impl Connection, door: Door) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(connection), service);
+        .serve_connection(TokioIo::new(Refusing::new(connection)), service);
     let mut stopping = false;
     let taken = loop {
         let taken = std::future::poll_fn(|context| {
@@ -113,7 +114,7 @@ pub(super) async fn serve(connection: impl Connection, door: Door) {
             }
         }
     };
-    let connection = http.into_parts().io.into_inner();
+    let connection = http.into_parts().io.into_inner().into_inner();
     let Some((TakeOver(stream), head)) = taken else {
         place.linger();
         return linger(connection).await;

@@ -60,6 +60,19 @@ async fn an_answer_that_leaves_a_body_unread_says_that_the_connection_ends() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_can_not_be_read_is_answered_with_a_problem_too() {
+    let server = TestServer::start().await;
+    let large = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}", "x".repeat(20_000));
+    for (head, status) in [("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400), (&large, 431)] {
+        let answer = answered(&server, head.as_bytes()).await;
+        assert_eq!(problem(&answer), (status, "unreadable_head".to_owned()));
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{answer}");
+    }
+    server.stop().await;
+}
+
 /// Mutant: an item may be as large as the batch.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_item_of_a_batch_may_be_as_large_as_a_body_and_is_parsed_alone() {

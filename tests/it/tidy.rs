@@ -56,7 +56,7 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
             &["openapi"],
         ],
     ),
-    ("listener", &[&["tls", "places"], &["http1", "http2"]]),
+    ("listener", &[&["tls", "places", "refusal"], &["http1", "http2"]]),
     (
         "cli",
         &[
