@@ -663,6 +663,8 @@ mod tests {
         for (text, wrong) in [
             ("streams_per_user = 0", "must be a number above 0"),
             ("publishes_per_second = -1", "must be a number above 0"),
+            ("tickets_per_user = 1001", "must be at most 1000"),
+            ("jwt_key = \"a secret of at least thirty-two bytes\"\njwt_leeway = \"6m\"", "must be at most 5m"),
             ("publish_burst = 5", "it is of no use without publishes_per_second"),
             ("trusted_proxy = \"proxy.example\"", "`proxy.example` is no network such as 10.0.0.0/8"),
         ] {

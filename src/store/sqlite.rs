@@ -450,7 +450,7 @@ mod tests {
     use super::*;
     use crate::content::Content;
     use crate::notification::{Audience, Notification};
-    use crate::store::{Command, Outcome};
+    use crate::store::{Command, Once, Outcome};
 
     /// A notification to everyone of that time, with a message of that length.
     fn notified(millisecond: i64, bytes: usize) -> Command {
@@ -487,6 +487,33 @@ mod tests {
         assert_eq!(pragma("journal_mode").expect("read"), "wal".to_owned().into());
         assert_eq!(pragma("synchronous").expect("read"), 2.into(), "FULL");
         assert_eq!(pragma("auto_vacuum").expect("read"), 2.into(), "INCREMENTAL");
+    }
+
+    /// Mutant: what is remembered is never forgotten.
+    #[tokio::test]
+    async fn a_request_is_forgotten_after_a_day_in_which_the_store_was_open() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        let once = Once { key: "k".into(), fingerprint: [1; 32], answer: "una".into() };
+        let at = Timestamp::UNIX_EPOCH;
+        let append = || Append { at, commands: vec![notified(0, 1)], once: Some(once.clone()) };
+        open().append(append()).await.expect("appended");
+        let pass = |hours: i64| {
+            let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+            let sql = "UPDATE log_identity SET uptime = max(uptime, (SELECT max(at) FROM once)) + ?1";
+            connection.execute(sql, [hours * 3_600_000]).expect("passed");
+        };
+        pass(23);
+        assert!(open().answered("k").await.expect("read").is_some(), "after 23 hours");
+        pass(2);
+        let store = open();
+        assert_eq!(store.answered("k").await.expect("read"), None);
+        store.advance(at).await.expect("advanced");
+        let left: i64 = Connection::open(folder.path().join("pregon.db"))
+            .and_then(|connection| connection.query_row("SELECT count(*) FROM once", [], |row| row.get(0)))
+            .expect("read");
+        assert_eq!(left, 0);
+        assert!(matches!(store.append(append()).await.expect("appended"), Appended::Done(_)), "done once more");
     }
 
     /// An operator may hold the file for a while with the shell.
