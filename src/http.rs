@@ -15,7 +15,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::http::header::{
-    HOST, HeaderName, HeaderValue, LINK, LOCATION, REFERRER_POLICY, RETRY_AFTER, TRANSFER_ENCODING,
+    CONTENT_ENCODING, HOST, HeaderName, HeaderValue, LINK, LOCATION, REFERRER_POLICY, RETRY_AFTER, TRANSFER_ENCODING,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::request::Parts;
@@ -225,7 +225,7 @@ async fn by_own_name(State(app): State<Arc<App>>, request: Request, next: Next) 
     }
 }
 
-/// What is wrong with the head of a request, whatever it asks for (RFC 9112, 3.2 and 6.1).
+/// What is wrong with the head of a request, whatever it asks for (RFC 9112, 3.2 and 6.1; RFC 9110, 15.5.16).
 fn refused(request: &Request) -> Option<Problem> {
     let headers = request.headers();
     let mut hosts = headers.get_all(HOST).iter();
@@ -236,6 +236,9 @@ fn refused(request: &Request) -> Option<Problem> {
         if !host.is_empty() && !host.to_str().is_ok_and(|host| host.parse::<Authority>().is_ok()) {
             return Some(Problem::header("Host", "must be a name or an address, with a port or without"));
         }
+    }
+    if headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Some(Problem::unsupported_media_type("a body must come without Content-Encoding"));
     }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let is_chunked = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");

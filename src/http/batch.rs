@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
@@ -67,7 +66,7 @@ pub(super) async fn publish(
 ) -> Result<Response, Problem> {
     let lines = is_lines(&asked.headers);
     if !lines && !request::is_json(&asked.headers) {
-        return Err(Problem::unsupported_media_type());
+        return Err(Problem::unsupported_media_type("this path takes JSON"));
     }
     let body = request::body_of(body, BATCH_BYTES_MAX).await?;
     let request = asked.request(&backend, &body)?;
@@ -117,19 +116,17 @@ fn respond(answer: String, replayed: bool) -> Response {
 }
 
 fn is_lines(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    matches!(media_type.as_str(), "application/x-ndjson" | "application/ndjson" | "application/jsonl")
+    matches!(request::media_type(headers).as_str(), "application/x-ndjson" | "application/ndjson" | "application/jsonl")
 }
 
 /// The items, not yet parsed; at most one more than a batch may have.
 fn items_of_lines(body: &[u8]) -> Result<Vec<&str>, Problem> {
-    let text = std::str::from_utf8(body).map_err(|_| Problem::not_utf8())?;
+    let text = std::str::from_utf8(request::without_mark(body)).map_err(|_| Problem::not_utf8())?;
     Ok(text.lines().filter(|line| !line.trim().is_empty()).take(BATCH_MAX + 1).collect())
 }
 
 fn items_of_array(body: &[u8]) -> Result<Vec<&str>, Problem> {
-    let Items(items) = serde_json::from_slice(body).map_err(|error| {
+    let Items(items) = serde_json::from_slice(request::without_mark(body)).map_err(|error| {
         let is_other = error.is_data() && request::parse_json(body).is_ok();
         Problem::malformed_json(if is_other { "the body must be a JSON array".to_owned() } else { error.to_string() })
     })?;

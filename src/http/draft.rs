@@ -5,11 +5,14 @@
 use std::time::Duration;
 
 use axum::http::HeaderMap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use quoted_printable::ParseMode;
 use serde_json::{Map, Value};
 
 use super::error::{FieldError, Problem};
-use super::request::{Object, escaped};
+use super::request::{Object, escaped, is_json, media_type, without_mark};
 use crate::content::{Action, ActionStyle, Actor, Content, Fields, Severity, Translation};
 use crate::notification::Audience;
 use crate::publish::{Draft, DraftError, Expiry, Times};
@@ -193,15 +196,117 @@ fn draft_code(error: DraftError) -> &'static str {
     }
 }
 
+/// Reads the body of a publish request, whatever it says of itself: people forget the content type of JSON, and `curl -d`
+/// calls everything a form.
+pub(super) fn read(headers: &HeaderMap, bytes: &[u8], takes_text: bool) -> Result<Object, Problem> {
+    let media_type = media_type(headers);
+    if is_json(headers) {
+        return Object::parse(bytes);
+    }
+    if media_type == "multipart/form-data" || (media_type == FORM && is_form(bytes)) {
+        return Err(Problem::unsupported_media_type("this path takes JSON or plain text, not a form"));
+    }
+    if without_mark(bytes).trim_ascii_start().starts_with(b"{")
+        && let Ok(object) = Object::parse(bytes)
+        && object.names().iter().any(|name| name == "message")
+    {
+        return Ok(object);
+    }
+    if takes_text { text(headers, bytes) } else { Err(Problem::unsupported_media_type("this path takes JSON")) }
+}
+
+/// What `curl -d` says unless it is told otherwise.
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Whether a body that calls itself a form is one: its first name is one of our fields.
+fn is_form(bytes: &[u8]) -> bool {
+    let name = bytes.split(|byte| *byte == b'=').next().filter(|name| name.len() < bytes.len());
+    name.is_some_and(|name| CONTENT.into_iter().chain(REST).any(|field| field.as_bytes() == name.trim_ascii()))
+}
+
 /// Plain text as the object that it means: the body is the message, some fields may be headers.
-pub(super) fn text(headers: &HeaderMap, bytes: &[u8]) -> Result<Object, Problem> {
+fn text(headers: &HeaderMap, bytes: &[u8]) -> Result<Object, Problem> {
     let mut fields = Map::new();
-    let utf8 = |bytes: &[u8]| std::str::from_utf8(bytes).map(Value::from).map_err(|_| Problem::not_utf8());
-    fields.insert("message".into(), utf8(bytes)?);
+    let message = std::str::from_utf8(without_mark(bytes)).map_err(|_| Problem::not_utf8())?;
+    fields.insert("message".into(), message.into());
     for name in HEADERS {
         if let Some(value) = headers.get(name) {
-            fields.insert(name.replace('-', "_"), utf8(value.as_bytes())?);
+            fields.insert(name.replace('-', "_"), header_text(name, value.as_bytes())?.into());
         }
     }
     Ok(Object::of(fields))
+}
+
+/// The text of a header: UTF-8, or ASCII with encoded words (RFC 2047), which libraries make of other letters.
+fn header_text(name: &str, bytes: &[u8]) -> Result<String, Problem> {
+    let text = std::str::from_utf8(bytes).map_err(|_| {
+        Problem::header(name, "must be UTF-8, or ASCII with encoded words (RFC 2047); or send the field as JSON")
+    })?;
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    // White space between two encoded words is there for the length of lines alone.
+    let decoded: Option<String> = words.into_iter().map(encoded_word).collect();
+    Ok(decoded.unwrap_or_else(|| text.to_owned()))
+}
+
+/// The text of an encoded word in UTF-8, `=?utf-8?q?…?=` or `=?utf-8?b?…?=`.
+fn encoded_word(word: &str) -> Option<String> {
+    let mut parts = word.strip_prefix("=?")?.strip_suffix("?=")?.split('?');
+    let (charset, encoding, text) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() || !charset.eq_ignore_ascii_case("utf-8") {
+        return None;
+    }
+    let bytes = match encoding {
+        "q" | "Q" => quoted_printable::decode(text.replace('_', "=20"), ParseMode::Strict).ok()?,
+        "b" | "B" => STANDARD.decode(text).ok()?,
+        _ => return None,
+    };
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse as _;
+
+    use super::*;
+
+    fn message(content_type: Option<&'static str>, body: &str) -> Result<String, u16> {
+        let mut headers = HeaderMap::new();
+        if let Some(content_type) = content_type {
+            headers.insert("content-type", content_type.parse().expect("valid"));
+        }
+        let mut object =
+            read(&headers, body.as_bytes(), true).map_err(|problem| problem.into_response().status().as_u16())?;
+        Ok(object.required("message"))
+    }
+
+    #[test]
+    fn json_is_json_whatever_it_calls_itself_and_text_is_text() {
+        for content_type in [None, Some(FORM), Some("text/plain"), Some("application/json")] {
+            assert_eq!(message(content_type, "\u{feff} {\"message\": \"x\"}"), Ok("x".into()), "{content_type:?}");
+        }
+        for text in ["hola", "{\"other\": 1}", "{not json", "a=b", "=", "{}"] {
+            for content_type in [None, Some(FORM), Some("text/plain; charset=utf-8")] {
+                assert_eq!(message(content_type, text), Ok(text.to_owned()), "{content_type:?}");
+            }
+        }
+        assert_eq!(message(None, "\u{feff}hola"), Ok("hola".into()));
+        assert_eq!(message(Some(FORM), "message=hola&title=x"), Err(415));
+        assert_eq!(message(Some("multipart/form-data; boundary=x"), "--x"), Err(415));
+    }
+
+    #[test]
+    fn the_text_of_a_header_is_utf_8_or_encoded_words() {
+        for (given, expected) in [
+            (&b"Pedido"[..], "Pedido"),
+            ("Envío".as_bytes(), "Envío"),
+            (b"=?utf-8?q?Env=C3=ADo?=", "Envío"),
+            (b"=?UTF-8?B?RW52w61v?=", "Envío"),
+            (b"=?utf-8?q?Env?= =?utf-8?q?=C3=ADo_7?=", "Envío 7"),
+            (b"a =? b", "a =? b"),
+            (b"=?utf-8?x?a?=", "=?utf-8?x?a?="),
+        ] {
+            assert_eq!(header_text("title", given).ok().as_deref(), Some(expected));
+        }
+        assert!(header_text("title", b"Env\xedo").is_err());
+    }
 }

@@ -161,14 +161,9 @@ impl Problem {
     }
 
     /// The body has another type than the path takes.
-    pub fn unsupported_media_type() -> Problem {
-        Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
-            "Unsupported media type",
-            "this path takes JSON",
-        )
-        .with_hint("send Content-Type: application/json")
+    pub fn unsupported_media_type(detail: &'static str) -> Problem {
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type", detail)
+            .with_hint("send Content-Type: application/json")
     }
 
     /// The body is larger than allowed.

@@ -346,7 +346,7 @@ async fn mark_all(app: &App, user: UserId, headers: &HeaderMap, body: Body, set:
     let mut object = match (nothing, request::is_json(headers)) {
         (true, _) => Object::of(Map::new()),
         (false, true) => Object::parse(&body)?,
-        (false, false) => return Err(Problem::unsupported_media_type()),
+        (false, false) => return Err(Problem::unsupported_media_type("this path takes JSON")),
     };
     let up_to = object.parsed("up_to", "id", |id| id.parse().map_err(|error| format!("{error}")));
     object.refuse_rest(&ALL);

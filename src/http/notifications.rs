@@ -102,11 +102,9 @@ pub(super) async fn publish(
     asked: Asked,
     body: Body,
 ) -> Result<Response, Problem> {
-    if !request::is_json(&asked.headers) {
-        return Err(Problem::unsupported_media_type());
-    }
     let body = request::body(body).await?;
-    respond(&app, &backend, &asked, &body, Object::parse(&body)?, None).await
+    let object = draft::read(&asked.headers, &body, false)?;
+    respond(&app, &backend, &asked, &body, object, None).await
 }
 
 /// Publishes to one user.
@@ -240,8 +238,7 @@ async fn publish_to(
     body: Body,
 ) -> Result<Response, Problem> {
     let body = request::body(body).await?;
-    let object =
-        if request::is_json(&asked.headers) { Object::parse(&body)? } else { draft::text(&asked.headers, &body)? };
+    let object = draft::read(&asked.headers, &body, true)?;
     respond(app, backend, asked, &body, object, Some(vec![audience])).await
 }
 
@@ -335,7 +332,7 @@ pub(super) async fn edit(
     body: Body,
 ) -> Result<Response, Problem> {
     if !request::is_json(&headers) {
-        return Err(Problem::unsupported_media_type());
+        return Err(Problem::unsupported_media_type("this path takes JSON"));
     }
     let Value::Object(patch) = request::parse_json(&request::body(body).await?)? else {
         return Err(Problem::malformed_json("the body must be a JSON object"));

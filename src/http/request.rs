@@ -91,11 +91,21 @@ fn unreadable(error: &axum::Error) -> Problem {
     Problem::body_incomplete()
 }
 
+/// The media type of a request's body, in lower case and without parameters; empty if it is not said.
+pub(super) fn media_type(headers: &HeaderMap) -> String {
+    let said = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    said.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
 /// Whether a request says that its body is JSON.
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim();
-    media_type.eq_ignore_ascii_case("application/json") || media_type.to_ascii_lowercase().ends_with("+json")
+    let media_type = media_type(headers);
+    media_type == "application/json" || media_type.ends_with("+json")
+}
+
+/// A body without the byte order mark that some editors and shells put before text.
+pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 /// A JSON object that is being read; notes what is wrong with it.
@@ -123,7 +133,7 @@ impl Object {
     /// Reads the object of a request that must be JSON.
     pub(super) async fn read(headers: &HeaderMap, given: Body) -> Result<Object, Problem> {
         if !is_json(headers) {
-            return Err(Problem::unsupported_media_type());
+            return Err(Problem::unsupported_media_type("this path takes JSON"));
         }
         Object::parse(&body(given).await?)
     }
@@ -334,7 +344,7 @@ pub(super) fn escaped(name: &str) -> String {
 
 /// Parses JSON.
 pub(super) fn parse_json(bytes: &[u8]) -> Result<Value, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| Problem::malformed_json(error.to_string()))
+    serde_json::from_slice(without_mark(bytes)).map_err(|error| Problem::malformed_json(error.to_string()))
 }
 
 /// One name from the path.

@@ -55,3 +55,31 @@ async fn head_uses_up_no_ticket_and_waits_for_nothing() {
     assert_eq!(within(server.anonymous(Method::HEAD, &path).send()).await.unwrap().status(), 401, "it is used up");
     server.stop().await;
 }
+
+/// `curl -d` calls JSON a form, and people forget the content type altogether.
+#[tokio::test(flavor = "multi_thread")]
+async fn json_is_published_as_json_on_every_path_and_what_is_neither_is_refused() {
+    let server = TestServer::start().await;
+    let form = "application/x-www-form-urlencoded";
+    let send = async |path: &str, content_type: &str, body: &str| {
+        let request = server.request(Method::POST, path).header("content-type", content_type).body(body.to_owned());
+        within(request.send()).await.unwrap().status().as_u16()
+    };
+    for path in ["/v1/users/1/notifications", "/v1/topics/t/notifications", "/v1/broadcast"] {
+        assert_eq!(send(path, form, r#"{"message": "Una", "title": "T"}"#).await, 201, "{path}");
+        assert_eq!(send(path, form, "message=Una&title=T").await, 415, "{path}");
+        assert_eq!(send(path, "multipart/form-data; boundary=x", "--x").await, 415, "{path}");
+    }
+    assert_eq!(send("/v1/notifications", form, r#"{"to": "user:1", "message": "Dos"}"#).await, 201);
+    assert_eq!(send("/v1/notifications", form, "Dos").await, 415);
+    let lines = "\u{feff}{\"to\": \"user:1\", \"message\": \"Tres\"}\n{\"to\": \"user:1\", \"message\": \"Cuatro\"}\n";
+    assert_eq!(send("/v1/notifications/batch", "application/x-ndjson", lines).await, 200);
+    let packed = server.request(Method::POST, "/v1/broadcast").header("content-encoding", "gzip").body("x");
+    assert_eq!(within(packed.send()).await.unwrap().status(), 415);
+    let inbox = within(server.anonymous(Method::GET, "/v1/inbox?user_id=1").send()).await.unwrap();
+    let inbox: Value = inbox.json().await.unwrap();
+    let messages: Vec<&str> =
+        inbox["data"].as_array().unwrap().iter().map(|item| item["message"].as_str().unwrap()).collect();
+    assert_eq!(messages, ["Cuatro", "Tres", "Dos", "Una", "Una"]);
+    server.stop().await;
+}

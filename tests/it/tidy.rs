@@ -73,6 +73,7 @@ const LINES_OF_CODE_MAX: usize = 400;
 const LICENCES: &[&str] = &[
     "(MIT OR Apache-2.0) AND NCSA",
     "(MIT OR Apache-2.0) AND Unicode-3.0",
+    "0BSD",
     "0BSD OR MIT OR Apache-2.0",
     "Apache-2.0",
     "Apache-2.0 / MIT",
