@@ -204,8 +204,8 @@ const mutants = [
   {
     name: 'a token of the second of a revocation accepted',
     file: 'src/auth/revocations.rs',
-    from: 'issued_at.as_second() <= revoked_at.as_second()',
-    to: 'issued_at <= revoked_at',
+    from: 'issued_at.as_second() <= through.as_second()',
+    to: 'issued_at <= through',
     test: 'what_may_have_been_issued_before_a_revocation_is_covered_by_it',
   },
   {
@@ -473,15 +473,15 @@ const mutants = [
   {
     name: 'a ticket that is good for ever',
     file: 'src/auth/tickets.rs',
-    from: '(ticket.until > now && vouched).then_some(ticket.admission)',
-    to: 'vouched.then_some(ticket.admission)',
+    from: '(self.until > now && vouched).then(|| self.admission.clone())',
+    to: 'vouched.then(|| self.admission.clone())',
     test: 'a_ticket_is_good_once_and_for_a_minute',
   },
   {
     name: 'a ticket that outlives the key behind it',
     file: 'src/auth/tickets.rs',
-    from: '(ticket.until > now && vouched).then_some(ticket.admission)',
-    to: '(ticket.until > now).then_some(ticket.admission)',
+    from: '(self.until > now && vouched).then(|| self.admission.clone())',
+    to: '(self.until > now).then(|| self.admission.clone())',
     test: 'a_ticket_is_good_only_while_the_key_behind_it_is',
   },
   {
