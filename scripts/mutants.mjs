@@ -676,6 +676,22 @@ const mutants = [
     test: 'no_page_elsewhere_changes_anything_where_no_credential_is_needed',
   },
   {
+    name: 'requests of all back ends in one name space',
+    file: 'src/http/notifications.rs',
+    from: 'owner: backend.owner().to_owned()',
+    to: 'owner: String::new()',
+    suite: 'it',
+    test: 'the_requests_of_a_back_end_are_its_own_and_stay_when_its_key_is_replaced',
+  },
+  {
+    name: 'an edit that writes all of a notification',
+    file: 'src/content.rs',
+    from: 'Patch(names.iter().map(|name| (name.clone(), fields.shift_remove(name))).collect())',
+    to: 'let _ = names; Patch(NAMES.iter().map(|name| ((*name).to_owned(), fields.shift_remove(*name))).collect())',
+    suite: 'it',
+    test: 'no_edit_is_undone_by_one_of_another_field_at_the_same_time',
+  },
+  {
     name: 'a name that is made to lead here',
     file: 'src/http/identity.rs',
     from: 'is_loopback(headers) || host(headers).is_some_and(is_one_of_them)',

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::auth::keys::{KEYS_MAX, KeptKey, KeyId, Scope};
+use crate::auth::keys::{KeptKey, KeyId, Scope};
 use crate::auth::revocations::Revoked;
 use crate::auth::{Auth, ServerKey};
 use crate::notification::UserId;
@@ -64,7 +64,7 @@ impl Access {
         self.store.keys().await
     }
 
-    /// Makes a key that is accepted at once; nothing if there are [`KEYS_MAX`] already.
+    /// Makes a key that is accepted at once; nothing if there are as many as may be.
     ///
     /// # Errors
     /// Those of the store.
@@ -74,12 +74,11 @@ impl Access {
         scopes: Vec<Scope>,
         expires_at: Option<Timestamp>,
     ) -> Result<Option<Made>, StoreError> {
-        if self.store.keys().await?.len() >= KEYS_MAX {
-            return Ok(None);
-        }
         let (key, now) = (ServerKey::generate(), (self.clock)());
         let kept = KeptKey::of(&key, name, scopes, now, expires_at);
-        self.store.one(now, Command::KeepKey(kept.clone())).await?;
+        if self.store.one(now, Command::KeepKey(kept.clone())).await? == Outcome::TooMany {
+            return Ok(None);
+        }
         self.auth.keys().keep(&kept);
         Ok(Some(Made { key, kept }))
     }

@@ -44,6 +44,10 @@ pub const LANGUAGES_MAX: usize = 20;
 /// Longest tag of a language, in bytes (RFC 5646, section 4.4.1 recommends room for 35).
 pub const LANGUAGE_BYTES_MAX: usize = 35;
 
+/// The names of the fields, in the order in which the JSON has them.
+pub const NAMES: [&str; 11] =
+    ["message", "title", "severity", "category", "url", "icon", "actor", "actions", "silent", "i18n", "data"];
+
 /// How much a notification matters to whoever reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -282,6 +286,19 @@ impl Content {
         &self.0
     }
 
+    /// What comes of it with some fields changed; nothing if it is damaged.
+    #[must_use]
+    pub fn patched(&self, patch: &Patch) -> Option<Content> {
+        let mut fields: Map<String, Value> = serde_json::from_str(&self.0).ok()?;
+        for (name, value) in &patch.0 {
+            fields.shift_remove(name);
+            fields.extend(value.clone().map(|value| (name.clone(), value)));
+        }
+        let ordered = NAMES.iter().filter_map(|name| fields.shift_remove_entry(*name));
+        let ordered: Map<String, Value> = ordered.collect();
+        Some(Content(serde_json::to_string(&ordered).expect("strings and JSON values always encode").into()))
+    }
+
     /// What it is about, if it says so.
     #[must_use]
     pub fn category(&self) -> Option<String> {
@@ -320,6 +337,22 @@ impl Content {
         });
         let translated = translated.collect();
         Some((encode(&own), translated))
+    }
+}
+
+/// What an edit changes of a content: some fields, each with its new value, or with none if it goes.
+///
+/// **Invariant:** a patch is valid, as a content is. Each field is checked by itself, and the message never goes; so what comes
+/// of a content and a patch is a content, whatever other patches came before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patch(Vec<(String, Option<Value>)>);
+
+impl Patch {
+    /// The patch that gives the fields of these names the values that they have in that content.
+    #[must_use]
+    pub fn new(names: &[String], content: &Content) -> Patch {
+        let mut fields: Map<String, Value> = serde_json::from_str(&content.0).unwrap_or_default();
+        Patch(names.iter().map(|name| (name.clone(), fields.shift_remove(name))).collect())
     }
 }
 

@@ -12,9 +12,9 @@ use std::time::Duration;
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use tokio::sync::Notify;
 
-use crate::content::Content;
+use crate::content::{Content, Patch};
 use crate::notification::{AUDIENCES_MAX, Audience, Notification, NotificationId, ReplacementKey, Topic, UserId};
-use crate::store::{Append, Appended, Command, Once, Outcome, Store, StoreError};
+use crate::store::{Append, Appended, Command, Once, Outcome, RequestKey, Store, StoreError};
 
 /// How far ahead a notification may be scheduled, and how long it may be kept from expiring.
 pub const AHEAD_MAX: Duration = Duration::from_hours(366 * 24);
@@ -138,8 +138,8 @@ impl Draft {
 /// A request that may come again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// What the client calls it.
-    pub key: String,
+    /// What it is known by.
+    pub key: RequestKey,
     /// A digest of all that matters of it.
     pub fingerprint: [u8; 32],
 }
@@ -255,12 +255,15 @@ impl Publisher {
         Ok(Published::of(appended, answer))
     }
 
-    /// Lets a notification say something else; says whether there is one of that id.
+    /// Changes some of what a notification says; gives it as it is then, if there is one of that id.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn edit(&self, id: NotificationId, content: Content) -> Result<bool, StoreError> {
-        Ok(self.one(Command::Edit { id, content }).await? != Outcome::Missing)
+    pub async fn edit(&self, id: NotificationId, patch: Patch) -> Result<Option<Arc<Notification>>, StoreError> {
+        match self.one(Command::Edit { id, patch }).await? {
+            Outcome::Edited(notification) => Ok(Some(notification)),
+            _ => Ok(None),
+        }
     }
 
     /// Takes a notification back; says whether there was one of that id.

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::auth::keys::{KeptKey, KeyId};
-use crate::content::Content;
+use crate::content::Patch;
 use crate::event_id::Seal;
 use crate::notification::{Entry, Interest, Notification, NotificationId, Position, Topic, UserId};
 use crate::state::{Counts, Set, State};
@@ -55,11 +55,20 @@ pub struct Append {
     pub once: Option<Once>,
 }
 
+/// What a request that may come again is known by. The keys of one owner are none of another's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RequestKey {
+    /// The name of the server key that it was sent with; empty for the one that the server was started with.
+    pub owner: String,
+    /// What the client calls the request.
+    pub key: String,
+}
+
 /// Makes a repeated request one: the first stores the answer that all of them get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Once {
-    /// What the client calls the request.
-    pub key: String,
+    /// What the request is known by.
+    pub key: RequestKey,
     /// A digest of the request: the same key with another request is a mistake.
     pub fingerprint: [u8; 32],
     /// What the first one is answered.
@@ -95,12 +104,12 @@ pub enum Command {
         /// When.
         due: Timestamp,
     },
-    /// Let a notification say something else, whether it is published or not yet due.
+    /// Change some of what a notification says, whether it is published or not yet due.
     Edit {
         /// Which.
         id: NotificationId,
-        /// What it says from here on.
-        content: Content,
+        /// What of it. What it says by then is read in the commit, so no other edit is undone.
+        patch: Patch,
     },
     /// Take a notification back, whether it is published or not yet due.
     Recall {
@@ -178,6 +187,10 @@ pub enum Outcome {
     Kept,
     /// It was so already.
     Unchanged,
+    /// The notification says so now, whether or not it did before.
+    Edited(Arc<Notification>),
+    /// As many are kept already as may be.
+    TooMany,
     /// There is no such notification, or not for that user; or no such key.
     Missing,
     /// What a user has now is counted so.
@@ -369,7 +382,7 @@ pub trait Store: Send + Sync {
 
     /// How a request of that key has been answered, if it is still remembered. Only [`Store::append`] tells for sure that
     /// nobody else is answering it.
-    async fn answered(&self, key: &str) -> Result<Option<Answered>, StoreError>;
+    async fn answered(&self, key: &RequestKey) -> Result<Option<Answered>, StoreError>;
 
     /// Tells `follower` first of the last entries, then of every later one.
     async fn follow(&self, follower: Arc<dyn Follower>, backlog: Backlog) -> Result<(), StoreError>;

@@ -135,7 +135,7 @@ pub struct KeptKey {
     pub id: KeyId,
     /// Its digest.
     pub digest: Digest,
-    /// What people call it.
+    /// What people call it, and whose it is: keys of one name are of one owner.
     pub name: String,
     /// What it gives a right to.
     pub scopes: Vec<Scope>,
@@ -181,6 +181,7 @@ impl KeptKey {
 pub struct Key {
     /// Nothing for the key that the server was started with.
     id: Option<KeyId>,
+    name: String,
     scopes: Vec<Scope>,
     expires_at: Option<Timestamp>,
     /// How much it may publish now, if there is a limit.
@@ -201,6 +202,13 @@ impl Key {
     #[must_use]
     pub fn id(&self) -> Option<KeyId> {
         self.id
+    }
+
+    /// The name of its owner: keys of one name are of one back end, so that a key can be replaced by another one. Empty for
+    /// the key that the server was started with.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Whether it gives that right.
@@ -247,12 +255,12 @@ impl Keys {
 
     /// Accepts the key that the server was started with. It may do everything, and never expires.
     pub(super) fn keep_given(&self, key: &ServerKey) {
-        self.insert(sha256(key.reveal().as_bytes()), None, vec![Scope::Admin], None);
+        self.insert(sha256(key.reveal().as_bytes()), None, String::new(), vec![Scope::Admin], None);
     }
 
     /// Accepts a key of the store.
-    pub fn keep(&self, KeptKey { id, digest, scopes, expires_at, .. }: &KeptKey) {
-        self.insert(*digest, Some(*id), scopes.clone(), *expires_at);
+    pub fn keep(&self, KeptKey { id, digest, name, scopes, expires_at, .. }: &KeptKey) {
+        self.insert(*digest, Some(*id), name.clone(), scopes.clone(), *expires_at);
     }
 
     /// Accepts a key of the store no longer.
@@ -260,8 +268,15 @@ impl Keys {
         self.by_digest.write().unwrap_or_else(PoisonError::into_inner).retain(|_, key| key.id != Some(id));
     }
 
-    fn insert(&self, digest: Digest, id: Option<KeyId>, scopes: Vec<Scope>, expires_at: Option<Timestamp>) {
-        let key = Key { id, scopes, expires_at, publishes: self.publishes.map(Bucket::new) };
+    fn insert(
+        &self,
+        digest: Digest,
+        id: Option<KeyId>,
+        name: String,
+        scopes: Vec<Scope>,
+        expires_at: Option<Timestamp>,
+    ) {
+        let key = Key { id, name, scopes, expires_at, publishes: self.publishes.map(Bucket::new) };
         self.by_digest.write().unwrap_or_else(PoisonError::into_inner).insert(digest, Arc::new(key));
     }
 
@@ -281,7 +296,7 @@ mod tests {
 
     fn key(scopes: &[&str]) -> Key {
         let scopes = scopes.iter().map(|text| scope(text)).collect();
-        Key { id: None, scopes, expires_at: None, publishes: None }
+        Key { id: None, name: String::new(), scopes, expires_at: None, publishes: None }
     }
 
     #[test]

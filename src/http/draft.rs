@@ -13,13 +13,12 @@ use serde_json::{Map, Value};
 
 use super::error::{FieldError, Problem};
 use super::request::{Object, escaped, is_json, media_type, without_mark};
-use crate::content::{Action, ActionStyle, Actor, Content, Fields, Severity, Translation};
+use crate::content::{self, Action, ActionStyle, Actor, Content, Fields, Severity, Translation};
 use crate::notification::Audience;
 use crate::publish::{Draft, DraftError, Expiry, Times};
 
 /// The fields of what a notification says.
-pub(super) const CONTENT: [&str; 11] =
-    ["message", "title", "severity", "category", "url", "icon", "actor", "actions", "silent", "i18n", "data"];
+pub(super) const CONTENT: [&str; 11] = content::NAMES;
 /// The other fields of a publish request.
 pub(super) const REST: [&str; 5] = ["to", "replaces", "deliver_at", "expires_at", "expires_in"];
 /// The fields that may come as headers beside plain text.

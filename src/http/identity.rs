@@ -77,9 +77,9 @@ impl Backend {
         }
     }
 
-    /// The id of its key, for what belongs to that key alone; empty for the one that the server was started with.
-    pub(super) fn key_id(&self) -> String {
-        self.0.id().map_or_else(String::new, |id| id.to_string())
+    /// Whose its key is, for what belongs to that back end alone.
+    pub(super) fn owner(&self) -> &str {
+        self.0.name()
     }
 
     fn must_have(&self, scope: &Scope) -> Result<(), Problem> {

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::App;
 use super::draft::{self, content, draft};
@@ -17,9 +17,11 @@ use super::identity::{Backend, Permitted};
 use super::operations::{self, AsServer, Conflicting, Found, OfType, Once, Stored, WithBody};
 use super::request::{self, Named, Object, encoded, json};
 use super::shapes::{Edit, NotificationShape, Publish, PublishHere, Receipt, Text};
+use crate::content::Patch;
 use crate::notification::{Audience, Notification, NotificationId, Topic, UserId};
 use crate::publish::{Published, Request};
 use crate::sse;
+use crate::store::RequestKey;
 
 /// Longest key of a request that may come again, in characters.
 pub(super) const KEY_LENGTH_MAX: usize = 255;
@@ -44,7 +46,7 @@ impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Asked {
 
 impl Asked {
     /// The request as it is known if it comes again; nothing if it has no key. From another back end it is another request:
-    /// what the first one was answered may be none of its business.
+    /// what the first one was answered may be none of its business. With another key of the same back end it is the same.
     pub(super) fn request(&self, backend: &Backend, body: &[u8]) -> Result<Option<Request>, Problem> {
         let Some(key) = self.headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
         let printable = |key: &&str| key.bytes().all(|byte| matches!(byte, b' '..=b'~'));
@@ -56,7 +58,6 @@ impl Asked {
             digest.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
             digest.update(part);
         };
-        add(backend.key_id().as_bytes());
         add(self.method.as_str().as_bytes());
         add(self.uri.path().as_bytes());
         add(body);
@@ -64,7 +65,8 @@ impl Asked {
             add(self.headers.get(name).map_or(&[][..], HeaderValue::as_bytes));
         }
         let fingerprint = digest.finish().as_ref().try_into().expect("a SHA-256 digest has 32 bytes");
-        Ok(Some(Request { key: key.to_owned(), fingerprint }))
+        let key = RequestKey { owner: backend.owner().to_owned(), key: key.to_owned() };
+        Ok(Some(Request { key, fingerprint }))
     }
 }
 
@@ -337,25 +339,26 @@ pub(super) async fn edit(
     let Value::Object(patch) = request::parse_json(&request::body(body).await?)? else {
         return Err(Problem::malformed_json("the body must be a JSON object"));
     };
+    // Until the commit its audiences can only become fewer, when a user is erased: whoever may change it now, may then.
     let found = app.inbox.find(id).await?.ok_or_else(no_such_notification)?;
     backend.may_change(&found.notification.audiences)?;
-    let mut fields = request::object_of(found.notification.content.json());
-    for (name, value) in patch {
-        if value.is_null() && draft::CONTENT.contains(&name.as_str()) {
-            fields.shift_remove(&name);
-        } else {
-            fields.insert(name, value);
-        }
+    let patch = patch_of(patch)?;
+    let edited = app.publisher.edit(id, patch).await?.ok_or_else(no_such_notification)?;
+    Ok(json(StatusCode::OK, sse::notification_json(&edited)))
+}
+
+/// Checks what an edit changes: each field by itself, as when a notification is published.
+fn patch_of(mut patch: Map<String, Value>) -> Result<Patch, Problem> {
+    let names: Vec<String> = patch.keys().cloned().collect();
+    patch.retain(|name, value| !(value.is_null() && draft::CONTENT.contains(&name.as_str())));
+    if !names.iter().any(|name| name == "message") {
+        // The notification has one already.
+        patch.insert("message".into(), "unchanged".into());
     }
-    let mut object = Object::of(fields);
+    let mut object = Object::of(patch);
     let content = content(&mut object);
     object.refuse_rest(&draft::CONTENT);
-    let content = object.finish(content)?;
-    if !app.publisher.edit(id, content.clone()).await? {
-        return Err(no_such_notification());
-    }
-    let edited = Notification { content, ..Notification::clone(&found.notification) };
-    Ok(json(StatusCode::OK, sse::notification_json(&edited)))
+    Ok(Patch::new(&names, &object.finish(content)?))
 }
 
 /// Takes a notification back, from everybody.

@@ -18,7 +18,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{
-    Answered, Append, Appended, Asked, Backlog, Follower, Found, Item, Opening, Page, Slice, Store, StoreError, Wanted,
+    Answered, Append, Appended, Asked, Backlog, Follower, Found, Item, Opening, Page, RequestKey, Slice, Store,
+    StoreError, Wanted,
 };
 use crate::auth::keys::KeptKey;
 use crate::event_id::Seal;
@@ -38,7 +39,7 @@ mod writer;
 
 use clock::Uptime;
 use feed::{Inbox, interest};
-use rows::{Millisecond, notification, parsed, published, time, whole};
+use rows::{Millisecond, notification, parsed, published, whole};
 
 /// Appends that wait for the writer before further ones wait for a place.
 const WRITES_QUEUED_MAX: usize = 4096;
@@ -177,8 +178,8 @@ impl Store for SqliteStore {
         self.ask(|answer| writer::Task::Append { append, answer }).await
     }
 
-    async fn answered(&self, key: &str) -> Result<Option<Answered>, StoreError> {
-        let (key, uptime) = (key.to_owned(), self.uptime);
+    async fn answered(&self, key: &RequestKey) -> Result<Option<Answered>, StoreError> {
+        let (key, uptime) = (key.clone(), self.uptime);
         self.readers.read(move |connection| once::answered(connection, &key, uptime)).await
     }
 
@@ -253,13 +254,8 @@ impl Store for SqliteStore {
                 if let Some((position, notification)) = published(connection, id)? {
                     return Ok(Some(Found { notification, position: Some(position), due: None }));
                 }
-                let sql = format!("SELECT {}, due FROM scheduled WHERE id = ?1", rows::NOTIFICATION);
-                connection
-                    .prepare_cached(&sql)?
-                    .query_row([id.to_string()], |row| {
-                        Ok(Found { notification: notification(row)?, position: None, due: time(row, 6)? })
-                    })
-                    .optional()
+                let scheduled = rows::scheduled(connection, id)?;
+                Ok(scheduled.map(|(notification, due)| Found { notification, position: None, due: Some(due) }))
             })
             .await
     }
@@ -494,7 +490,8 @@ mod tests {
     async fn a_request_is_forgotten_after_a_day_in_which_the_store_was_open() {
         let folder = tempfile::tempdir().expect("a folder");
         let open = || SqliteStore::open(folder.path(), Options::default()).expect("opens");
-        let once = Once { key: "k".into(), fingerprint: [1; 32], answer: "una".into() };
+        let key = RequestKey { owner: String::new(), key: "k".into() };
+        let once = Once { key: key.clone(), fingerprint: [1; 32], answer: "una".into() };
         let at = Timestamp::UNIX_EPOCH;
         let append = || Append { at, commands: vec![notified(0, 1)], once: Some(once.clone()) };
         open().append(append()).await.expect("appended");
@@ -504,10 +501,10 @@ mod tests {
             connection.execute(sql, [hours * 3_600_000]).expect("passed");
         };
         pass(23);
-        assert!(open().answered("k").await.expect("read").is_some(), "after 23 hours");
+        assert!(open().answered(&key).await.expect("read").is_some(), "after 23 hours");
         pass(2);
         let store = open();
-        assert_eq!(store.answered("k").await.expect("read"), None);
+        assert_eq!(store.answered(&key).await.expect("read"), None);
         store.advance(at).await.expect("advanced");
         let left: i64 = Connection::open(folder.path().join("pregon.db"))
             .and_then(|connection| connection.query_row("SELECT count(*) FROM once", [], |row| row.get(0)))
@@ -618,7 +615,8 @@ mod tests {
             "INSERT INTO log_identity (epoch, key, trimmed) VALUES (7, x'00112233445566778899aabbccddeeff', 0);
              INSERT INTO log (position, kind, at, audiences, id, content)
                  VALUES (3, 'notified', 5, 'user:1', '01a20cb5-116e-716b-aa33-fad3da96c4bc', '{\"message\":\"x\"}');
-             INSERT INTO addressed (audience, position) VALUES ('user:1', 3);",
+             INSERT INTO addressed (audience, position) VALUES ('user:1', 3);
+             INSERT INTO once (key, fingerprint, answer, at) VALUES ('k', zeroblob(32), 'x', 5);",
         )
         .expect("filled");
         drop(old);
@@ -631,6 +629,9 @@ mod tests {
         let id = "01a20cb5-116e-716b-aa33-fad3da96c4bc".parse().expect("an id");
         let item = store.item(&user, id, Timestamp::UNIX_EPOCH).await.expect("read").expect("she has it");
         assert_eq!(item.position, Position(3));
+        let key = RequestKey { owner: String::new(), key: "k".into() };
+        let answered = store.answered(&key).await.expect("read");
+        assert_eq!(answered, Some(Answered { fingerprint: [0; 32], answer: "x".into() }));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::state::Counts;
 mod inbox;
 mod model;
 pub(super) mod sequences;
+mod together;
 
 /// Runs all of the suite. `open` opens the store that lies in a folder, made if it is not there.
 pub(super) async fn run(open: impl Fn(&Path) -> Arc<dyn Store>) {
@@ -36,6 +37,7 @@ pub(super) async fn run(open: impl Fn(&Path) -> Arc<dyn Store>) {
     server_keys_are_kept_until_they_are_forgotten(&fresh().0).await;
     a_revocation_is_in_the_log_and_stays_when_it_is_trimmed(&fresh().0).await;
     inbox::run(&fresh).await;
+    together::run(&fresh).await;
     what_was_appended_is_there_after_reopening(&open).await;
     no_position_is_given_out_twice(&open).await;
 }

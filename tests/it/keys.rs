@@ -17,7 +17,12 @@ async fn answer(request: RequestBuilder) -> (u16, Value) {
 impl TestServer {
     /// Makes a key with these scopes; gives it, and its id.
     async fn key(&self, scopes: &[&str]) -> (String, String) {
-        let wanted = json!({"name": "una", "scopes": scopes});
+        self.key_of("una", scopes).await
+    }
+
+    /// The same of that name.
+    async fn key_of(&self, name: &str, scopes: &[&str]) -> (String, String) {
+        let wanted = json!({"name": name, "scopes": scopes});
         let (status, made) = answer(self.request(Method::POST, "/v1/keys").json(&wanted)).await;
         assert_eq!(status, 201, "{made}");
         let text = |name: &str| made[name].as_str().unwrap().to_owned();
@@ -68,8 +73,8 @@ async fn a_key_is_shown_once_and_accepted_until_it_is_revoked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_key_was_answered_is_not_told_to_another() {
     let server = TestServer::start().await;
-    let (one, _) = server.key(&["publish:user:*"]).await;
-    let (other, _) = server.key(&["publish:topic:*"]).await;
+    let (one, _) = server.key_of("tienda", &["publish:user:*"]).await;
+    let (other, _) = server.key_of("taller", &["publish:topic:*"]).await;
     for path in ["/v1/notifications", "/v1/notifications/batch"] {
         let item = json!({"message": "hola", "to": "user:1"});
         let body = if path.ends_with("batch") { json!([item]) } else { item };
@@ -80,9 +85,55 @@ async fn what_one_key_was_answered_is_not_told_to_another() {
         let first = publish(&one).await;
         assert!(matches!(first.0, 200 | 201), "{}", first.1);
         assert_eq!(publish(&one).await.1, first.1, "the same key is told again");
-        let (status, refused) = publish(&other).await;
-        assert_eq!((status, &refused["code"]), (409, &json!("idempotency_key_reused")));
+        // To the other back end it is a request like any: judged by what its key gives a right to.
+        let (_, refused) = publish(&other).await;
+        let refused = if refused["data"].is_null() { &refused } else { &refused["data"][0]["error"] };
+        assert_eq!(refused["code"], "scope_missing", "{refused}");
     }
+    server.stop().await;
+}
+
+/// Mutant: a key that is replaced takes its requests with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_requests_of_a_back_end_are_its_own_and_stay_when_its_key_is_replaced() {
+    let mut server = TestServer::start().await;
+    let scopes = &["publish:user:*"];
+    let (old, id) = server.key_of("tienda", scopes).await;
+    let (of_another, _) = server.key_of("taller", scopes).await;
+    let publish = async |server: &TestServer, key: &str, message: &str| {
+        let request = server.anonymous(Method::POST, "/v1/users/1/notifications").bearer_auth(key);
+        answer(request.header("idempotency-key", "pedido-1042").json(&json!({"message": message}))).await
+    };
+    let (status, first) = publish(&server, &old, "Ha salido").await;
+    assert_eq!(status, 201, "{first}");
+    let (status, others) = publish(&server, &of_another, "Otra cosa").await;
+    assert_eq!(status, 201, "no back end keeps another from a key: {others}");
+    assert_ne!(others["id"], first["id"]);
+
+    // Replaced as it is done: the new one is made, then the old one revoked; also over a restart.
+    let (new, _) = server.key_of("tienda", scopes).await;
+    let revoked = answer(server.request(Method::DELETE, &format!("/v1/keys/{id}"))).await;
+    assert_eq!(revoked.0, 204);
+    for _ in 0..2 {
+        assert_eq!(publish(&server, &new, "Ha salido").await, (201, first.clone()), "the answer of the first time");
+        let (status, refused) = publish(&server, &new, "Algo más").await;
+        assert_eq!((status, &refused["code"]), (409, &json!("idempotency_key_reused")));
+        let folder = Arc::clone(&server.folder);
+        server.stop().await;
+        server = TestServer::start_in(folder, |_| {}).await;
+    }
+    let (_, counts) = answer(server.request(Method::GET, "/v1/users/1/counts")).await;
+    assert_eq!(counts["total"], 2);
+
+    // The key that the server is started with has no name, and its own requests, also when it is another one.
+    let given = async |server: &TestServer, key: &str| publish(server, key, "De casa").await;
+    let (status, own) = given(&server, crate::server::KEY).await;
+    assert_eq!(status, 201, "{own}");
+    let folder = Arc::clone(&server.folder);
+    server.stop().await;
+    let other_key = pregon::auth::ServerKey::given("another-key-for-the-tests");
+    let server = TestServer::start_in(folder, |config| config.server_key = other_key).await;
+    assert_eq!(given(&server, "another-key-for-the-tests").await, (201, own));
     server.stop().await;
 }
 

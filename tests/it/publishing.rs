@@ -249,3 +249,38 @@ async fn why_somebody_did_not_get_it_has_an_answer() {
     assert_eq!(body(presence("2").await.unwrap()).await, json!({"online": false, "data": []}));
     server.stop().await;
 }
+
+/// Mutant: read what the notification says before the commit.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_edit_is_undone_by_one_of_another_field_at_the_same_time() {
+    let server = TestServer::start().await;
+    let mut lost = Vec::new();
+    for scheduled in [false, true] {
+        let due = scheduled.then(|| (Timestamp::now() + Duration::from_hours(1)).to_string());
+        let wanted = json!({"to": "user:1", "message": "una", "deliver_at": due});
+        let made = body(server.request(Method::POST, "/v1/notifications").json(&wanted).send().await.unwrap()).await;
+        let path = format!("/v1/notifications/{}", made["id"].as_str().unwrap());
+        for round in 0..50 {
+            let text = round.to_string();
+            let (title, category) = (json!({"title": text}), json!({"category": text}));
+            let (message, data) = (json!({"message": text}), json!({"data": round}));
+            let edits = [&title, &category, &message, &data];
+            let asked = edits.map(|edit| server.request(Method::PATCH, &path).json(edit).send());
+            for (edit, answer) in edits.into_iter().zip(futures_util::future::join_all(asked).await) {
+                let answer = answer.unwrap();
+                assert_eq!(answer.status(), 200);
+                let (name, value) = edit.as_object().unwrap().iter().next().unwrap();
+                assert_eq!(&body(answer).await[name], value, "what was asked for is answered");
+            }
+            let now = body(server.request(Method::GET, &path).send().await.unwrap()).await;
+            let says = if now["notification"].is_object() { &now["notification"] } else { &now };
+            for (name, value) in edits.iter().flat_map(|edit| edit.as_object().unwrap()) {
+                if says[name] != *value {
+                    lost.push(format!("{name} of {round}: {says}"));
+                }
+            }
+        }
+    }
+    assert_eq!(lost, Vec::<String>::new());
+    server.stop().await;
+}

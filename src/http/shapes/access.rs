@@ -13,7 +13,7 @@ use crate::publish::TOPICS_MAX;
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({"name": "shop", "scopes": ["publish:user:*"], "expires_in": "90d"})))]
 pub struct KeyWanted {
-    /// What people call it, 1 to 128 bytes.
+    /// What people call it, 1 to 128 bytes. Keys of one name share their `Idempotency-Key`s: one takes the place of another.
     #[schema(format = "line", examples("shop"))]
     pub name: String,
     /// What it gives a right to.

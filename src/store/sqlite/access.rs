@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::rows::{Millisecond, parsed, time};
-use crate::auth::keys::{KeptKey, KeyId, Scope};
+use super::rows::{Millisecond, parsed, time, whole};
+use crate::auth::keys::{KEYS_MAX, KeptKey, KeyId, Scope};
 use crate::notification::UserId;
 use crate::store::Outcome;
 
@@ -28,8 +28,12 @@ fn key(row: &Row<'_>) -> rusqlite::Result<KeptKey> {
     })
 }
 
-/// Keeps a key.
+/// Keeps a key, unless there are as many as may be.
 pub(super) fn keep_key(connection: &Connection, key: &KeptKey) -> rusqlite::Result<Outcome> {
+    let kept: i64 = connection.prepare_cached("SELECT count(*) FROM server_key")?.query_row([], |row| row.get(0))?;
+    if kept >= whole(KEYS_MAX) {
+        return Ok(Outcome::TooMany);
+    }
     let scopes: Vec<String> = key.scopes.iter().map(Scope::to_string).collect();
     connection
         .prepare_cached(

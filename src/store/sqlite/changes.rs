@@ -11,8 +11,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::access;
 use super::feed::{self, Inbox};
-use super::rows::{self, Millisecond, notification, published};
-use crate::content::Content;
+use super::rows::{self, Millisecond, notification, published, scheduled};
+use crate::content::Patch;
 use crate::notification::{
     Audience, Change, Entry, Mute, Notification, NotificationId, Position, RemovalReason, ReplacementKey, Topic, UserId,
 };
@@ -40,7 +40,7 @@ impl Changes<'_> {
         match command {
             Command::Publish(notification) => self.publish(notification),
             Command::Schedule { notification, due } => self.schedule(&notification, due),
-            Command::Edit { id, content } => self.edit(id, content, at),
+            Command::Edit { id, patch } => self.edit(id, &patch, at),
             Command::Recall { id } => self.recall(id, at),
             Command::Mark { user, selection, set } => self.mark(user, &selection, set, at),
             Command::Mute { user, categories } => self.mute(user, categories, at),
@@ -182,22 +182,25 @@ impl Changes<'_> {
         Ok(gone > 0)
     }
 
-    fn edit(&mut self, id: NotificationId, content: Content, at: Timestamp) -> rusqlite::Result<Outcome> {
-        let Some((origin, former)) = published(self.connection, id)? else {
-            let edited = self
-                .connection
-                .prepare_cached("UPDATE scheduled SET content = ?2 WHERE id = ?1")?
-                .execute(params![id.to_string(), content.json()])?;
-            return Ok(if edited > 0 { Outcome::Kept } else { Outcome::Missing });
-        };
-        if former.content == content {
-            return Ok(Outcome::Unchanged);
+    fn edit(&mut self, id: NotificationId, patch: &Patch, at: Timestamp) -> rusqlite::Result<Outcome> {
+        let mut found = published(self.connection, id)?.map(|(origin, former)| (Some(origin), former));
+        if found.is_none() {
+            found = scheduled(self.connection, id)?.map(|(former, _)| (None, former));
         }
+        let Some((origin, former)) = found else { return Ok(Outcome::Missing) };
+        let Some(content) = former.content.patched(patch) else { return Ok(Outcome::Missing) };
+        if former.content == content {
+            return Ok(Outcome::Edited(former));
+        }
+        let table = if origin.is_some() { "log" } else { "scheduled" };
         self.connection
-            .prepare_cached("UPDATE log SET content = ?2 WHERE position = ?1")?
-            .execute(params![origin, content.json()])?;
+            .prepare_cached(&format!("UPDATE {table} SET content = ?2 WHERE id = ?1"))?
+            .execute(params![id.to_string(), content.json()])?;
         let edited = Arc::new(Notification { content, ..Notification::clone(&former) });
-        self.log("edited", at, Some(origin), &id.to_string(), Change::Edited(edited))
+        if origin.is_some() {
+            self.log("edited", at, origin, &id.to_string(), Change::Edited(Arc::clone(&edited)))?;
+        }
+        Ok(Outcome::Edited(edited))
     }
 
     fn recall(&mut self, id: NotificationId, at: Timestamp) -> rusqlite::Result<Outcome> {

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::clock::Uptime;
 use super::rows::{Millisecond, whole};
-use crate::store::{Answered, Once};
+use crate::store::{Answered, Once, RequestKey};
 
 /// How long it is remembered which requests have been answered. Counted in uptime: no step of the clock makes a retry a
 /// second publish, and after a stop keys are remembered for longer.
@@ -19,25 +19,33 @@ const REMEMBERED: Duration = Duration::from_hours(24);
 const FORGOTTEN_PER_TURN: usize = 500;
 
 /// How a request of that key was answered, if it is still remembered.
-pub(super) fn answered(connection: &Connection, key: &str, uptime: Uptime) -> rusqlite::Result<Option<Answered>> {
+pub(super) fn answered(
+    connection: &Connection,
+    RequestKey { owner, key }: &RequestKey,
+    uptime: Uptime,
+) -> rusqlite::Result<Option<Answered>> {
     connection
-        .prepare_cached("SELECT fingerprint, answer FROM once WHERE key = ?1 AND at >= ?2")?
-        .query_row(params![key, oldest(uptime)], |row| Ok(Answered { fingerprint: row.get(0)?, answer: row.get(1)? }))
+        .prepare_cached("SELECT fingerprint, answer FROM once WHERE owner = ?1 AND key = ?2 AND at >= ?3")?
+        .query_row(params![owner, key, oldest(uptime)], |row| {
+            Ok(Answered { fingerprint: row.get(0)?, answer: row.get(1)? })
+        })
         .optional()
 }
 
 /// Remembers how a request is answered.
 pub(super) fn remember(connection: &Connection, once: &Once, uptime: Uptime) -> rusqlite::Result<()> {
     connection
-        .prepare_cached("INSERT OR REPLACE INTO once (key, fingerprint, answer, at) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![once.key, once.fingerprint, once.answer, Millisecond(uptime.now())])
+        .prepare_cached(
+            "INSERT OR REPLACE INTO once (owner, key, fingerprint, answer, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![once.key.owner, once.key.key, once.fingerprint, once.answer, Millisecond(uptime.now())])
         .map(|_| ())
 }
 
 /// Forgets some of what is no longer remembered; says whether there was any.
 pub(super) fn forget(connection: &Connection, uptime: Uptime) -> rusqlite::Result<bool> {
     let forgotten = connection
-        .prepare_cached("DELETE FROM once WHERE key IN (SELECT key FROM once WHERE at < ?1 LIMIT ?2)")?
+        .prepare_cached("DELETE FROM once WHERE (owner, key) IN (SELECT owner, key FROM once WHERE at < ?1 LIMIT ?2)")?
         .execute(params![oldest(uptime), whole(FORGOTTEN_PER_TURN)])?;
     Ok(forgotten > 0)
 }

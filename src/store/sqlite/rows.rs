@@ -85,6 +85,18 @@ pub(super) fn published(
     connection.prepare_cached(&sql)?.query_row([id.to_string()], |row| Ok((row.get(6)?, notification(row)?))).optional()
 }
 
+/// The notification of that id that is not yet due, and when it is.
+pub(super) fn scheduled(
+    connection: &Connection,
+    id: NotificationId,
+) -> rusqlite::Result<Option<(Arc<Notification>, Timestamp)>> {
+    let sql = format!("SELECT {NOTIFICATION}, due FROM scheduled WHERE id = ?1");
+    connection
+        .prepare_cached(&sql)?
+        .query_row([id.to_string()], |row| Ok((notification(row)?, row.get::<_, Millisecond>(6)?.0)))
+        .optional()
+}
+
 /// The columns that [`entry`] reads.
 const ENTRY: &str = "at, audiences, id, content, expires, replaces, position, kind, ifnull(origin, position)";
 

@@ -11,3 +11,19 @@ CREATE TABLE clock_step (
 ) STRICT;
 INSERT INTO clock_step (position)
     SELECT position FROM (SELECT position, at, lag(at) OVER (ORDER BY position) AS before FROM log) WHERE at < before - 1000;
+
+-- Requests that are done once, by the name of the server key that they were sent with ('' for the key that the server was
+-- started with) and by what the client calls them.
+ALTER TABLE once RENAME TO once_3;
+DROP INDEX once_at;
+CREATE TABLE once (
+    owner       TEXT NOT NULL,
+    key         TEXT NOT NULL,
+    fingerprint BLOB NOT NULL,
+    answer      TEXT NOT NULL,
+    at          INTEGER NOT NULL,
+    PRIMARY KEY (owner, key)
+) STRICT, WITHOUT ROWID;
+INSERT INTO once (owner, key, fingerprint, answer, at) SELECT '', key, fingerprint, answer, at FROM once_3;
+DROP TABLE once_3;
+CREATE INDEX once_at ON once (at);

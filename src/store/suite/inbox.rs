@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use super::together::{request_key, says};
 use super::{
     NO_BACKLOG, NOW, Witness, append, done, message, messages_after, notification_at, notified, opened, page, publish,
     topic, user, wanted,
@@ -195,10 +196,11 @@ async fn an_edit_and_a_recall_reach_whoever_has_the_notification(store: &Arc<dyn
     let at = append(store, Command::Publish(published)).await.expect("a position");
     append(store, Command::Join { user: user("2"), topic: topic("t") }).await.expect("joined");
     mark(store, "1", Selection::All, read()).await;
-    let content = notification_at(1_000, &["topic:t"], "después").content.clone();
-    let edit = || Command::Edit { id, content: content.clone() };
-    assert!(matches!(done(store, edit()).await, Outcome::Logged(_)));
-    assert_eq!(done(store, edit()).await, Outcome::Unchanged);
+    let edit = || says(id, "después");
+    assert!(matches!(done(store, edit()).await, Outcome::Edited(_)));
+    let head = opened(store, "1", None).await.head;
+    assert!(matches!(done(store, edit()).await, Outcome::Edited(_)));
+    assert_eq!(opened(store, "1", None).await.head, head, "it said so already");
     assert_eq!(messages(store, wanted("1")).await, ["después"]);
     assert_eq!(counts(store, "1").await, [0, 0, 1], "an edit leaves it read");
     assert_eq!(said_after(store, "1", at).await.last().expect("told"), "edited: después");
@@ -231,8 +233,7 @@ async fn who_has_left_is_told_of_changes_to_what_she_has(store: &Arc<dyn Store>)
     append(store, Command::Recall { id: missed_id }).await.expect("recalled");
     assert_eq!(said_after(store, "1", cursor).await, ["recalled"], "of what she has, and of nothing else");
     let cursor = append(store, join()).await.expect("joined");
-    let content = notification_at(1_000, &["topic:t"], "dos y media").content.clone();
-    append(store, Command::Edit { id: second_id, content }).await.expect("edited");
+    assert!(matches!(done(store, says(second_id, "dos y media")).await, Outcome::Edited(_)));
     assert_eq!(said_after(store, "1", cursor).await, ["edited: dos y media"]);
     assert_eq!(messages(store, wanted("1")).await, ["dos y media"]);
 }
@@ -298,8 +299,7 @@ async fn what_is_scheduled_comes_when_it_is_due_and_once(store: &Arc<dyn Store>)
         assert_eq!(done(store, command).await, Outcome::Kept);
     }
     assert_eq!(store.find(edited.id).await.expect("read").expect("there").due, Some(at(70)));
-    let content = later("editada").content.clone();
-    assert_eq!(done(store, Command::Edit { id: edited.id, content }).await, Outcome::Kept);
+    assert!(matches!(done(store, says(edited.id, "editada")).await, Outcome::Edited(_)));
     assert_eq!(done(store, Command::Recall { id: recalled.id }).await, Outcome::Kept);
     assert_eq!(store.advance(at(49)).await.expect("advanced"), Some(at(50)));
     assert!(messages(store, wanted("1")).await.is_empty());
@@ -320,14 +320,17 @@ async fn what_is_scheduled_comes_when_it_is_due_and_once(store: &Arc<dyn Store>)
 
 async fn a_repeated_request_is_done_once(store: &Arc<dyn Store>) {
     let ask = async |key: &str, fingerprint: u8, second: i64, answer: &str| {
-        let once = Some(Once { key: key.into(), fingerprint: [fingerprint; 32], answer: answer.into() });
+        let once = Some(Once { key: request_key(key), fingerprint: [fingerprint; 32], answer: answer.into() });
         let at = Timestamp::from_second(second).expect("in range");
         store.append(Append { at, commands: vec![notified(&["user:1"], answer)], once }).await.expect("asked")
     };
     assert!(matches!(ask("k", 1, 10, "una").await, Appended::Done(_)));
     assert_eq!(ask("k", 1, 20, "dos").await, Appended::Repeated("una".into()));
     assert_eq!(ask("k", 2, 20, "tres").await, Appended::KeyReused);
-    let answered = async |key: &str| store.answered(key).await.expect("read").map(|answered| answered.again(&[1; 32]));
+    let answered = async |key: &str| {
+        let answered = store.answered(&request_key(key)).await.expect("read");
+        answered.map(|answered| answered.again(&[1; 32]))
+    };
     assert_eq!(answered("k").await, Some(Appended::Repeated("una".into())));
     assert_eq!(answered("nadie").await, None);
     assert!(matches!(ask("otra", 1, 20, "cuatro").await, Appended::Done(_)));

@@ -67,12 +67,12 @@ impl Model {
         match command {
             Command::Publish(notification) => self.put(notification, None),
             Command::Schedule { notification, due } => self.put(notification, Some(due)),
-            Command::Edit { id, content } => match self.all.iter_mut().find(|one| one.notification.id == id) {
+            Command::Edit { id, patch } => match self.all.iter_mut().find(|one| one.notification.id == id) {
                 None => Outcome::Missing,
-                Some(one) if one.due.is_none() && one.notification.content == content => Outcome::Unchanged,
                 Some(one) => {
+                    let content = one.notification.content.patched(&patch).expect("not damaged");
                     Arc::make_mut(&mut one.notification).content = content;
-                    answer(one.due)
+                    Outcome::Edited(Arc::clone(&one.notification))
                 }
             },
             Command::Recall { id } => {

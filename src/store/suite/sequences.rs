@@ -20,8 +20,9 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::model::Model;
+use super::together::request_key;
 use super::{LOGGED, counted, lasts, topic, user, wanted};
-use crate::content::{Content, Fields};
+use crate::content::{Content, Fields, Patch};
 use crate::notification::{Change, Entry, Interest, Notification, NotificationId, Position, UserId};
 use crate::state::{Counts, Set};
 use crate::store::{Append, Appended, Asked, Command, Item, Once, Outcome, Page, Selection, Status, Store, Wanted};
@@ -44,7 +45,7 @@ const ITEMS_PER_PAGE: usize = 5;
 #[derive(Clone, Debug)]
 enum Wish {
     Publish { to: Vec<&'static str>, lasting: Option<i64>, replaces: Option<&'static str>, due: Option<i64> },
-    Edit { back: usize, message: u8 },
+    Edit { back: usize, names: Vec<&'static str>, text: Option<u8> },
     Recall { back: usize },
     Join { user: &'static str, topic: &'static str },
     Leave { user: &'static str, topic: &'static str },
@@ -103,7 +104,8 @@ fn wish() -> impl Strategy<Value = Wish> {
     prop_oneof![
         10 => (to(), seldom(1..30), replaces, seldom(1..20))
             .prop_map(|(to, lasting, replaces, due)| Wish::Publish { to, lasting, replaces, due }),
-        2 => (0..12_usize, 0..3_u8).prop_map(|(back, message)| Wish::Edit { back, message }),
+        2 => (0..12_usize, subsequence(&["message", "title"][..], 1..=2), prop::option::of(0..3_u8))
+            .prop_map(|(back, names, text)| Wish::Edit { back, names, text }),
         3 => (0..12_usize).prop_map(|back| Wish::Recall { back }),
         4 => (users(), topics()).prop_map(|(user, topic)| Wish::Join { user, topic }),
         2 => (users(), topics()).prop_map(|(user, topic)| Wish::Leave { user, topic }),
@@ -236,7 +238,7 @@ impl<'a, Open: Fn(&Path) -> Arc<dyn Store>> Trial<'a, Open> {
             }
         };
         let erases: Vec<bool> = commands.iter().map(|command| matches!(command, Command::Erase { .. })).collect();
-        let once = once.map(|(key, says)| Once { key: key.into(), fingerprint: [says; 32], answer });
+        let once = once.map(|(key, says)| Once { key: request_key(key), fingerprint: [says; 32], answer });
         let mut got = self.store.append(Append { at: self.now, commands, once }).await.expect("appended");
         if let Appended::Done(outcomes) = &mut got {
             for (outcome, erases) in outcomes.iter_mut().zip(erases) {
@@ -270,7 +272,7 @@ impl<'a, Open: Fn(&Path) -> Arc<dyn Store>> Trial<'a, Open> {
                     None => Command::Publish(notification),
                 }
             }
-            Wish::Edit { back, message } => Command::Edit { id: self.id(back), content: content(&message.to_string()) },
+            Wish::Edit { back, names, text } => Command::Edit { id: self.id(back), patch: patch(&names, text) },
             Wish::Recall { back } => Command::Recall { id: self.id(back) },
             Wish::Join { user: id, topic: name } => Command::Join { user: user(id), topic: topic(name) },
             Wish::Leave { user: id, topic: name } => Command::Leave { user: user(id), topic: topic(name) },
@@ -413,6 +415,14 @@ impl Reader {
         self.cursor = head;
         Ok(())
     }
+}
+
+/// That these fields say something else; a title may also say nothing.
+fn patch(names: &[&str], text: Option<u8>) -> Patch {
+    let title = text.map(|text| text.to_string());
+    let fields = Fields { message: format!("{text:?}"), title, ..Fields::default() };
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    Patch::new(&names, &Content::parse(&fields).expect("valid"))
 }
 
 fn content(message: &str) -> Content {
