@@ -23,6 +23,10 @@ pub const TOPICS_MAX: usize = 100;
 /// How long it takes at the least and at the most until it is looked again for what is due or has expired.
 const LOOK_MIN: Duration = Duration::from_millis(50);
 const LOOK_MAX: Duration = Duration::from_mins(1);
+/// Longest pause after a failure of the store. The first is [`LOOK_MIN`], each further one twice as long.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+/// Failures in a row of which one is logged.
+const FAILURES_PER_LINE: u32 = 60;
 
 /// A notification that is checked but not yet published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -309,19 +313,32 @@ impl Publisher {
 
     /// Publishes what is due and removes what has expired, until it is dropped.
     pub async fn keep_time(self) {
+        let mut failures: u32 = 0;
         loop {
             // What is noted from here on is either seen by the store now, or wakes us below.
             self.agenda.next.store(i64::MAX, Ordering::Release);
-            match self.store.advance(self.now()).await {
+            let longest = match self.store.advance(self.now()).await {
                 Ok(next) => {
                     let next = next.unwrap_or(Timestamp::MAX).as_millisecond();
                     self.agenda.next.fetch_min(next, Ordering::AcqRel);
+                    if failures > 0 {
+                        tracing::info!(failures, "the store works again, and what is due is published");
+                    }
+                    failures = 0;
+                    LOOK_MAX
                 }
-                Err(error) => tracing::error!(%error, "what is due could not be published; it is tried again"),
-            }
+                Err(error) => {
+                    if failures.is_multiple_of(FAILURES_PER_LINE) {
+                        tracing::error!(%error, failures, "what is due could not be published; it is tried again");
+                    }
+                    let pause = LOOK_MIN.saturating_mul(2_u32.saturating_pow(failures));
+                    failures = failures.saturating_add(1);
+                    pause.min(RETRY_MAX)
+                }
+            };
             let next = Timestamp::from_millisecond(self.agenda.next.load(Ordering::Acquire)).unwrap_or(Timestamp::MAX);
             let left = next.duration_since(self.now()).try_into().unwrap_or_default();
-            let pause = tokio::time::sleep(LOOK_MAX.min(left).max(LOOK_MIN));
+            let pause = tokio::time::sleep(longest.min(left).max(LOOK_MIN));
             tokio::select! {
                 () = pause => {}
                 () = self.agenda.earlier.notified() => {}
@@ -332,8 +349,97 @@ impl Publisher {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use tokio::time::Instant;
+
     use super::*;
+    use crate::auth::keys::KeptKey;
     use crate::content::Fields;
+    use crate::event_id::Seal;
+    use crate::notification::{Interest, Position};
+    use crate::store::{Answered, Asked, Backlog, Follower, Found, Item, Opening, Page, Slice, Wanted};
+
+    /// A store that fails so many times, and notes when it was asked.
+    struct Failing {
+        failures: usize,
+        asked: Mutex<Vec<Instant>>,
+    }
+
+    #[async_trait]
+    impl Store for Failing {
+        async fn advance(&self, _: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+            let mut asked = self.asked.lock().expect("whole");
+            asked.push(Instant::now());
+            if asked.len() <= self.failures { Err(StoreError::Full) } else { Ok(None) }
+        }
+
+        fn seal(&self) -> Seal {
+            unreachable!()
+        }
+        async fn append(&self, _: Append) -> Result<Appended, StoreError> {
+            unreachable!()
+        }
+        async fn answered(&self, _: &RequestKey) -> Result<Option<Answered>, StoreError> {
+            unreachable!()
+        }
+        async fn follow(&self, _: Arc<dyn Follower>, _: Backlog) -> Result<(), StoreError> {
+            unreachable!()
+        }
+        async fn open(&self, _: Vec<Asked>) -> Result<Vec<Opening>, StoreError> {
+            unreachable!()
+        }
+        async fn read_after(&self, _: &Interest, _: Position, _: Position, _: usize) -> Result<Slice, StoreError> {
+            unreachable!()
+        }
+        async fn page(&self, _: Wanted) -> Result<Page, StoreError> {
+            unreachable!()
+        }
+        async fn item(&self, _: &UserId, _: NotificationId, _: Timestamp) -> Result<Option<Item>, StoreError> {
+            unreachable!()
+        }
+        async fn find(&self, _: NotificationId) -> Result<Option<Found>, StoreError> {
+            unreachable!()
+        }
+        async fn interest(&self, _: &UserId) -> Result<Interest, StoreError> {
+            unreachable!()
+        }
+        async fn members(&self, _: &Topic, _: Option<UserId>, _: usize) -> Result<Vec<UserId>, StoreError> {
+            unreachable!()
+        }
+        async fn revocations(&self) -> Result<Vec<(UserId, Timestamp)>, StoreError> {
+            unreachable!()
+        }
+        async fn keys(&self) -> Result<Vec<KeptKey>, StoreError> {
+            unreachable!()
+        }
+        async fn log_time(&self, _: Timestamp) -> Result<Timestamp, StoreError> {
+            unreachable!()
+        }
+        async fn trim(&self, _: Timestamp) -> Result<bool, StoreError> {
+            unreachable!()
+        }
+        async fn check(&self) -> Result<(), StoreError> {
+            unreachable!()
+        }
+    }
+
+    /// The clock of the test stands still unless everybody waits, so the times are exact.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_due_is_looked_for_within_a_second_after_the_store_works_again() {
+        let store = Arc::new(Failing { failures: 100, asked: Mutex::default() });
+        let publisher = Publisher::new(Arc::<Failing>::clone(&store), || Timestamp::UNIX_EPOCH);
+        let time = tokio::spawn(publisher.keep_time());
+        while store.asked.lock().expect("whole").len() < 103 {
+            tokio::time::sleep(LOOK_MIN).await;
+        }
+        time.abort();
+        let asked = store.asked.lock().expect("whole");
+        let pauses: Vec<u128> = asked.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
+        let expected = [50, 100, 200, 400, 800].into_iter().chain([1000; 95]).chain([60_000; 2]);
+        assert_eq!(pauses, expected.collect::<Vec<_>>());
+    }
 
     #[test]
     fn a_draft_names_each_audience_once_and_at_least_one() {
