@@ -141,6 +141,7 @@ impl Readers {
         let open = || {
             let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
             connection.busy_timeout(std::time::Duration::from_secs(5))?;
+            connection.pragma_update(None, "temp_store", "MEMORY")?;
             Ok(connection)
         };
         let idle = (0..count).map(|_| open()).collect::<rusqlite::Result<Vec<_>>>()?;
@@ -483,6 +484,39 @@ mod tests {
         assert_eq!(pragma("journal_mode").expect("read"), "wal".to_owned().into());
         assert_eq!(pragma("synchronous").expect("read"), 2.into(), "FULL");
         assert_eq!(pragma("auto_vacuum").expect("read"), 2.into(), "INCREMENTAL");
+    }
+
+    /// A full disk takes no page, so a start that writes one fails on it.
+    #[test]
+    fn a_start_writes_nothing_into_a_file_that_is_as_it_should_be() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pregon.db");
+        drop(SqliteStore::open(folder.path(), Options::default()).expect("opens"));
+        let before = std::fs::read(&path).expect("read");
+        let mut connection = Connection::open(&path).expect("opens");
+        assert_eq!(schema::prepare(&mut connection).expect("prepared"), schema::VERSION);
+        drop(Readers::open(&path).expect("opens"));
+        let wal = std::fs::metadata(path.with_extension("db-wal")).map_or(0, |wal| wal.len());
+        assert_eq!(wal, 0, "bytes are to be written into the file");
+        drop(connection);
+        assert!(before == std::fs::read(&path).expect("read"), "the file has changed");
+        drop(SqliteStore::open(folder.path(), Options::default()).expect("opens"));
+        assert!(before == std::fs::read(&path).expect("read"), "the file has changed with a start and an end");
+    }
+
+    /// A sort that does not fit into the cache would go to a file of its own.
+    #[tokio::test]
+    async fn no_connection_needs_a_folder_for_temporary_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pregon.db");
+        let mut connection = Connection::open(&path).expect("opens");
+        schema::prepare(&mut connection).expect("prepared");
+        let temp_store = |connection: &Connection| connection.pragma_query_value(None, "temp_store", |row| row.get(0));
+        assert_eq!(temp_store(&connection), Ok(2), "MEMORY");
+        let readers = Readers::open(&path).expect("opens");
+        for _ in 0..readers.permits.available_permits() {
+            assert_eq!(readers.read(temp_store).await.expect("read"), 2, "MEMORY");
+        }
     }
 
     /// Mutant: what is remembered is never forgotten.

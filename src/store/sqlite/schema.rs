@@ -32,11 +32,17 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
 
 /// Makes a file one of the newest version, unless it is newer; gives its version.
 pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<u32> {
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // SQLite's temporary files would need a folder that can be written, which a read-only container does not have.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found == 0 {
+        // Setting it writes the first page, also where it is set already, and then a full disk would keep the server
+        // from starting.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found >= VERSION {
         return Ok(found);
     }
