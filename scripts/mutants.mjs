@@ -180,8 +180,8 @@ const mutants = [
   {
     name: 'the answer to a request given to whoever sends the same',
     file: 'src/http/notifications.rs',
-    from: 'add(backend.key_id().as_bytes());',
-    to: '',
+    from: 'owner: backend.owner().to_owned(), key',
+    to: 'owner: String::new(), key',
     suite: 'it',
     test: 'what_one_key_was_answered_is_not_told_to_another',
   },
