@@ -155,7 +155,7 @@ pub enum Command {
     Revoke {
         /// The user.
         user: UserId,
-        /// What says that it was issued up to then is refused.
+        /// Credentials with an `iat` up to this time are refused.
         through: Timestamp,
     },
     /// Keep a server key.

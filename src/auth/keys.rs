@@ -135,7 +135,7 @@ pub struct KeptKey {
     pub id: KeyId,
     /// Its digest.
     pub digest: Digest,
-    /// What people call it, and whose it is: keys of one name are of one owner.
+    /// Its name, which is also its owner: keys of one name share their idempotency keys.
     pub name: String,
     /// What it gives a right to.
     pub scopes: Vec<Scope>,

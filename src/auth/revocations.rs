@@ -43,7 +43,7 @@ pub struct Revocations {
 /// A revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revoked {
-    /// What says that it was issued up to then is refused.
+    /// Credentials with an `iat` up to this time are refused.
     pub through: Timestamp,
     /// How far ahead a clock was known to be when it was revoked; 0 if that was before a restart.
     pub ahead: Duration,

@@ -3,7 +3,7 @@
 //! In one run: everybody else alone, then beside the abuse, then alone again. The server is another process; the abuser
 //! and everybody else are threads of this one.
 //!
-//! Deliberately absent: starting the server. Whoever starts it decides from which network it is reached, since a server
+//! Deliberately absent: starting the server. The script that starts it decides from which network it is reached, since a server
 //! may trust the addresses of its own machine.
 
 use std::net::SocketAddr;

@@ -24,7 +24,7 @@ const NICE: i32 = 10;
 /// Wait of a worker after an error of its connection.
 const AFTER_ERROR: Duration = Duration::from_millis(10);
 
-/// Which request of which worker.
+/// The number of a request and of the worker that sends it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turn {
     pub(super) worker: usize,
@@ -56,7 +56,7 @@ pub(super) trait Abuse: Send {
     ) -> LocalBoxFuture<'a, anyhow::Result<u16>>;
 }
 
-/// What came of an abuse.
+/// The requests of an abuse, counted by their outcome.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tally {
     pub(super) begun: u64,
