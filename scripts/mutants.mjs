@@ -37,6 +37,14 @@ const mutants = [
     test: 'the_embedded_store_passes_the_suite',
   },
   {
+    name: 'a delay counted though no stream waited',
+    file: 'src/delivery/engine.rs',
+    from: '            let audiences: Box<[Audience]> = audiences.iter().filter(ours)',
+    to: `            self.counts.awaited(committed.at);
+            let audiences: Box<[Audience]> = audiences.iter().filter(ours)`,
+    test: 'a_delay_is_counted_only_where_a_stream_waited',
+  },
+  {
     name: 'a wake-up lost between reading and waiting',
     file: 'src/delivery/subscriber.rs',
     from: 'self.cursor = batch.through;\n            return;',

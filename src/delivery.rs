@@ -427,6 +427,7 @@ mod tests {
 
     use super::*;
     use crate::content::{Content, Fields};
+    use crate::metrics::Metrics;
     use crate::notification::NotificationId;
     use crate::sse::Wire;
     use crate::store::sqlite::{self, SqliteStore};
@@ -448,21 +449,23 @@ mod tests {
         assert_eq!(concerned(&["user:1", "everyone"]), [true; 4]);
     }
 
+    fn notification(message: &str) -> Notification {
+        let fields = Fields { message: message.to_owned(), ..Fields::default() };
+        Notification {
+            id: NotificationId(Uuid::now_v7()),
+            timestamp: Timestamp::now(),
+            audiences: vec![Audience::Everyone],
+            content: Content::parse(&fields).expect("valid"),
+            expires_at: None,
+            replaces: None,
+        }
+    }
+
     /// Delivery that has little patience, with more to send than any buffer takes.
     async fn impatient(folder: &std::path::Path) -> Delivery {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder, sqlite::Options::default()).expect("opened"));
-        let long = Fields { message: "x".repeat(16_000), ..Fields::default() };
-        let change = || {
-            Command::Publish(Arc::new(Notification {
-                id: NotificationId(Uuid::now_v7()),
-                timestamp: Timestamp::now(),
-                audiences: vec![Audience::Everyone],
-                content: Content::parse(&long).expect("valid"),
-                expires_at: None,
-                replaces: None,
-            }))
-        };
-        let commands = (0..1000).map(|_| change()).collect();
+        let long = "x".repeat(16_000);
+        let commands = (0..1000).map(|_| Command::Publish(Arc::new(notification(&long)))).collect();
         store.append(Append { at: Timestamp::now(), commands, once: None }).await.expect("stored");
         let options = Options { stall_max: Duration::from_secs(1), ..Options::default() };
         Delivery::start(options, store).await.expect("started")
@@ -523,6 +526,40 @@ mod tests {
         assert_eq!(first(Some(101)).await, (false, true));
         assert_eq!(first(None).await, (false, true), "nobody has been given it");
         delivery.stop().await;
+    }
+
+    /// On a quiet server an engine sleeps until a stream opens; what was published meanwhile has kept nobody waiting.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_delay_is_counted_only_where_a_stream_waited() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(folder.path(), sqlite::Options::default()).expect("opened"));
+        let metrics = Metrics::default();
+        let options = Options { metrics: metrics.streams.clone(), ..Options::default() };
+        let delivery = Delivery::start(options, Arc::clone(&store)).await.expect("started");
+        let publish = async |message: &str| {
+            let published = Command::Publish(Arc::new(notification(message)));
+            store.one(Timestamp::now(), published).await.expect("stored");
+        };
+        let count = || {
+            let text = metrics.text();
+            let count = text.lines().find_map(|line| line.strip_prefix("pregon_delivery_seconds_count "));
+            count.expect("a histogram").parse::<u64>().expect("a number")
+        };
+        publish("before").await;
+        let (abort, _) = AbortHandle::new_pair();
+        let mut body = delivery.attach_body(NewStream { start: Start::Now, ..everything() }, abort);
+        let mut until = async |wanted: &str| loop {
+            let piece = within(body.next()).await.expect("the stream goes on");
+            if String::from_utf8(piece.to_vec()).expect("text").contains(wanted) {
+                return;
+            }
+        };
+        until("hello").await;
+        publish("after").await;
+        until("after").await;
+        delivery.stop().await;
+        assert_eq!(count(), 1);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -56,7 +56,8 @@ pub struct Streams {
     pub events: Counter,
     /// Bytes that the kernel has taken.
     pub bytes: Counter,
-    /// From a commit until an engine has written it to every stream that takes it, in seconds.
+    /// From a commit until an engine has written it to every open stream that takes it, in seconds. An entry that none takes
+    /// is not counted.
     pub delivery_seconds: Histogram,
 }
 

@@ -12,7 +12,7 @@ pub(super) struct Counts {
     metrics: Streams,
     events: u64,
     bytes: u64,
-    /// Since when something committed waits to be written.
+    /// When the oldest entry was committed that an open stream has not yet been offered.
     unwritten_since: Option<Instant>,
     /// Streams that are behind, in each part of a sweep.
     behind: Vec<i64>,
@@ -39,8 +39,8 @@ impl Counts {
         self.events += events as u64;
     }
 
-    /// There is something to be written since then.
-    pub(super) fn committed(&mut self, at: Instant) {
+    /// An open stream takes an entry that was committed at that time.
+    pub(super) fn awaited(&mut self, at: Instant) {
         self.unwritten_since.get_or_insert(at);
     }
 

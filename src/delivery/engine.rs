@@ -292,9 +292,6 @@ impl Engine {
         for user in &committed.revoked {
             self.end_all_of(user);
         }
-        if !committed.told.is_empty() {
-            self.counts.committed(committed.at);
-        }
         for (audiences, told) in &committed.told {
             let ours = |audience: &&Audience| match audience {
                 Audience::User(user) => super::engine_of(user, self.shared.engines) == self.number,
@@ -305,8 +302,12 @@ impl Engine {
                 continue;
             }
             for audience in &audiences {
-                let (connections, due) = (&mut self.connections, &mut self.due);
+                let (connections, due, counts) = (&mut self.connections, &mut self.due, &mut self.counts);
                 let mut mark = |number: usize, connection: &mut Connection| {
+                    // One that is still opening waits for the store, not for this entry.
+                    if connection.opening.is_none() {
+                        counts.awaited(committed.at);
+                    }
                     if !std::mem::replace(&mut connection.due, true) {
                         due.push(number);
                     }
