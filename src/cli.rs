@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -105,6 +106,9 @@ impl fmt::Display for Failure {
     }
 }
 
+/// How long a failed command waits for stderr to take its error message.
+const ERROR_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -125,7 +129,7 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let style = anstyle::AnsiColor::Red.on_default().bold();
-            anstream::eprintln!("{style}error{style:#}: {failure}");
+            terminal::print_within(std::io::stderr(), &format!("{style}error{style:#}: {failure}\n"), ERROR_TIME_MAX);
             ExitCode::from(failure.code())
         }
     }

@@ -10,6 +10,7 @@ pub mod config;
 pub mod content;
 pub mod delivery;
 pub mod demo;
+pub mod diagnostics;
 pub mod event_id;
 pub mod http;
 pub mod inbox;

@@ -22,6 +22,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::diagnostics;
+
 /// The media type of [`Metrics::text`].
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -184,8 +186,21 @@ impl Default for Metrics {
         let issuers = "Issuers of user tokens whose keys can't be had";
         own.register("issuers_without_keys", issuers, issuers_without_keys.clone());
         own.register("request_body_bytes", "Bytes of the bodies of requests that are under way", body_bytes.clone());
+        registry.register_collector(Box::new(Diagnostics));
         registry.register_collector(Box::new(Process));
         Metrics { streams, log, requests, issuers_without_keys, body_bytes, registry }
+    }
+}
+
+/// The process log, which all servers of a process share.
+#[derive(Debug)]
+struct Diagnostics;
+
+impl Collector for Diagnostics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let lost = ConstCounter::new(diagnostics::lines_lost());
+        let help = "Lines of the process log that stderr did not take";
+        lost.encode(encoder.encode_descriptor("pregon_stderr_lines_lost", help, None, lost.metric_type())?)
     }
 }
 
@@ -272,6 +287,7 @@ mod tests {
             "pregon_commit_seconds_bucket{le=\"0.0004\"} 1",
             "pregon_requests_total{route=\"/v1/inbox\",method=\"GET\",status=\"200\"} 1",
             "# TYPE process_cpu_seconds counter",
+            "# TYPE pregon_stderr_lines_lost counter",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");

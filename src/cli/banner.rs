@@ -1,10 +1,15 @@
 //! What a server says when it is ready: a few lines on a terminal, one line of JSON elsewhere.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
+
+use super::terminal;
+
+/// How long the start waits for stdout.
+const PRINT_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// What there is to say.
 pub(super) struct Banner<'a> {
@@ -40,9 +45,8 @@ struct Line<'a> {
 impl Banner<'_> {
     /// Says it on stdout.
     pub(super) fn print(&self) {
-        let mut stdout = anstream::stdout();
-        let written = if std::io::stdout().is_terminal() {
-            stdout.write_all(self.text().as_bytes())
+        let text = if std::io::stdout().is_terminal() {
+            self.text()
         } else {
             let ready = Line {
                 event: "ready",
@@ -54,11 +58,10 @@ impl Banner<'_> {
                 open_user_id: self.open_user_id,
                 server_key: self.key_generated.then_some(self.server_key),
             };
-            let line = serde_json::to_string(&ready).expect("plain structs encode");
-            stdout.write_all(format!("{line}\n").as_bytes())
+            serde_json::to_string(&ready).expect("plain structs encode") + "\n"
         };
-        // Nobody reads stdout: the server serves all the same.
-        let _ = written.and_then(|()| stdout.flush());
+        // The server serves whether or not stdout takes it.
+        terminal::print_within(std::io::stdout(), &text, PRINT_TIME_MAX);
     }
 
     fn text(&self) -> String {

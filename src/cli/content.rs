@@ -9,6 +9,7 @@ use anyhow::{Context as _, anyhow};
 use serde_json::{Map, Value, json};
 
 use super::Failure;
+use super::terminal::talk;
 use crate::content::Severity;
 
 /// Most that is read from stdin: far more than a message may have, and an end.
@@ -102,7 +103,7 @@ pub(super) fn put(fields: &mut Map<String, Value>, name: &str, value: Option<Val
 /// All of stdin, without the end of its last line.
 pub(super) fn stdin() -> Result<String, Failure> {
     if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-        anstream::eprintln!("the text, then Ctrl-D:");
+        talk("the text, then Ctrl-D:");
     }
     let mut text = String::new();
     let read = std::io::stdin().take(STDIN_BYTES_MAX + 1).read_to_string(&mut text);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::client::{Connection, Reader};
 use super::terminal::{
-    BOLD, DIM, columns, cut, headline, print, print_json, print_styled, printable, severity_style, text,
+    BOLD, DIM, columns, cut, headline, print, print_json, print_styled, printable, severity_style, talk, text,
 };
 use crate::inbox::{MARKED_MAX, PAGE_MAX};
 use crate::notification::NotificationId;
@@ -175,7 +175,7 @@ impl List {
             if cursor.is_none() || items.is_empty() || shown >= wanted {
                 if !self.json {
                     let more = if cursor.is_some() { "; there are more: --all" } else { "" };
-                    anstream::eprintln!("{}{more}", in_words(&page["counts"]));
+                    talk(&format!("{}{more}", in_words(&page["counts"])));
                 }
                 return Ok(());
             }
@@ -267,7 +267,7 @@ fn tell(answer: &Value, as_json: bool) -> Result<(), Failure> {
     if as_json {
         print_json(&answer.to_string())?;
     } else {
-        anstream::eprintln!("{}", in_words(&answer["counts"]));
+        talk(&in_words(&answer["counts"]));
     }
     Ok(())
 }

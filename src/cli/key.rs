@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::Failure;
 use super::client::Client;
-use super::terminal::{BOLD, DIM, print, print_json, print_styled, printable, text};
+use super::terminal::{BOLD, DIM, print, print_json, print_styled, printable, talk, text};
 use crate::auth::keys::{KeyId, Scope};
 
 const EXAMPLES: &str = "\
@@ -102,7 +102,7 @@ impl Create {
         }
         let key = made["key"].as_str().ok_or_else(|| Failure::Failed(anyhow!("the answer has no key")))?;
         print(key)?;
-        anstream::eprintln!("made: {}; it is not shown again", text(&made, "id"));
+        talk(&format!("made: {}; it is not shown again", text(&made, "id")));
         Ok(())
     }
 }
@@ -139,7 +139,7 @@ impl Revoke {
                 Failure::Refused(error) => Failure::Refused(error.context(id.to_string())),
                 other => other,
             })?;
-            anstream::eprintln!("revoked: {id}");
+            talk(&format!("revoked: {id}"));
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use sse_stream::{Sse, SseByteStream};
 
 use super::Failure;
 use super::client::{Connection, Reader};
-use super::terminal::{DIM, headline, print_json, print_styled, printable, severity_style, text};
+use super::terminal::{DIM, headline, print_json, print_styled, printable, severity_style, talk, text};
 
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Until the server has said how often it beats.
@@ -90,7 +90,7 @@ impl Listen {
             // Full jitter: whoever lost the same server must not come back in the same moment.
             let longest = progress.retry.saturating_mul(1 << progress.failures.min(5)).min(BACKOFF_MAX);
             let wait = if progress.failures == 0 { progress.retry } else { longest.mul_f64(fastrand::f64()) };
-            anstream::eprintln!("connection lost; going on in {:.1} s", wait.as_secs_f64());
+            talk(&format!("connection lost; going on in {:.1} s", wait.as_secs_f64()));
             tokio::time::sleep(wait).await;
         }
     }
@@ -173,11 +173,11 @@ impl Listen {
     fn print_change(&self, name: &str, said: Value) -> Result<bool, Failure> {
         if name == "reset" {
             match text(&said, "reason") {
-                "erased" => anstream::eprintln!("all that the user had has been erased"),
-                reason => anstream::eprintln!(
+                "erased" => talk("all that the user had has been erased"),
+                reason => talk(&format!(
                     "notifications may have been missed: the server can't go on from here ({})",
                     printable(reason)
-                ),
+                )),
             }
         }
         if self.json {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Failure;
 use super::client::Client;
 use super::content::{Content, stdin};
-use super::terminal::{BOLD, DIM, headline, print_json, print_styled, printable, severity_style, text};
+use super::terminal::{BOLD, DIM, headline, print_json, print_styled, printable, severity_style, talk, text};
 use crate::notification::NotificationId;
 
 /// Show a notification, and what has become of it
@@ -148,7 +148,7 @@ impl Edit {
         if self.json {
             print_json(&edited.to_string())?;
         } else {
-            anstream::eprintln!("edited: {}", headline(&edited));
+            talk(&format!("edited: {}", headline(&edited)));
         }
         Ok(())
     }
@@ -163,7 +163,7 @@ impl Recall {
                 Failure::Refused(error) => Failure::Refused(error.context(id.to_string())),
                 other => other,
             })?;
-            anstream::eprintln!("recalled: {id}");
+            talk(&format!("recalled: {id}"));
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,8 +12,12 @@ use super::Failure;
 use super::banner::Banner;
 use crate::auth::ServerKey;
 use crate::config::{self, Config, ConfigError, Flags, LogFormat};
+use crate::diagnostics::{self, Format};
 use crate::listener::tls::Certificate;
 use crate::server::{Server, StartError};
+
+/// How long the end of the process waits for threads, and then for the log.
+const FLUSH_TIME_MAX: Duration = Duration::from_millis(100);
 
 /// Serve
 #[derive(Debug, clap::Args)]
@@ -39,19 +43,14 @@ pub(super) struct Extras {
 pub(super) fn ready(config: Result<Config, ConfigError>) -> Result<Config, Failure> {
     let config = config.map_err(|error| Failure::Config(error.into()))?;
     let filter = EnvFilter::try_new(&config.log).map_err(|error| Failure::Config(error.into()))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let json = match config.log_format {
-        LogFormat::Auto => !std::io::stderr().is_terminal(),
-        LogFormat::Text => false,
-        LogFormat::Json => true,
+    let is_terminal = std::io::stderr().is_terminal();
+    let colors = is_terminal && std::env::var_os("NO_COLOR").is_none();
+    let format = match config.log_format {
+        LogFormat::Auto if is_terminal => Format::Text { colors },
+        LogFormat::Text => Format::Text { colors },
+        LogFormat::Auto | LogFormat::Json => Format::Json,
     };
-    if json {
-        log.json().init();
-    } else {
-        log.with_target(false)
-            .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-            .init();
-    }
+    diagnostics::start(filter, format).context("can't log to stderr").map_err(Failure::Failed)?;
     Ok(config)
 }
 
@@ -59,7 +58,7 @@ pub(super) fn ready(config: Result<Config, ConfigError>) -> Result<Config, Failu
 pub(super) fn serve(config: Config, extras: Extras) -> Result<(), Failure> {
     let started = Instant::now();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::Failed(error.into()))?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let server_key = config.server_key.clone();
         let (open_user_id, data_dir) = (config.open_user_id, config.data_dir.clone());
         let demo = config.demo.then_some(config.demo_interval);
@@ -90,7 +89,11 @@ pub(super) fn serve(config: Config, extras: Extras) -> Result<(), Failure> {
         .print();
         server.run(shutdown).await;
         Ok(())
-    })
+    });
+    // Work that was handed to other threads may never end; all that was acknowledged is on the disk.
+    runtime.shutdown_timeout(FLUSH_TIME_MAX);
+    diagnostics::flush(FLUSH_TIME_MAX);
+    served
 }
 
 fn failure(error: StartError) -> Failure {

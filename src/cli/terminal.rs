@@ -5,13 +5,19 @@
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
 
+use anstream::adapter::strip_str;
+use anstream::stream::RawStream;
+use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
 use serde_json::Value;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::Failure;
+use crate::diagnostics;
 
 /// What is less important.
 pub(super) const DIM: Style = Style::new().dimmed();
@@ -36,6 +42,20 @@ pub(super) fn print_styled(line: &str) -> Result<bool, Failure> {
 /// Writes bytes as they are.
 pub(super) fn print_bytes(bytes: &[u8]) -> Result<bool, Failure> {
     write(&mut io::stdout().lock(), &[bytes])
+}
+
+/// Writes to stdout or stderr what may have colors, and waits for a limited time until it has been taken. A failure is ignored.
+pub(super) fn print_within(to: impl RawStream + AsFd, text: &str, within: Duration) {
+    match AutoStream::choice(&to) {
+        ColorChoice::Never => diagnostics::print(to, &strip_str(text).to_string(), within),
+        _ => diagnostics::print(to, text, within),
+    }
+}
+
+/// Tells the user something on stderr. Whether it can be written changes nothing about what the command does.
+pub(super) fn talk(line: &str) {
+    // A failure to talk can't be talked about.
+    let _ = writeln!(anstream::stderr().lock(), "{line}");
 }
 
 fn write(stdout: &mut impl Write, parts: &[&[u8]]) -> Result<bool, Failure> {

@@ -32,6 +32,7 @@ use super::sink::Sink;
 use super::subscriber::{Input, Output, Reason, Start, Subscriber, View};
 use super::tail::{Batch, Placed, Tail, TailEntry};
 use super::{ConnectionId, NewStream, Presence, Shared, TICK, Tick, growth, place, ticks, ticks_until};
+use crate::diagnostics;
 use crate::notification::{Audience, Position, UserId};
 use crate::store::{Asked, Opening};
 
@@ -108,6 +109,7 @@ impl Drop for WholeOrNothing {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!("an engine has ended with a panic; the server ends, so that it can be started again");
+            diagnostics::flush(Duration::from_secs(1));
             std::process::abort();
         }
     }

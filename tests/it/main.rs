@@ -36,6 +36,7 @@ mod smuggling;
 mod smuggling_http1;
 mod smuggling_http2;
 mod ssrf;
+mod stderr;
 mod stream;
 mod tidy;
 mod tls;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// Floors from the lowest to the highest. A file names only modules of lower floors, and its own.
 const FLOORS: &[&[&str]] = &[
-    &["content", "state", "metrics", "limits"],
+    &["content", "state", "limits", "diagnostics"],
+    &["metrics"],
     &["notification"],
     &["event_id", "auth"],
     &["sse", "store"],
@@ -56,11 +57,13 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
             &["openapi"],
         ],
     ),
+    ("diagnostics", &[&["output", "repetition"]]),
     ("listener", &[&["tls", "places", "refusal"], &["http1", "http2"]]),
     (
         "cli",
         &[
-            &["client", "terminal", "banner", "content"],
+            &["terminal"],
+            &["client", "banner", "content"],
             &["publish", "listen", "inbox", "notification", "key", "health", "completions", "serve"],
             &["dev"],
         ],
@@ -274,6 +277,15 @@ fn every_code_of_a_problem_is_documented() {
         // Names of fields within an example count too.
         let explained = ['`', '"'].iter().any(|quote| documented.contains(&format!("{quote}{code}{quote}")));
         assert!(explained, "docs/api.md does not explain {code}");
+    }
+}
+
+/// The macros panic when their file can't be written: reporting a failure must not be one.
+#[test]
+fn nothing_is_printed_by_a_macro() {
+    for (path, code) in sources("src") {
+        let printing = code_lines(&code).find(|line| ["print!(", "println!("].iter().any(|name| line.contains(name)));
+        assert_eq!(printing, None, "{path}: use cli::terminal, or log it");
     }
 }
 

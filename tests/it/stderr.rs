@@ -1,0 +1,142 @@
+//! The process log where it can't be written: requests are answered, the server ends in good order, and the lines that are
+//! missing are counted.
+
+use std::fs::File;
+use std::io::{BufRead as _, PipeWriter, Read as _, Write as _, pipe};
+use std::process::Stdio;
+
+use reqwest::Client;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Child;
+
+use crate::cli::{json_of, pregon};
+use crate::server::{KEY, within};
+
+struct Running {
+    child: Child,
+    url: String,
+    http: Client,
+    _folder: TempDir,
+}
+
+impl Running {
+    async fn start(arguments: &[&str], stderr: Stdio) -> Running {
+        let folder = TempDir::new().unwrap();
+        let mut command = pregon(&["serve", "--listen", "127.0.0.1:0", "--drain", "0s", "--data-dir"]);
+        command.arg(folder.path()).args(arguments).env("PREGON_SERVER_KEY", KEY);
+        // So that each server has at least one line to log at its start.
+        command.env("PREGON_UNKNOWN", "1");
+        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
+        let mut line = String::new();
+        within(BufReader::new(child.stdout.take().unwrap()).read_line(&mut line)).await.unwrap();
+        let url = json_of(&line)["url"].as_str().unwrap().to_owned();
+        Running { child, url, http: Client::new(), _folder: folder }
+    }
+
+    async fn publish(&self) -> u16 {
+        let body = json!({"to": "everyone", "message": "Hola"});
+        let request = self.http.post(format!("{}/v1/notifications", self.url)).bearer_auth(KEY).json(&body);
+        within(request.send()).await.unwrap().status().as_u16()
+    }
+
+    async fn lines_lost(&self) -> u64 {
+        let request = self.http.get(format!("{}/metrics", self.url)).bearer_auth(KEY);
+        let text = within(within(request.send()).await.unwrap().text()).await.unwrap();
+        let count = text.lines().find_map(|line| line.strip_prefix("pregon_stderr_lines_lost_total "));
+        count.unwrap().parse().unwrap()
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
+    }
+
+    /// Uses the server, ends it, and says how it ended.
+    async fn serves_and_ends(mut self) -> Option<i32> {
+        for _ in 0..50 {
+            assert_eq!(self.publish().await, 201);
+        }
+        let ready = within(self.http.get(format!("{}/readyz", self.url)).send()).await.unwrap();
+        assert_eq!(ready.status(), 200);
+        self.signal(Signal::TERM);
+        within(self.child.wait()).await.unwrap().code()
+    }
+}
+
+/// Fills a pipe to its last byte; gives the number of bytes that it has taken.
+fn fill(writer: &mut PipeWriter) -> usize {
+    rustix::io::ioctl_fionbio(&*writer, true).unwrap();
+    let mut filled = 0;
+    for size in [4096, 1] {
+        while let Ok(count) = writer.write(&vec![b'x'; size]) {
+            filled += count;
+        }
+    }
+    filled
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_reader_of_its_log_a_server_goes_on_and_drains() {
+    for level in ["info", "trace"] {
+        let (reader, writer) = pipe().unwrap();
+        let server = Running::start(&["--log", level], writer.into()).await;
+        drop(reader);
+        assert_eq!(server.serves_and_ends().await, Some(0), "{level}");
+    }
+}
+
+/// As on a full disk: both answer ENOSPC.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_its_log_on_a_full_device_a_server_goes_on_and_counts_what_is_missing() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let server = Running::start(&["--log", "trace"], full.into()).await;
+    let counted = async { while server.lines_lost().await == 0 {} };
+    within(counted).await;
+    assert_eq!(server.serves_and_ends().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_the_reader_of_a_full_pipe() {
+    for is_nonblocking in [false, true] {
+        let (_reader, mut writer) = pipe().unwrap();
+        fill(&mut writer);
+        rustix::io::ioctl_fionbio(&writer, is_nonblocking).unwrap();
+        let server = Running::start(&["--log", "trace"], writer.into()).await;
+        assert_eq!(server.serves_and_ends().await, Some(0), "{is_nonblocking}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_gets_whole_lines() {
+    for is_nonblocking in [false, true] {
+        let (reader, mut writer) = pipe().unwrap();
+        let filled = fill(&mut writer);
+        rustix::io::ioctl_fionbio(&writer, is_nonblocking).unwrap();
+        let server = Running::start(&["--log-format", "json"], writer.into()).await;
+        assert_eq!(server.publish().await, 201);
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut log = std::io::BufReader::new(reader);
+            log.read_exact(&mut vec![0; filled]).unwrap();
+            let mut line = String::new();
+            log.read_line(&mut line).unwrap();
+            (log, line)
+        });
+        let (_log, line) = within(reading).await.unwrap();
+        assert!(json_of(&line)["fields"]["message"].as_str().unwrap().contains("PREGON_UNKNOWN"), "{line}");
+        assert_eq!(server.serves_and_ends().await, Some(0), "{is_nonblocking}");
+    }
+}
+
+/// Its banner has nowhere to go either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_fails_with_nobody_to_read_why_ends_with_its_exit_code() {
+    let folder = TempDir::new().unwrap();
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    let mut command = pregon(&["serve", "--data-dir", folder.path().to_str().unwrap()]);
+    command.stdout(writer.try_clone().unwrap()).stderr(writer);
+    assert_eq!(within(command.status()).await.unwrap().code(), Some(3));
+}
