@@ -60,6 +60,7 @@ mod page;
 mod poll;
 mod preferences;
 mod request;
+mod request_log;
 mod session;
 pub mod shapes;
 pub mod stream;
@@ -283,10 +284,15 @@ async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -
     let instance = request.uri().path().to_owned();
     let version = request.version();
     let watched = body::watch(&mut request, &app.bodies);
+    let mut caller = None;
     let mut response = match refused(&request) {
         Some(problem) => problem.into_response(),
         None if is_crowded_out(&app, &request) => crowded_out(&app, request.into_parts().0).await,
-        None => next.run(request).await,
+        None => {
+            let (answered, made_by) = request_log::with_caller(next.run(request)).await;
+            caller = made_by;
+            answered
+        }
     };
     if let Some(watched) = watched {
         watched.end(version, &mut response);
@@ -294,7 +300,7 @@ async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         response = problem.render(std::mem::take(response.headers_mut()), &instance, &id);
     }
-    counted.end(&app.metrics.requests, response.status());
+    counted.end(&app.metrics.requests, response.status(), &id, caller.as_ref());
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, HeaderValue::try_from(id).expect("a request id is printable ASCII"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

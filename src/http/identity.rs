@@ -17,6 +17,7 @@ use super::App;
 use super::address::Client;
 use super::error::Problem;
 use super::request::{cookie, parameter};
+use super::request_log;
 use crate::auth::keys::{Key, Scope};
 use crate::auth::tickets::Admission;
 use crate::auth::{Principal, Refusal, Trust};
@@ -49,13 +50,17 @@ impl<'a> Asking<'a> {
 
     /// Looks at a credential, unless so many from this address were wrong that none is looked at for a while.
     fn look(&self, app: &App, look: impl FnOnce() -> Result<Principal, Refusal>) -> Result<Principal, Refusal> {
-        let Some(address) = self.address else { return look() };
-        if let Some(wait) = app.failures.shut(address) {
+        if let Some(wait) = self.address.and_then(|address| app.failures.shut(address)) {
             return Err(Refusal::Shut { wait, allowed: app.failures.rate() });
         }
         let seen = look();
-        if seen.as_ref().is_err_and(Refusal::is_guess) {
-            app.failures.failed(address);
+        match &seen {
+            Ok(principal) => request_log::made_by(principal),
+            Err(refusal) => {
+                if let Some(address) = self.address.filter(|_| refusal.is_guess()) {
+                    app.failures.failed(address);
+                }
+            }
         }
         seen
     }
@@ -196,7 +201,12 @@ fn reads(app: &App, principal: Result<Principal, Refusal>, uri: &Uri) -> Result<
         Err(Refusal::Missing) if matches!(named, Ok(None)) => {}
         Err(refusal) => return Err(Problem::unauthorized(&refusal, USER_HINT)),
     }
-    Ok(named?.map(|user| Reader { user, issued_at: None, expires_at: None, trust: None }))
+    Ok(named?.inspect(request_log::made_for).map(|user| Reader {
+        user,
+        issued_at: None,
+        expires_at: None,
+        trust: None,
+    }))
 }
 
 fn named(uri: &Uri) -> Result<Option<UserId>, Problem> {
@@ -230,6 +240,7 @@ pub(super) fn listener(app: &App, asking: &Asking<'_>) -> Result<Reader, Problem
     if app.auth.revocations().cover(&user, issued_at, now) {
         return Err(Problem::unauthorized(&Refusal::Revoked, USER_HINT));
     }
+    request_log::made_for(&user);
     Ok(Reader { user, issued_at: Some(issued_at), expires_at, trust })
 }
 

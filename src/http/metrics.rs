@@ -13,6 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::App;
 use super::identity::Backend;
 use super::operations::AsServer;
+use super::request_log::{Caller, Line};
 use crate::metrics::{Answered, MEDIA_TYPE, Requests, Route};
 
 /// Says how the server is, in numbers.
@@ -66,8 +67,9 @@ impl Counted {
         Counted { route, method: name(request.method()), begun: Instant::now() }
     }
 
-    pub(super) fn end(self, requests: &Requests, status: StatusCode) {
+    pub(super) fn end(self, requests: &Requests, status: StatusCode, request_id: &str, caller: Option<&Caller>) {
         let Counted { route, method, begun } = self;
+        Line { method, route: &route, status, took: begun.elapsed(), request_id, caller }.write();
         requests.seconds.get_or_create(&Route { route: route.clone() }).observe(begun.elapsed().as_secs_f64());
         requests.answered.get_or_create(&Answered { route, method, status: status.as_u16() }).inc();
     }

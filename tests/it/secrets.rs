@@ -181,7 +181,10 @@ async fn no_secret_is_seen(format: &str, tls: bool) {
     server.stop().await;
 
     let log = fs::read_to_string(log).unwrap();
-    assert!(log.contains("draining") && (!tls || log.contains("decoding frame")), "all is logged that can be");
+    assert!(
+        log.contains("request_id") && log.contains("draining") && (!tls || log.contains("decoding frame")),
+        "all is logged that can be"
+    );
     let signature = |token: &str| token.rsplit('.').next().unwrap().to_owned();
     let secrets = credentials.iter().map(|credential| signature(credential));
     for secret in secrets.chain([TOKEN_KEY, MESSAGE, REQUEST_KEY, "GeheimesKennwort"].map(str::to_owned)) {

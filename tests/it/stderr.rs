@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io::{BufRead as _, PipeWriter, Read as _, Write as _, pipe};
 use std::process::Stdio;
 
-use reqwest::Client;
+use reqwest::{Client, Method};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Child;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStderr};
 
 use crate::cli::{json_of, pregon};
 use crate::server::{KEY, within};
@@ -63,6 +63,16 @@ impl Running {
         assert_eq!(ready.status(), 200);
         self.signal(Signal::TERM);
         within(self.child.wait()).await.unwrap().code()
+    }
+}
+
+/// Reads a log of lines of JSON until one of them has that at that place.
+async fn line_with(log: &mut Lines<BufReader<ChildStderr>>, pointer: &str, value: &str) -> Value {
+    loop {
+        let line = json_of(&within(log.next_line()).await.unwrap().expect("the server lives"));
+        if line.pointer(pointer).is_some_and(|found| found == value) {
+            return line;
+        }
     }
 }
 
@@ -139,4 +149,47 @@ async fn a_start_that_fails_with_nobody_to_read_why_ends_with_its_exit_code() {
     let mut command = pregon(&["serve", "--data-dir", folder.path().to_str().unwrap()]);
     command.stdout(writer.try_clone().unwrap()).stderr(writer);
     assert_eq!(within(command.status()).await.unwrap().code(), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_id_leads_to_the_line_of_its_request() {
+    let arguments = ["--log", "pregon=debug", "--log-format", "json", "--open-user-id"];
+    let mut server = Running::start(&arguments, Stdio::piped()).await;
+    let mut log = BufReader::new(server.child.stderr.take().unwrap()).lines();
+    let ask = |method: Method, path: &str| server.http.request(method, format!("{}{path}", server.url));
+    let made: Value = {
+        let named = json!({"name": "orders", "scopes": ["publish:everyone"]});
+        within(ask(Method::POST, "/v1/keys").bearer_auth(KEY).json(&named).send()).await.unwrap().json().await.unwrap()
+    };
+    let key = made["key"].as_str().unwrap();
+    let message = json!({"message": "Canary"});
+    for (request, wanted) in [
+        (
+            ask(Method::POST, "/v1/users/1/notifications?x=Canary").bearer_auth(key).json(&message),
+            ("INFO", "POST", "/v1/users/{user}/notifications", 403, Some("orders"), None),
+        ),
+        (
+            ask(Method::POST, "/v1/broadcast").bearer_auth(key).json(&message),
+            ("DEBUG", "POST", "/v1/broadcast", 201, Some("orders"), None),
+        ),
+        (
+            ask(Method::POST, "/v1/broadcast").bearer_auth("Canary").json(&message),
+            ("DEBUG", "POST", "/v1/broadcast", 401, None, None),
+        ),
+        (ask(Method::GET, "/v1/inbox?user_id=ana"), ("DEBUG", "GET", "/v1/inbox", 200, None, Some("ana"))),
+        (ask(Method::GET, "/Canary"), ("DEBUG", "GET", "", 404, None, None)),
+    ] {
+        let response = within(request.send()).await.unwrap();
+        let id = response.headers()["x-request-id"].to_str().unwrap();
+        let line = line_with(&mut log, "/fields/request_id", id).await;
+        let text = |pointer: &str| line.pointer(pointer).and_then(Value::as_str);
+        let (level, method, route) = (text("/level"), text("/fields/method"), text("/fields/route"));
+        let status = line["fields"]["status"].as_u64().unwrap();
+        let found =
+            (level.unwrap(), method.unwrap(), route.unwrap(), status, text("/fields/key"), text("/fields/user"));
+        assert_eq!(found, wanted);
+        assert!(!line.to_string().contains("Canary"), "{line}");
+    }
+    drop(log);
+    assert_eq!(server.serves_and_ends().await, Some(0), "with the reader gone");
 }

@@ -37,7 +37,7 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
     (
         "http",
         &[
-            &["error", "operations", "origins", "body"],
+            &["error", "operations", "origins", "body", "request_log"],
             &["request", "assets", "shapes", "address"],
             &["identity", "language", "draft"],
             &["notifications", "inbox", "poll", "session"],
