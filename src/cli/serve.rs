@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::Failure;
@@ -59,6 +59,7 @@ pub(super) fn serve(config: Config, extras: Extras) -> Result<(), Failure> {
     let started = Instant::now();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::Failed(error.into()))?;
     let served = runtime.block_on(async {
+        let hangup = signal(SignalKind::hangup()).context("can't listen for signals").map_err(Failure::Failed)?;
         let server_key = config.server_key.clone();
         let (open_user_id, data_dir) = (config.open_user_id, config.data_dir.clone());
         let demo = config.demo.then_some(config.demo_interval);
@@ -72,9 +73,7 @@ pub(super) fn serve(config: Config, extras: Extras) -> Result<(), Failure> {
             );
         }
         let shutdown = shutdown().context("can't listen for signals").map_err(Failure::Failed)?;
-        if let Some(certificate) = server.certificate() {
-            reload_on_hangup(certificate).context("can't listen for signals").map_err(Failure::Failed)?;
-        }
+        tokio::spawn(reload_on_hangup(hangup, server.certificate()));
         Banner {
             url: server.url(),
             ready_in: started.elapsed(),
@@ -112,15 +111,16 @@ fn failure(error: StartError) -> Failure {
     }
 }
 
-/// Reads the certificate again with each SIGHUP.
-fn reload_on_hangup(certificate: Arc<Certificate>) -> std::io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
+/// Reads the certificate again with each SIGHUP. Without one the signal must do nothing: a terminal that closes sends it too,
+/// and it would end the process.
+async fn reload_on_hangup(mut hangup: Signal, certificate: Option<Arc<Certificate>>) {
+    while hangup.recv().await.is_some() {
+        if let Some(certificate) = &certificate {
             certificate.reload();
+        } else {
+            tracing::info!("SIGHUP: nothing to reload, since this server has no TLS certificate");
         }
-    });
-    Ok(())
+    }
 }
 
 /// Completes with the first SIGTERM or SIGINT.

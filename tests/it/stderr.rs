@@ -151,6 +151,17 @@ async fn a_start_that_fails_with_nobody_to_read_why_ends_with_its_exit_code() {
     assert_eq!(within(command.status()).await.unwrap().code(), Some(3));
 }
 
+/// A terminal that closes sends it to all that run in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_does_not_end_a_server_without_tls() {
+    let mut server = Running::start(&["--log-format", "json"], Stdio::piped()).await;
+    let mut log = BufReader::new(server.child.stderr.take().unwrap()).lines();
+    server.signal(Signal::HUP);
+    let text = "SIGHUP: nothing to reload, since this server has no TLS certificate";
+    line_with(&mut log, "/fields/message", text).await;
+    assert_eq!(server.serves_and_ends().await, Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_id_leads_to_the_line_of_its_request() {
     let arguments = ["--log", "pregon=debug", "--log-format", "json", "--open-user-id"];
