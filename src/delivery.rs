@@ -310,6 +310,8 @@ impl Delivery {
 
     /// Closes all streams, spread over that time, and returns when the last one is gone.
     pub async fn drain(&self, within: Duration) {
+        // A stream ends when the sweep comes to it, so up to a whole sweep late.
+        let within = within.saturating_sub(TICK * u32::try_from(engine::TICKS_PER_SWEEP).unwrap_or(u32::MAX));
         for engine in self.engines.iter() {
             engine.tell(Command::Drain(within));
         }

@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::Method;
 use axum::http::header::{
-    CONTENT_ENCODING, HOST, HeaderName, HeaderValue, LINK, LOCATION, REFERRER_POLICY, RETRY_AFTER, TRANSFER_ENCODING,
-    X_CONTENT_TYPE_OPTIONS,
+    CONNECTION, CONTENT_ENCODING, HOST, HeaderName, HeaderValue, LINK, LOCATION, REFERRER_POLICY, RETRY_AFTER,
+    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
+use axum::http::{Method, Version};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post, put};
@@ -299,6 +299,10 @@ async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -
     }
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         response = problem.render(std::mem::take(response.headers_mut()), &instance, &id);
+    }
+    // HTTP/2 has no such header: its connection says so itself.
+    if app.is_draining() && version < Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     counted.end(&app.metrics.requests, response.status(), &id, caller.as_ref());
     let headers = response.headers_mut();

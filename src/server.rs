@@ -1,7 +1,7 @@
 //! The composition root: opens the store, starts delivery, serves, and ends it all in order.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use axum::Router;
 use axum::http::HeaderValue;
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use crate::access::Access;
@@ -24,6 +24,7 @@ use crate::http::origins::Origins;
 use crate::http::{self, App};
 use crate::inbox::Inbox;
 use crate::limits::{AtOnce, Budget, Failures};
+use crate::listener::ending::Phase;
 use crate::listener::places::Rules;
 use crate::listener::tls::{Certificate, TlsError};
 use crate::listener::{Listener, Places};
@@ -33,8 +34,9 @@ use crate::retention;
 use crate::store::sqlite::{self, OpenError, SqliteStore};
 use crate::store::{Store, StoreError};
 
-/// What a peer that is slow to take its last bytes is given when the server ends.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long after the drain time the last streams and requests are cut off.
+const STREAM_GRACE: Duration = Duration::from_millis(200);
+const REQUEST_GRACE: Duration = Duration::from_millis(800);
 
 /// Connections at once on the listener that tells how the server is.
 const ADMIN_REQUESTS_AT_ONCE: usize = 64;
@@ -89,6 +91,14 @@ impl Server {
     /// # Errors
     /// When something of it can't be had.
     pub async fn bind(config: Config) -> Result<Server, StartError> {
+        Server::bind_on(config, None).await
+    }
+
+    /// The same on a socket that listens already, if one is given; it goes on to listen when the server has ended.
+    ///
+    /// # Errors
+    /// When something of it can't be had.
+    pub async fn bind_on(config: Config, socket: Option<TcpListener>) -> Result<Server, StartError> {
         let tls = config.tls.as_ref().map(|files| -> Result<_, TlsError> {
             let certificate = Arc::new(Certificate::read(files)?);
             Ok((certificate.acceptor()?, certificate))
@@ -104,8 +114,8 @@ impl Server {
         if config.server_key.is_none() && !access.has_admin().await? {
             return Err(StartError::NoServerKey);
         }
-        let (listener, address) = listen(config.listen)?;
-        let admin = config.admin_listen.map(listen).transpose()?;
+        let (listener, address) = listen(config.listen, socket)?;
+        let admin = config.admin_listen.map(|address| listen(address, None)).transpose()?;
         let places = Places::of_this_process(config.limits.connections_max);
         let options = delivery::Options {
             heartbeat: config.heartbeat,
@@ -186,25 +196,26 @@ impl Server {
         http::router(Arc::clone(&self.app))
     }
 
-    /// Serves until `shutdown` completes; then refuses publishes, closes the streams spread over the drain time, and
-    /// returns when the last answer is out. Whoever takes longer than [`GRACE`] beyond that is cut off.
+    /// Serves until `shutdown` completes; then closes the streams spread over the drain time, goes on to take requests until
+    /// they are gone, and returns when the last answer is out. Whoever takes longer than [`STREAM_GRACE`] or [`REQUEST_GRACE`]
+    /// beyond the drain time is cut off.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Server { listener, admin, places, tls, jwks, app, store, config, .. } = self;
         let (tls, certificate) = tls.unzip();
-        let (stop, stopped) = watch::channel(false);
+        let (phase, followed) = watch::channel(Phase::Serving);
         let router = http::router(Arc::clone(&app));
         let admin = admin.map(|(listener, _)| {
             let most = ADMIN_REQUESTS_AT_ONCE;
             let rules = Rules { most, per_address: most, trusted_proxies: Vec::new() };
             let router = http::admin_router(Arc::clone(&app));
-            tokio::spawn(listener.serve(rules, None, router, Arc::clone(&app.delivery), stopped.clone()))
+            tokio::spawn(listener.serve(rules, None, router, Arc::clone(&app.delivery), followed.clone()))
         });
         let rules = Rules {
             most: places.requests,
             per_address: config.limits.connections_per_address.unwrap_or(places.requests.div_ceil(4)),
             trusted_proxies: config.limits.trusted_proxies.clone(),
         };
-        let serving = tokio::spawn(listener.serve(rules, tls, router, Arc::clone(&app.delivery), stopped));
+        let serving = tokio::spawn(listener.serve(rules, tls, router, Arc::clone(&app.delivery), followed));
         let removing = tokio::spawn(retention::run(store, config.retention, Timestamp::now));
         let time = tokio::spawn(app.publisher.clone().keep_time());
         let keys = tokio::spawn(jwks.run());
@@ -213,19 +224,21 @@ impl Server {
 
         shutdown.await;
 
+        let drained_by = Instant::now() + config.drain;
+        app.draining.store(true, Ordering::Relaxed);
+        phase.send_replace(Phase::Draining);
+        tracing::info!(streams = app.delivery.connections(), within = ?config.drain, "draining");
         for task in [Some(removing), Some(time), Some(keys), certificate, demo].into_iter().flatten() {
             task.abort();
             // That it was aborted is no news.
             let _ = task.await;
         }
-        app.draining.store(true, Ordering::Relaxed);
-        tracing::info!(streams = app.delivery.connections(), within = ?config.drain, "draining");
-        if timeout(config.drain + GRACE, app.delivery.drain(config.drain)).await.is_err() {
+        if timeout_at(drained_by + STREAM_GRACE, app.delivery.drain(config.drain)).await.is_err() {
             tracing::warn!(streams = app.delivery.connections(), "some streams took too long and are cut off");
         }
-        stop.send_replace(true);
+        phase.send_replace(Phase::Ending);
         for serving in [Some(serving), admin].into_iter().flatten() {
-            match timeout(GRACE, serving).await {
+            match timeout_at(drained_by + REQUEST_GRACE, serving).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => tracing::error!("a listener had ended with a panic"),
                 Err(_) => tracing::warn!("some answers took too long and are cut off"),
@@ -247,9 +260,9 @@ fn own_names(config: &Config) -> Option<Vec<String>> {
 }
 
 /// A listener, and the address that it has.
-fn listen(address: SocketAddr) -> Result<(Listener, SocketAddr), StartError> {
+fn listen(address: SocketAddr, socket: Option<TcpListener>) -> Result<(Listener, SocketAddr), StartError> {
     let unavailable = |source| StartError::Listen { address, source };
-    let listener = Listener::bind(address).map_err(unavailable)?;
+    let listener = socket.map_or_else(|| Listener::bind(address), Listener::take).map_err(unavailable)?;
     let bound = listener.local_addr().map_err(unavailable)?;
     Ok((listener, bound))
 }

@@ -19,7 +19,7 @@ impl Dev {
     pub(super) fn run(self) -> Result<(), Failure> {
         let folder = tempfile::Builder::new().prefix("pregon-dev-").tempdir();
         let folder = folder.context("can't create a temporary folder").map_err(Failure::Failed)?;
-        let mut config = ready(Config::load_for_dev(&self.flags, folder.path()))?;
+        let (mut config, socket) = ready(Config::load_for_dev(&self.flags, folder.path()))?;
         let temporary = config.data_dir == folder.path();
         if !config.listen.ip().is_loopback() {
             return Err(Failure::Config(anyhow!(
@@ -30,6 +30,6 @@ impl Dev {
         let key_generated = config.server_key.is_none();
         config.server_key.get_or_insert_with(ServerKey::generate);
         config.tokens.get_or_insert_with(|| TokenRules::of(TokenKey::generate()));
-        serve(config, Extras { temporary, key_generated })
+        serve(config, socket, Extras { temporary, key_generated })
     }
 }

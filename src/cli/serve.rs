@@ -1,10 +1,12 @@
 //! `pregon serve`, and what `dev` shares with it: log, signals, banner.
 
 use std::io::IsTerminal as _;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use listenfd::ListenFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -28,7 +30,8 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
-        serve(ready(Config::load(&self.flags))?, Extras::default())
+        let (config, socket) = ready(Config::load(&self.flags))?;
+        serve(config, socket, Extras::default())
     }
 }
 
@@ -39,9 +42,10 @@ pub(super) struct Extras {
     pub(super) key_generated: bool,
 }
 
-/// Takes a configuration that has been read, and starts the log.
-pub(super) fn ready(config: Result<Config, ConfigError>) -> Result<Config, Failure> {
-    let config = config.map_err(|error| Failure::Config(error.into()))?;
+/// Takes a configuration that has been read, and starts the log. Gives the socket that was handed over, if one was; its address
+/// is the one of the configuration then.
+pub(super) fn ready(config: Result<Config, ConfigError>) -> Result<(Config, Option<TcpListener>), Failure> {
+    let mut config = config.map_err(|error| Failure::Config(error.into()))?;
     let filter = EnvFilter::try_new(&config.log).map_err(|error| Failure::Config(error.into()))?;
     let is_terminal = std::io::stderr().is_terminal();
     let colors = is_terminal && std::env::var_os("NO_COLOR").is_none();
@@ -51,11 +55,27 @@ pub(super) fn ready(config: Result<Config, ConfigError>) -> Result<Config, Failu
         LogFormat::Auto | LogFormat::Json => Format::Json,
     };
     diagnostics::start(filter, format).context("can't log to stderr").map_err(Failure::Failed)?;
-    Ok(config)
+    let socket = handed_over().map_err(Failure::Config)?;
+    if let Some(socket) = &socket {
+        config.listen = socket.local_addr().context("the socket that was handed over").map_err(Failure::Config)?;
+    }
+    Ok((config, socket))
+}
+
+/// The socket that systemd has opened for this process (`LISTEN_FDS`), if it has.
+fn handed_over() -> anyhow::Result<Option<TcpListener>> {
+    let mut sockets = ListenFd::from_env();
+    if sockets.len() > 1 {
+        bail!("{} sockets were handed over (LISTEN_FDS); one is served", sockets.len());
+    }
+    if sockets.len() == 0 {
+        return Ok(None);
+    }
+    sockets.take_tcp_listener(0).context("what was handed over (LISTEN_FDS) is no listening TCP socket")
 }
 
 /// Runs a server until a signal; a second one ends it at once.
-pub(super) fn serve(config: Config, extras: Extras) -> Result<(), Failure> {
+pub(super) fn serve(config: Config, socket: Option<TcpListener>, extras: Extras) -> Result<(), Failure> {
     let started = Instant::now();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::Failed(error.into()))?;
     let served = runtime.block_on(async {
@@ -66,7 +86,7 @@ pub(super) fn serve(config: Config, extras: Extras) -> Result<(), Failure> {
         for complaint in config::unknown_variables() {
             tracing::warn!("{complaint}");
         }
-        let server = Server::bind(config).await.map_err(failure)?;
+        let server = Server::bind_on(config, socket).await.map_err(failure)?;
         if open_user_id && !extras.temporary {
             tracing::warn!(
                 "unsafe: open_user_id is on; anyone who reaches this address can read any user's notifications"

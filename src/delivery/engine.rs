@@ -43,7 +43,7 @@ const BATCHES_PER_TURN: usize = 4;
 /// Connections written to between two looks for commands.
 const WRITES_BETWEEN_COMMANDS: usize = 256;
 /// The sweep looks at every connection once in so many ticks.
-const TICKS_PER_SWEEP: usize = 10;
+pub(super) const TICKS_PER_SWEEP: usize = 10;
 struct Engine {
     number: usize,
     shared: Arc<Shared>,

@@ -287,9 +287,6 @@ pub(super) async fn send(
     request: Option<Request>,
     answer: impl FnOnce(&[Notification]) -> String,
 ) -> Result<(String, bool), Problem> {
-    if app.is_draining() {
-        return Err(Problem::draining());
-    }
     backend.take(drafts.len())?;
     let drafts = drafts.into_iter().map(Permitted::into_draft).collect();
     match app.publisher.publish_all(drafts, request, answer).await? {

@@ -10,6 +10,7 @@
 
 use std::convert::Infallible;
 use std::io::{self, Write as _};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -25,10 +26,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 
+use super::ending::{End, Phase};
 use super::places::Answer;
 use super::refusal::Refusing;
 use super::{Door, HEAD_BYTES_MAX, HEAD_TIME_MAX};
@@ -37,6 +39,8 @@ use crate::http::stream::TakeOver;
 
 /// How long, and for how many bytes, a connection that has had its last answer is read out.
 const LINGER_TIME_MAX: Duration = Duration::from_secs(5);
+/// The same when the server ends.
+const LINGER_TIME_AT_END: Duration = Duration::from_millis(200);
 const LINGER_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// A connection that can be taken from HTTP.
@@ -65,7 +69,7 @@ type Parked = Arc<Mutex<Option<(TakeOver, Bytes)>>>;
 
 /// Speaks HTTP on a connection until it ends, or becomes a stream.
 pub(super) async fn serve(connection: impl Connection, door: Door) {
-    let Door { peer, router, delivery, mut stop, place, .. } = door;
+    let Door { peer, router, delivery, end, place, .. } = door;
     let parked = Parked::default();
     let service = {
         let (parked, place) = (Arc::clone(&parked), place.clone());
@@ -95,7 +99,9 @@ pub(super) async fn serve(connection: impl Connection, door: Door) {
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(Refusing::new(connection)), service);
-    let mut stopping = false;
+    let mut closing = end.clone();
+    let mut may_close = pin!(closing.may_close());
+    let mut is_closing = false;
     let taken = loop {
         let taken = std::future::poll_fn(|context| {
             let polled = http.poll_without_shutdown(context);
@@ -107,9 +113,14 @@ pub(super) async fn serve(connection: impl Connection, door: Door) {
             polled.map(|_| None)
         });
         tokio::select! {
+            biased;
             taken = taken => break taken,
-            _ = stop.wait_for(|stop| *stop), if !stopping => {
-                stopping = true;
+            spoken = &mut may_close, if !is_closing => {
+                if !spoken {
+                    // Its first head has not come, or not wholly.
+                    break None;
+                }
+                is_closing = true;
                 Pin::new(&mut http).graceful_shutdown();
             }
         }
@@ -117,7 +128,7 @@ pub(super) async fn serve(connection: impl Connection, door: Door) {
     let connection = http.into_parts().io.into_inner().into_inner();
     let Some((TakeOver(stream), head)) = taken else {
         place.linger();
-        return linger(connection).await;
+        return linger(connection, end).await;
     };
     if let Err(error) = connection.attach(&delivery, stream, head) {
         tracing::warn!(%error, "a connection could not be taken over for its stream");
@@ -126,14 +137,21 @@ pub(super) async fn serve(connection: impl Connection, door: Door) {
 
 /// Closes a connection so that the peer gets the last answer. A peer that is still sending (a body that was refused for
 /// its size) would have it thrown away by a reset: so what comes is read for a while.
-async fn linger(mut connection: impl Connection) {
+async fn linger(mut connection: impl Connection, mut end: End) {
     let read_out = async {
         connection.shutdown().await?;
         let mut rest = (&mut connection).take(LINGER_BYTES_MAX);
         tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
     };
+    let ending = async {
+        end.reached(Phase::Ending).await;
+        sleep(LINGER_TIME_AT_END).await;
+    };
     // Whether the peer was satisfied or not: nothing more can be done for it.
-    let _ = timeout(LINGER_TIME_MAX, read_out).await;
+    tokio::select! {
+        _ = timeout(LINGER_TIME_MAX, read_out) => {}
+        () = ending => {}
+    }
 }
 
 /// The head of an answer, as HTTP/1.1 writes it. The body that follows ends with the connection.

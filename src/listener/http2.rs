@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 
+use super::ending::{End, Phase};
 use super::places::Answer;
 use super::{Door, HEAD_BYTES_MAX, HEAD_TIME_MAX};
 use crate::http::stream::TakeOver;
@@ -57,7 +58,7 @@ impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Tasks 
 
 /// Speaks HTTP/2 on a connection until it ends.
 pub(super) async fn serve(connection: TlsStream<TcpStream>, door: Door) {
-    let Door { peer, router, delivery, mut stop, place, .. } = door;
+    let Door { peer, router, delivery, end, place, .. } = door;
     let (under_way, mut watched) = watch::channel(0_usize);
     let under_way = Arc::new(under_way);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
@@ -97,7 +98,7 @@ pub(super) async fn serve(connection: TlsStream<TcpStream>, door: Door) {
     let mut http = pin!(builder.serve_connection(TokioIo::new(connection), service));
     let mut ended = tokio::select! {
         ended = http.as_mut() => Some(ended),
-        _ = stop.wait_for(|stop| *stop) => None,
+        () = leaves(end, watched.clone()) => None,
         () = idle(&mut watched) => None,
     };
     if ended.is_none() {
@@ -106,6 +107,16 @@ pub(super) async fn serve(connection: TlsStream<TcpStream>, door: Door) {
     }
     if let Some(Err(error)) = ended {
         tracing::debug!(%error, "a connection has ended");
+    }
+}
+
+/// Completes when the connection is to take no further requests: once the server drains and the first one has come. A client
+/// that is turned away before it could ask for anything would come back in vain.
+async fn leaves(mut end: End, mut under_way: watch::Receiver<usize>) {
+    end.reached(Phase::Draining).await;
+    if !end.has_spoken() {
+        // Its other end is closed with the connection: then nobody waits here.
+        let _ = under_way.wait_for(|count| *count > 0).await;
     }
 }
 

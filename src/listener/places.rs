@@ -291,10 +291,26 @@ impl Place {
         UnderWay { place: self.clone(), is_stream: true }
     }
 
+    /// Whether no request is under way, and since when.
+    pub(super) fn quiet(&self) -> Option<Quiet> {
+        let account = self.0.room.account();
+        let seat = account.seats.get(&self.0.id)?;
+        (seat.requests + seat.streams == 0).then_some(Quiet { since: seat.since, spoken: seat.spoken })
+    }
+
     /// The last answer was given.
     pub(super) fn linger(&self) {
         self.0.room.account().change(self.0.id, |seat| seat.lingering = true);
     }
+}
+
+/// A connection that has no request under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Quiet {
+    /// When it became so, as a number that rises.
+    since: u64,
+    /// It has had a request.
+    pub(super) spoken: bool,
 }
 
 /// A request or a stream, as long as it lives.

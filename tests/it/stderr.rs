@@ -5,65 +5,32 @@ use std::fs::File;
 use std::io::{BufRead as _, PipeWriter, Read as _, Write as _, pipe};
 use std::process::Stdio;
 
-use reqwest::{Client, Method};
-use rustix::process::{Pid, Signal, kill_process};
+use reqwest::Method;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStderr};
+use tokio::process::ChildStderr;
 
 use crate::cli::{json_of, pregon};
+use crate::process::Running;
 use crate::server::{KEY, within};
 
-struct Running {
-    child: Child,
-    url: String,
-    http: Client,
-    _folder: TempDir,
+/// A server, and the folder of its data.
+async fn start(arguments: &[&str], stderr: Stdio) -> (Running, TempDir) {
+    let folder = TempDir::new().unwrap();
+    (Running::start(&folder, arguments, stderr).await, folder)
 }
 
-impl Running {
-    async fn start(arguments: &[&str], stderr: Stdio) -> Running {
-        let folder = TempDir::new().unwrap();
-        let mut command = pregon(&["serve", "--listen", "127.0.0.1:0", "--drain", "0s", "--data-dir"]);
-        command.arg(folder.path()).args(arguments).env("PREGON_SERVER_KEY", KEY);
-        // So that each server has at least one line to log at its start.
-        command.env("PREGON_UNKNOWN", "1");
-        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
-        let mut line = String::new();
-        within(BufReader::new(child.stdout.take().unwrap()).read_line(&mut line)).await.unwrap();
-        let url = json_of(&line)["url"].as_str().unwrap().to_owned();
-        Running { child, url, http: Client::new(), _folder: folder }
+/// Uses a server, ends it, and says how it ended.
+async fn serves_and_ends((mut server, _folder): (Running, TempDir)) -> Option<i32> {
+    for _ in 0..50 {
+        assert_eq!(server.publish("Hola").await, 201);
     }
-
-    async fn publish(&self) -> u16 {
-        let body = json!({"to": "everyone", "message": "Hola"});
-        let request = self.http.post(format!("{}/v1/notifications", self.url)).bearer_auth(KEY).json(&body);
-        within(request.send()).await.unwrap().status().as_u16()
-    }
-
-    async fn lines_lost(&self) -> u64 {
-        let request = self.http.get(format!("{}/metrics", self.url)).bearer_auth(KEY);
-        let text = within(within(request.send()).await.unwrap().text()).await.unwrap();
-        let count = text.lines().find_map(|line| line.strip_prefix("pregon_stderr_lines_lost_total "));
-        count.unwrap().parse().unwrap()
-    }
-
-    fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.child.id().unwrap()).unwrap();
-        kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
-    }
-
-    /// Uses the server, ends it, and says how it ended.
-    async fn serves_and_ends(mut self) -> Option<i32> {
-        for _ in 0..50 {
-            assert_eq!(self.publish().await, 201);
-        }
-        let ready = within(self.http.get(format!("{}/readyz", self.url)).send()).await.unwrap();
-        assert_eq!(ready.status(), 200);
-        self.signal(Signal::TERM);
-        within(self.child.wait()).await.unwrap().code()
-    }
+    let ready = within(server.http.get(format!("{}/readyz", server.url)).send()).await.unwrap();
+    assert_eq!(ready.status(), 200);
+    server.signal(Signal::TERM);
+    server.ended().await
 }
 
 /// Reads a log of lines of JSON until one of them has that at that place.
@@ -92,9 +59,9 @@ fn fill(writer: &mut PipeWriter) -> usize {
 async fn without_a_reader_of_its_log_a_server_goes_on_and_drains() {
     for level in ["info", "trace"] {
         let (reader, writer) = pipe().unwrap();
-        let server = Running::start(&["--log", level], writer.into()).await;
+        let server = start(&["--log", level], writer.into()).await;
         drop(reader);
-        assert_eq!(server.serves_and_ends().await, Some(0), "{level}");
+        assert_eq!(serves_and_ends(server).await, Some(0), "{level}");
     }
 }
 
@@ -102,10 +69,10 @@ async fn without_a_reader_of_its_log_a_server_goes_on_and_drains() {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_its_log_on_a_full_device_a_server_goes_on_and_counts_what_is_missing() {
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let server = Running::start(&["--log", "trace"], full.into()).await;
-    let counted = async { while server.lines_lost().await == 0 {} };
+    let server = start(&["--log", "trace"], full.into()).await;
+    let counted = async { while server.0.metric("pregon_stderr_lines_lost_total").await == 0 {} };
     within(counted).await;
-    assert_eq!(server.serves_and_ends().await, Some(0));
+    assert_eq!(serves_and_ends(server).await, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,8 +81,8 @@ async fn nobody_waits_for_the_reader_of_a_full_pipe() {
         let (_reader, mut writer) = pipe().unwrap();
         fill(&mut writer);
         rustix::io::ioctl_fionbio(&writer, is_nonblocking).unwrap();
-        let server = Running::start(&["--log", "trace"], writer.into()).await;
-        assert_eq!(server.serves_and_ends().await, Some(0), "{is_nonblocking}");
+        let server = start(&["--log", "trace"], writer.into()).await;
+        assert_eq!(serves_and_ends(server).await, Some(0), "{is_nonblocking}");
     }
 }
 
@@ -125,8 +92,8 @@ async fn a_slow_reader_gets_whole_lines() {
         let (reader, mut writer) = pipe().unwrap();
         let filled = fill(&mut writer);
         rustix::io::ioctl_fionbio(&writer, is_nonblocking).unwrap();
-        let server = Running::start(&["--log-format", "json"], writer.into()).await;
-        assert_eq!(server.publish().await, 201);
+        let server = start(&["--log-format", "json"], writer.into()).await;
+        assert_eq!(server.0.publish("Hola").await, 201);
         let reading = tokio::task::spawn_blocking(move || {
             let mut log = std::io::BufReader::new(reader);
             log.read_exact(&mut vec![0; filled]).unwrap();
@@ -136,7 +103,7 @@ async fn a_slow_reader_gets_whole_lines() {
         });
         let (_log, line) = within(reading).await.unwrap();
         assert!(json_of(&line)["fields"]["message"].as_str().unwrap().contains("PREGON_UNKNOWN"), "{line}");
-        assert_eq!(server.serves_and_ends().await, Some(0), "{is_nonblocking}");
+        assert_eq!(serves_and_ends(server).await, Some(0), "{is_nonblocking}");
     }
 }
 
@@ -154,20 +121,20 @@ async fn a_start_that_fails_with_nobody_to_read_why_ends_with_its_exit_code() {
 /// A terminal that closes sends it to all that run in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hangup_does_not_end_a_server_without_tls() {
-    let mut server = Running::start(&["--log-format", "json"], Stdio::piped()).await;
-    let mut log = BufReader::new(server.child.stderr.take().unwrap()).lines();
-    server.signal(Signal::HUP);
+    let mut server = start(&["--log-format", "json"], Stdio::piped()).await;
+    let mut log = BufReader::new(server.0.child.stderr.take().unwrap()).lines();
+    server.0.signal(Signal::HUP);
     let text = "SIGHUP: nothing to reload, since this server has no TLS certificate";
     line_with(&mut log, "/fields/message", text).await;
-    assert_eq!(server.serves_and_ends().await, Some(0));
+    assert_eq!(serves_and_ends(server).await, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_id_leads_to_the_line_of_its_request() {
     let arguments = ["--log", "pregon=debug", "--log-format", "json", "--open-user-id"];
-    let mut server = Running::start(&arguments, Stdio::piped()).await;
-    let mut log = BufReader::new(server.child.stderr.take().unwrap()).lines();
-    let ask = |method: Method, path: &str| server.http.request(method, format!("{}{path}", server.url));
+    let mut server = start(&arguments, Stdio::piped()).await;
+    let mut log = BufReader::new(server.0.child.stderr.take().unwrap()).lines();
+    let ask = |method: Method, path: &str| server.0.http.request(method, format!("{}{path}", server.0.url));
     let made: Value = {
         let named = json!({"name": "orders", "scopes": ["publish:everyone"]});
         within(ask(Method::POST, "/v1/keys").bearer_auth(KEY).json(&named).send()).await.unwrap().json().await.unwrap()
@@ -202,5 +169,5 @@ async fn a_request_id_leads_to_the_line_of_its_request() {
         assert!(!line.to_string().contains("Canary"), "{line}");
     }
     drop(log);
-    assert_eq!(server.serves_and_ends().await, Some(0), "with the reader gone");
+    assert_eq!(serves_and_ends(server).await, Some(0), "with the reader gone");
 }

@@ -58,7 +58,7 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
         ],
     ),
     ("diagnostics", &[&["output", "repetition"]]),
-    ("listener", &[&["tls", "places", "refusal"], &["http1", "http2"]]),
+    ("listener", &[&["tls", "places", "refusal"], &["ending"], &["http1", "http2"]]),
     (
         "cli",
         &[

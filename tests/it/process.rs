@@ -1,0 +1,68 @@
+//! A server in a process of its own, as an operator runs it.
+
+use std::process::Stdio;
+
+use reqwest::Client;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::cli::{json_of, pregon};
+use crate::server::{KEY, within};
+
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) url: String,
+    pub(crate) http: Client,
+}
+
+impl Running {
+    /// A server on a free port, with data of its own in a folder.
+    pub(crate) async fn start(folder: &TempDir, arguments: &[&str], stderr: Stdio) -> Running {
+        let mut command = pregon(&["serve", "--listen", "127.0.0.1:0"]);
+        command.args(arguments).env("PREGON_DRAIN", "0s").stderr(stderr);
+        Running::of(command, folder).await
+    }
+
+    /// Runs a command that serves, and waits until it is ready.
+    pub(crate) async fn of(mut command: Command, folder: &TempDir) -> Running {
+        command.env("PREGON_DATA_DIR", folder.path()).env("PREGON_SERVER_KEY", KEY);
+        // So that each server has at least one line to log at its start.
+        command.env("PREGON_UNKNOWN", "1");
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        within(BufReader::new(child.stdout.take().unwrap()).read_line(&mut line)).await.unwrap();
+        let url = json_of(&line)["url"].as_str().unwrap().to_owned();
+        Running { child, url, http: Client::new() }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    pub(crate) async fn publish(&self, message: &str) -> u16 {
+        let body = json!({"to": "everyone", "message": message});
+        let request = self.http.post(format!("{}/v1/notifications", self.url)).bearer_auth(KEY).json(&body);
+        within(request.send()).await.unwrap().status().as_u16()
+    }
+
+    /// The value of a metric without labels.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        let request = self.http.get(format!("{}/metrics", self.url)).bearer_auth(KEY);
+        let text = within(within(request.send()).await.unwrap().text()).await.unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap().parse().unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
+    }
+
+    /// How it ended.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        within(self.child.wait()).await.unwrap().code()
+    }
+}
