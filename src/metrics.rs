@@ -88,6 +88,10 @@ pub struct Log {
     pub head: Gauge,
     /// The size of its file, looked at once a minute; the part that is written first (`-wal`) is not in it.
     pub file_bytes: Gauge,
+    /// The size of that part, after the last commit.
+    pub wal_bytes: Gauge,
+    /// What keeps the file in order and failed.
+    pub maintenance_failed: Family<Work, Counter>,
     /// How long a commit took, with its fsync, in seconds.
     pub commit_seconds: Histogram,
     /// Commits that failed.
@@ -99,6 +103,14 @@ pub struct Log {
 pub struct Kind {
     /// In a word.
     pub kind: &'static str,
+}
+
+/// What keeps the file in order.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Work {
+    /// `checkpoint`: from the `-wal` to the file. `trim`: of what is too old. `trim_user`: of what a user has too much of.
+    /// `expire`: of what has expired. `vacuum`: of pages given back to the disk.
+    pub work: &'static str,
 }
 
 /// Of requests.
@@ -153,6 +165,8 @@ impl Default for Log {
             entries: Family::default(),
             head: Gauge::default(),
             file_bytes: Gauge::default(),
+            wal_bytes: Gauge::default(),
+            maintenance_failed: Family::default(),
             commit_seconds: durations(),
             commits_failed: Counter::default(),
         }
@@ -178,6 +192,10 @@ impl Default for Metrics {
         own.register("log_entries", "Entries of the log since the start, by what they say", log.entries.clone());
         own.register("log_head", "The newest position of the log", log.head.clone());
         own.register_with_unit("store", "The store's file, once a minute", Unit::Bytes, log.file_bytes.clone());
+        let wal = "The store's -wal, after each commit";
+        own.register_with_unit("store_wal", wal, Unit::Bytes, log.wal_bytes.clone());
+        let failed = "Work that keeps the store in order and failed, by kind";
+        own.register("maintenance_failed", failed, log.maintenance_failed.clone());
         own.register_with_unit("commit", "A commit, with its fsync", Unit::Seconds, log.commit_seconds.clone());
         own.register("commits_failed", "Commits that failed", log.commits_failed.clone());
         own.register("requests", "Requests answered", requests.answered.clone());

@@ -432,6 +432,6 @@ pub trait Store: Send + Sync {
     /// that positions never start again.
     async fn trim(&self, older_than: Timestamp) -> Result<bool, StoreError>;
 
-    /// Fails when the store has stopped.
+    /// Fails when the store has stopped, and while maintenance fails that its durable form depends on.
     async fn check(&self) -> Result<(), StoreError>;
 }

@@ -26,8 +26,8 @@ pub(super) async fn healthz() -> &'static str {
 
 /// Says whether the server takes requests.
 ///
-/// It does, and the store has not stopped. Fails first when the server is about to end. While the keys of an issuer can't be
-/// had, all others are served.
+/// It does, the store has not stopped, and its checkpoints work. Fails first when the server is about to end. While the
+/// keys of an issuer can't be had, all others are served.
 #[utoipa::path(
     get,
     path = "/readyz",

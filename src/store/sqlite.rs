@@ -11,11 +11,12 @@ use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{RwLock, Semaphore, oneshot};
 
 use super::{
     Answered, Append, Appended, Asked, Backlog, Follower, Found, Item, Opening, Page, RequestKey, Slice, Store,
@@ -28,9 +29,11 @@ use crate::notification::{Interest, NotificationId, Position, Topic, UserId};
 
 mod access;
 mod changes;
+mod checkpoint;
 mod clock;
 mod counted;
 mod feed;
+mod maintenance;
 mod once;
 mod retention;
 mod rows;
@@ -43,6 +46,8 @@ use rows::{Millisecond, notification, parsed, published, whole};
 
 /// Appends that wait for the writer before further ones wait for a place.
 const WRITES_QUEUED_MAX: usize = 4096;
+/// How long it is waited for another process that holds the file.
+const BUSY_MAX: Duration = Duration::from_secs(5);
 /// Most places where the clock was set back that are looked at to find a time, the newest ones.
 const STEPS_LOOKED_AT_MAX: usize = 1000;
 
@@ -115,7 +120,7 @@ impl SqliteStore {
         let seal = schema::identity(&connection).map_err(failed)?;
         let readers = Readers::open(&path).map_err(failed)?;
         let uptime = Uptime::load(&connection).map_err(failed)?;
-        let writer = writer::start(connection, WRITES_QUEUED_MAX, options.clone()).map_err(failed)?;
+        let writer = writer::start(connection, WRITES_QUEUED_MAX, options.clone(), readers.gate()).map_err(failed)?;
         Ok(SqliteStore { seal, options, readers, writer, uptime, _lock: lock })
     }
 
@@ -133,6 +138,8 @@ impl SqliteStore {
 struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
     permits: Arc<Semaphore>,
+    /// Held by a read that runs, so that a checkpoint can wait for those and for no others.
+    gate: Arc<RwLock<()>>,
 }
 
 impl Readers {
@@ -140,12 +147,19 @@ impl Readers {
         let count = std::thread::available_parallelism().map_or(2, NonZeroUsize::get).max(2);
         let open = || {
             let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-            connection.busy_timeout(std::time::Duration::from_secs(5))?;
+            connection.busy_timeout(BUSY_MAX)?;
             connection.pragma_update(None, "temp_store", "MEMORY")?;
             Ok(connection)
         };
         let idle = (0..count).map(|_| open()).collect::<rusqlite::Result<Vec<_>>>()?;
-        Ok(Readers { idle: Arc::new(Mutex::new(idle)), permits: Arc::new(Semaphore::new(count)) })
+        Ok(Readers { idle: Arc::new(Mutex::new(idle)), permits: Arc::new(Semaphore::new(count)), gate: Arc::default() })
+    }
+
+    /// Where reads can be made to wait.
+    fn gate(&self) -> checkpoint::Gate {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let interrupts = idle.iter().map(Connection::get_interrupt_handle).collect();
+        checkpoint::Gate::new(Arc::clone(&self.gate), interrupts)
     }
 
     /// Runs a query on a thread that may block. All of it sees one moment of the log.
@@ -154,13 +168,14 @@ impl Readers {
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed");
+        let passed = Arc::clone(&self.gate).read_owned().await;
         let idle = Arc::clone(&self.idle);
         tokio::task::spawn_blocking(move || {
             let connection =
                 idle.lock().unwrap_or_else(PoisonError::into_inner).pop().expect("a permit stands for a connection");
             let result = connection.unchecked_transaction().and_then(|transaction| query(&transaction));
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            drop(permit);
+            drop((passed, permit));
             result
         })
         .await
@@ -554,8 +569,10 @@ mod tests {
         drop(SqliteStore::open(folder.path(), Options::default()).expect("opens"));
         let open = || Connection::open(folder.path().join("pregon.db")).expect("opens");
         let (connection, operator) = (open(), open());
-        connection.busy_timeout(std::time::Duration::ZERO).expect("set");
-        let writer = writer::start(connection, 10, Options::default()).expect("started");
+        connection.busy_timeout(Duration::ZERO).expect("set");
+        let writer =
+            writer::start(connection, 10, Options::default(), checkpoint::Gate::new(Arc::default(), Vec::new()))
+                .expect("started");
         let join = async || {
             let (answer, answered) = oneshot::channel();
             let join = Command::Join { user: "1".parse().expect("valid"), topic: "t".parse().expect("valid") };
@@ -567,6 +584,99 @@ mod tests {
         assert!(matches!(join().await, Err(StoreError::Unavailable(_))));
         operator.execute_batch("ROLLBACK").expect("unlocked");
         assert_eq!(join().await.expect("appended"), Appended::Done(vec![Outcome::Logged(Position(1))]));
+    }
+
+    fn wal_bytes(folder: &Path) -> u64 {
+        std::fs::metadata(folder.join("pregon.db-wal")).map_or(0, |wal| wal.len())
+    }
+
+    /// Writes some 256 KiB in one commit.
+    async fn grow(store: &SqliteStore) {
+        let commands = (0..16).map(|_| notified(0, 16_000)).collect();
+        store.append(Append { at: Timestamp::UNIX_EPOCH, commands, once: None }).await.expect("appended");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_wal_stays_within_its_bound_while_reads_overlap_all_the_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Arc::new(SqliteStore::open(folder.path(), Options::default()).expect("opens"));
+        let reading: Vec<_> = (0..10)
+            .map(|_| {
+                let store = Arc::clone(&store);
+                tokio::spawn(async move {
+                    let sql = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 300000)
+                               SELECT count(*) + (SELECT count(*) FROM log) FROM n";
+                    loop {
+                        // One that is ended is of no interest here.
+                        let _ = store.readers.read(|connection| connection.query_row(sql, [], |_| Ok(()))).await;
+                    }
+                })
+            })
+            .collect();
+        let (mut most, mut written) = (0, 0);
+        while written < 2 * checkpoint::WAL_BYTES_MAX {
+            grow(&store).await;
+            written += 16 * 16_000;
+            most = most.max(wal_bytes(folder.path()));
+        }
+        for reading in reading {
+            reading.abort();
+        }
+        assert!(most < checkpoint::WAL_BYTES_MAX + (1 << 20), "{most} bytes");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_wal_shrinks_after_a_long_read_has_ended() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Arc::new(SqliteStore::open(folder.path(), Options::default()).expect("opens"));
+        let (begin, under_way) = oneshot::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let reader = Arc::clone(&store);
+        let long = tokio::spawn(async move {
+            let long = reader.readers.read(move |connection| {
+                connection.query_row("SELECT count(*) FROM log", [], |_| Ok(()))?;
+                begin.send(()).expect("waited for");
+                ended.recv().expect("told");
+                Ok(())
+            });
+            long.await.expect("read");
+        });
+        under_way.await.expect("begun");
+        let large = 3 * checkpoint::WAL_BYTES_PER_CHECKPOINT;
+        while wal_bytes(folder.path()) < large {
+            grow(&store).await;
+        }
+        end.send(()).expect("read on");
+        long.await.expect("ended");
+        // The scheduler does so at least once a minute.
+        while wal_bytes(folder.path()) > 0 {
+            store.advance(Timestamp::UNIX_EPOCH).await.expect("advanced");
+        }
+        // It is measured within the same turn of the writer.
+        store.advance(Timestamp::UNIX_EPOCH).await.expect("advanced");
+        assert_eq!(store.options.metrics.wal_bytes.get(), 0);
+    }
+
+    /// A transaction on the writer's own connection makes a checkpoint fail as a disk would.
+    #[tokio::test]
+    async fn a_checkpoint_that_fails_is_counted_and_said_until_one_works() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(SqliteStore::open(folder.path(), Options::default()).expect("opens"));
+        let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        let (tasks, _queue) = tokio::sync::mpsc::channel(1);
+        let metrics = metrics::Log::default();
+        let gate = checkpoint::Gate::new(Arc::default(), Vec::new());
+        let mut wal = checkpoint::Wal::new(&connection, gate, tasks.downgrade(), metrics.clone()).expect("made");
+        connection.execute_batch("BEGIN IMMEDIATE; CREATE TABLE t (t)").expect("begun");
+        let mut maintenance = maintenance::Maintenance::default();
+        wal.reset(&connection, &mut maintenance);
+        wal.reset(&connection, &mut maintenance);
+        let failed = metrics.maintenance_failed.get_or_create(&metrics::Work { work: "checkpoint" }).get();
+        assert_eq!(failed, 2);
+        assert!(matches!(maintenance.check(), Err(StoreError::Unavailable(_))));
+        connection.execute_batch("COMMIT").expect("committed");
+        wal.look(&connection, &mut maintenance);
+        assert!(maintenance.check().is_ok());
     }
 
     #[tokio::test]
@@ -599,7 +709,9 @@ mod tests {
         let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
         // The store sees the same error as from a full disk.
         connection.pragma_update(None, "max_page_count", 64).expect("set");
-        let writer = writer::start(connection, 10, Options::default()).expect("started");
+        let writer =
+            writer::start(connection, 10, Options::default(), checkpoint::Gate::new(Arc::default(), Vec::new()))
+                .expect("started");
         let append = async |millisecond: i64| {
             let (answer, answered) = oneshot::channel();
             let commands = vec![notified(millisecond, 1000)];

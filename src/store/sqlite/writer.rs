@@ -12,11 +12,13 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 
 use super::changes::Changes;
+use super::checkpoint::{Closed, Gate, Wal};
 use super::clock::{self, Age, Uptime};
 use super::counted::Counted;
+use super::maintenance::Maintenance;
 use super::rows::{Millisecond, time};
 use super::{Options, once, retention, rows};
-use crate::metrics::Kind;
+use crate::metrics::{Kind, Work};
 use crate::notification::{Audience, Entry, Position};
 use crate::store::{Append, Appended, Backlog, Command, Follower, Outcome, StoreError};
 
@@ -31,12 +33,34 @@ type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What the thread is asked to do.
 pub(super) enum Task {
-    Append { append: Append, answer: Answer<Appended> },
-    Follow { follower: Arc<dyn Follower>, backlog: Backlog, answer: Answer<()> },
-    Advance { now: Timestamp, answer: Answer<Option<Timestamp>> },
-    LogTime { now: Timestamp, answer: Answer<Timestamp> },
-    Trim { older_than: Timestamp, answer: Answer<bool> },
-    Check { answer: Answer<()> },
+    Append {
+        append: Append,
+        answer: Answer<Appended>,
+    },
+    Follow {
+        follower: Arc<dyn Follower>,
+        backlog: Backlog,
+        answer: Answer<()>,
+    },
+    Advance {
+        now: Timestamp,
+        answer: Answer<Option<Timestamp>>,
+    },
+    LogTime {
+        now: Timestamp,
+        answer: Answer<Timestamp>,
+    },
+    Trim {
+        older_than: Timestamp,
+        answer: Answer<bool>,
+    },
+    Check {
+        answer: Answer<()>,
+    },
+    /// Nobody reads as long as it has this.
+    Checkpoint {
+        closed: Closed,
+    },
 }
 
 struct Writer {
@@ -44,6 +68,8 @@ struct Writer {
     head: Position,
     followers: Vec<Arc<dyn Follower>>,
     options: Options,
+    wal: Wal,
+    maintenance: Maintenance,
     counted: Counted,
     uptime: Uptime,
     /// Nothing until it was asked for and there was an entry.
@@ -77,22 +103,30 @@ impl Drop for Handle {
 }
 
 /// Starts the thread. It ends when its handle is dropped, or with a write whose fate is unknown.
-pub(super) fn start(connection: Connection, queued_max: usize, options: Options) -> rusqlite::Result<Handle> {
+pub(super) fn start(
+    connection: Connection,
+    queued_max: usize,
+    options: Options,
+    gate: Gate,
+) -> rusqlite::Result<Handle> {
     let head = super::head(&connection)?;
     let (uptime, latest) = (Uptime::load(&connection)?, rows::latest(&connection)?);
     connection.set_prepared_statement_cache_capacity(64);
     options.metrics.head.set(gauge(head.0));
+    let (tasks, mut queue) = mpsc::channel(queued_max);
+    let wal = Wal::new(&connection, gate, tasks.downgrade(), options.metrics.clone())?;
     let mut writer = Writer {
         connection,
         head,
         followers: Vec::new(),
         options,
+        wal,
+        maintenance: Maintenance::default(),
         counted: Counted::default(),
         uptime,
         age: None,
         latest,
     };
-    let (tasks, mut queue) = mpsc::channel(queued_max);
     let thread = std::thread::Builder::new()
         .name("store-writer".into())
         .spawn(move || {
@@ -108,7 +142,12 @@ pub(super) fn start(connection: Connection, queued_max: usize, options: Options)
                     Task::Advance { now, answer } => answered(answer, writer.advance(now)),
                     Task::LogTime { now, answer } => answered(answer, writer.log_time(now)),
                     Task::Trim { older_than, answer } => answered(answer, writer.trim(older_than)),
-                    Task::Check { answer } => answered(answer, Ok(())),
+                    Task::Check { answer } => answered(answer, writer.maintenance.check()),
+                    Task::Checkpoint { closed } => {
+                        writer.wal.reset(&writer.connection, &mut writer.maintenance);
+                        drop(closed);
+                        true
+                    }
                 };
                 if !(alive && writer.tidy()) {
                     tracing::error!(
@@ -116,6 +155,7 @@ pub(super) fn start(connection: Connection, queued_max: usize, options: Options)
                     );
                     return;
                 }
+                writer.wal.grown(&writer.connection, &mut writer.maintenance);
             }
         })
         .expect("a thread can be started");
@@ -201,6 +241,19 @@ impl Writer {
         Ok(done)
     }
 
+    /// Does some maintenance in one commit.
+    fn maintain<T>(
+        &mut self,
+        work: &'static str,
+        task: impl FnOnce(&mut Changes<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, Failure> {
+        self.commit(task).inspect_err(|_| self.count_failed(work))
+    }
+
+    fn count_failed(&self, work: &'static str) {
+        self.options.metrics.maintenance_failed.get_or_create(&Work { work }).inc();
+    }
+
     /// Takes a failed transaction back.
     fn taken_back(&self, error: &rusqlite::Error) -> Failure {
         let rolled_back = self.connection.is_autocommit() || self.connection.execute_batch("ROLLBACK").is_ok();
@@ -223,7 +276,7 @@ impl Writer {
     fn tidy(&mut self) -> bool {
         let inbox_max = self.options.inbox_max;
         self.counted.take_due().iter().all(|user| {
-            let trimmed = self.commit(|changes| {
+            let trimmed = self.maintain("trim_user", |changes| {
                 while retention::trim_user(changes.connection, user, inbox_max)? {}
                 Ok(())
             });
@@ -234,11 +287,12 @@ impl Writer {
     /// Publishes some of what is due and removes some of what has expired; says when to go on.
     fn advance(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         self.measure();
+        self.wal.look(&self.connection, &mut self.maintenance);
         // What the wall clock says has expired is shown to nobody. It is removed only when the log's time says so too.
         let (expired, uptime) = (self.age.as_mut().map_or(now, |age| age.read(now)), self.uptime);
         let published = self.commit(|changes| changes.publish_due(now, DUE_PER_TURN))?;
         let more = published == DUE_PER_TURN
-            || self.commit(|changes| {
+            || self.maintain("expire", |changes| {
                 Ok(retention::expire(changes.connection, expired)? | once::forget(changes.connection, uptime)?)
             })?
             || self.give_back()?;
@@ -295,12 +349,15 @@ impl Writer {
     /// Removes some of what is too old; says whether to go on.
     fn trim(&mut self, older_than: Timestamp) -> Result<bool, StoreError> {
         let head = self.head;
-        let more = self.commit(|changes| retention::trim(changes.connection, head, older_than))?;
+        let more = self.maintain("trim", |changes| retention::trim(changes.connection, head, older_than))?;
         Ok(self.give_back()? || more)
     }
 
     fn give_back(&self) -> Result<bool, StoreError> {
-        retention::give_back(&self.connection).map_err(|error| self.taken_back(&error).refusal())
+        retention::give_back(&self.connection).map_err(|error| {
+            self.count_failed("vacuum");
+            self.taken_back(&error).refusal()
+        })
     }
 }
 
