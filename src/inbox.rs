@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use crate::notification::{Interest, NotificationId, Position, Topic, UserId};
 use crate::state::{Counts, Set};
-use crate::store::{Command, Found, Item, Outcome, Page, Selection, Status, Store, StoreError, Wanted};
+use crate::store::{Command, Failing, Found, Item, Outcome, Page, Selection, Status, Store, StoreError, Wanted};
 
 /// Most notifications on a page.
 pub const PAGE_MAX: usize = 100;
@@ -153,11 +153,11 @@ impl Inbox {
         self.store.members(topic, after, MEMBERS_MAX).await
     }
 
-    /// Fails when nothing can be stored.
+    /// Fails when nothing can be stored; says which maintenance of the store fails.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn check(&self) -> Result<(), StoreError> {
+    pub async fn check(&self) -> Result<Vec<Failing>, StoreError> {
         self.store.check().await
     }
 }

@@ -420,7 +420,7 @@ mod tests {
         async fn trim(&self, _: Timestamp) -> Result<bool, StoreError> {
             unreachable!()
         }
-        async fn check(&self) -> Result<(), StoreError> {
+        async fn check(&self) -> Result<Vec<crate::store::Failing>, StoreError> {
             unreachable!()
         }
     }

@@ -357,6 +357,15 @@ pub struct Found {
     pub due: Option<Timestamp>,
 }
 
+/// Work that keeps a store in order and that failed the last time that it was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failing {
+    /// Its name: `checkpoint`, `trim`, `trim_user`, `expire`, `vacuum`.
+    pub work: &'static str,
+    /// Whether it fails for want of space, or for a lock of another process, so that the store can be read as ever.
+    pub passes: bool,
+}
+
 /// Is told of every entry, in order, as soon as it is durable.
 pub trait Follower: Send + Sync {
     /// The log goes on after `before` with these entries, through `through`; called from one thread at a time.
@@ -432,6 +441,6 @@ pub trait Store: Send + Sync {
     /// that positions never start again.
     async fn trim(&self, older_than: Timestamp) -> Result<bool, StoreError>;
 
-    /// Fails when the store has stopped, and while maintenance fails that its durable form depends on.
-    async fn check(&self) -> Result<(), StoreError>;
+    /// Fails when the store has stopped; says which maintenance fails.
+    async fn check(&self) -> Result<Vec<Failing>, StoreError>;
 }

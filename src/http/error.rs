@@ -16,7 +16,7 @@ use crate::auth::keys::Scope;
 use crate::auth::tokens::TokenError;
 use crate::content::FieldProblem;
 use crate::notification::{AudienceError, NameError};
-use crate::store::StoreError;
+use crate::store::{Failing, StoreError};
 
 /// Seconds after which a publisher that met a temporary condition may try again.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -375,6 +375,15 @@ impl Problem {
     /// The server is about to end.
     pub fn draining() -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "Draining", "the server is about to end")
+            .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS)
+    }
+
+    /// What keeps the store in order meets errors of the disk.
+    pub fn maintenance_fails(failing: &[Failing]) -> Problem {
+        let works: Vec<&str> = failing.iter().map(|failing| failing.work).collect();
+        let detail = format!("the store's maintenance fails: {}; requests are still served", works.join(", "));
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "maintenance_failing", "Maintenance failing", detail)
+            .with_hint("the log says why; look at the disk")
             .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS)
     }
 

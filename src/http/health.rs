@@ -26,8 +26,8 @@ pub(super) async fn healthz() -> &'static str {
 
 /// Says whether the server takes requests.
 ///
-/// It does, the store has not stopped, and its checkpoints work. Fails first when the server is about to end. While the
-/// keys of an issuer can't be had, all others are served.
+/// It does, the store has not stopped, and its maintenance meets no error of the disk. Fails first when the server is
+/// about to end. While the keys of an issuer can't be had, all others are served.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -42,8 +42,12 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<Json<Ready>, P
     if app.is_draining() {
         return Err(Problem::draining());
     }
-    app.inbox.check().await?;
+    let failing = app.inbox.check().await?;
+    if failing.iter().any(|failing| !failing.passes) {
+        return Err(Problem::maintenance_fails(&failing));
+    }
+    let maintenance_failing = failing.into_iter().map(|failing| failing.work).collect();
     let weakened = if app.options.open_user_id { vec!["open-user-id"] } else { Vec::new() };
     let issuers_without_keys = app.auth.issuers_without_keys();
-    Ok(Json(Ready { status: "ready", weakened, issuers_without_keys }))
+    Ok(Json(Ready { status: "ready", weakened, issuers_without_keys, maintenance_failing }))
 }

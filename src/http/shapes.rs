@@ -398,6 +398,10 @@ pub struct Ready {
     #[schema(examples(json!(["https://login.example"])))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub issuers_without_keys: Vec<String>,
+    /// Work that keeps the store in order and that fails for want of space, or for a lock of another process.
+    #[schema(value_type = Vec<String>, examples(json!(["checkpoint"])))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub maintenance_failing: Vec<&'static str>,
 }
 
 /// The answer to a poll.

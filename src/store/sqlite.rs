@@ -19,8 +19,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use tokio::sync::{RwLock, Semaphore, oneshot};
 
 use super::{
-    Answered, Append, Appended, Asked, Backlog, Follower, Found, Item, Opening, Page, RequestKey, Slice, Store,
-    StoreError, Wanted,
+    Answered, Append, Appended, Asked, Backlog, Failing, Follower, Found, Item, Opening, Page, RequestKey, Slice,
+    Store, StoreError, Wanted,
 };
 use crate::auth::keys::KeptKey;
 use crate::event_id::Seal;
@@ -318,7 +318,7 @@ impl Store for SqliteStore {
         self.ask(|answer| writer::Task::Trim { older_than, answer }).await
     }
 
-    async fn check(&self) -> Result<(), StoreError> {
+    async fn check(&self) -> Result<Vec<Failing>, StoreError> {
         self.ask(|answer| writer::Task::Check { answer }).await
     }
 }
@@ -673,10 +673,10 @@ mod tests {
         wal.reset(&connection, &mut maintenance);
         let failed = metrics.maintenance_failed.get_or_create(&metrics::Work { work: "checkpoint" }).get();
         assert_eq!(failed, 2);
-        assert!(matches!(maintenance.check(), Err(StoreError::Unavailable(_))));
+        assert_eq!(maintenance.failing(), [Failing { work: "checkpoint", passes: false }]);
         connection.execute_batch("COMMIT").expect("committed");
         wal.look(&connection, &mut maintenance);
-        assert!(maintenance.check().is_ok());
+        assert_eq!(maintenance.failing(), []);
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ mod cli_inbox;
 mod cli_listen;
 mod cli_publish;
 mod cors;
+mod disk;
 mod ending;
 mod examples;
 mod forged;

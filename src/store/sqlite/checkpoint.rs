@@ -169,7 +169,7 @@ impl Wal {
         // Another process that reads the file makes no publisher wait: it is tried again after as many bytes more.
         let done = connection.busy_timeout(Duration::ZERO).and_then(|()| connection.query_row(sql, [], |_| Ok(())));
         let restored = connection.busy_timeout(super::BUSY_MAX);
-        maintenance.note(&self.metrics, "checkpoint", &done.and(restored));
+        maintenance.note(&self.metrics, "checkpoint", done.and(restored).err().as_ref());
     }
 
     fn measure(&self) -> u64 {

@@ -5,40 +5,37 @@ use std::collections::BTreeMap;
 use rusqlite::ErrorCode;
 
 use crate::metrics;
-use crate::store::StoreError;
+use crate::store::Failing;
 
 /// What has failed since it last worked.
 #[derive(Default)]
 pub(super) struct Maintenance {
-    failing: BTreeMap<&'static str, Failing>,
+    failing: BTreeMap<&'static str, Failures>,
 }
 
-struct Failing {
-    failures: u64,
-    /// Why the last attempt failed; nothing if it passes by itself.
-    error: Option<String>,
+struct Failures {
+    /// In a row.
+    count: u64,
+    /// Whether the last one passes with space, or with a lock that is given up.
+    passes: bool,
 }
 
 impl Maintenance {
     /// Notes how an attempt of that work ended. Of the failures in a row the first, second, fourth, eighth … are logged.
-    pub(super) fn note<T>(&mut self, metrics: &metrics::Log, work: &'static str, done: &rusqlite::Result<T>) {
-        let Err(error) = done else {
-            if let Some(Failing { failures, .. }) = self.failing.remove(work) {
-                tracing::info!(work, failures, "the store's maintenance works again");
+    pub(super) fn note(&mut self, metrics: &metrics::Log, work: &'static str, error: Option<&rusqlite::Error>) {
+        let Some(error) = error else {
+            if let Some(Failures { count, .. }) = self.failing.remove(work) {
+                tracing::info!(work, failures = count, "the store's maintenance works again");
             }
             return;
         };
         metrics.maintenance_failed.get_or_create(&metrics::Work { work }).inc();
-        let failing = self.failing.entry(work).or_insert(Failing { failures: 0, error: None });
-        failing.failures += 1;
-        if failing.failures.is_power_of_two() {
-            tracing::error!(work, %error, failures = failing.failures, "the store's maintenance failed; it is tried again");
+        let failures = self.failing.entry(work).or_insert(Failures { count: 0, passes: true });
+        failures.count += 1;
+        failures.passes = matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy));
+        if failures.count.is_power_of_two() {
+            tracing::error!(work, %error, failures = failures.count, "the store's maintenance failed; it is tried again");
         }
-        // With a full disk, or a lock of another process, the server stays ready to be read.
-        failing.error = match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy) => None,
-            _ => Some(error.to_string()),
-        };
     }
 
     /// Whether some work failed the last time, for whatever reason.
@@ -46,13 +43,8 @@ impl Maintenance {
         self.failing.contains_key(work)
     }
 
-    /// Fails while there is work that fails and that neither space nor a lock that is given up would mend.
-    pub(super) fn check(&self) -> Result<(), StoreError> {
-        for (work, Failing { error, .. }) in &self.failing {
-            if let Some(error) = error {
-                return Err(StoreError::Unavailable(format!("{work} fails: {error}").into()));
-            }
-        }
-        Ok(())
+    /// What failed the last time, by name.
+    pub(super) fn failing(&self) -> Vec<Failing> {
+        self.failing.iter().map(|(work, Failures { passes, .. })| Failing { work, passes: *passes }).collect()
     }
 }

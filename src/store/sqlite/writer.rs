@@ -18,9 +18,9 @@ use super::counted::Counted;
 use super::maintenance::Maintenance;
 use super::rows::{Millisecond, time};
 use super::{Options, once, retention, rows};
-use crate::metrics::{Kind, Work};
+use crate::metrics::Kind;
 use crate::notification::{Audience, Entry, Position};
-use crate::store::{Append, Appended, Backlog, Command, Follower, Outcome, StoreError};
+use crate::store::{Append, Appended, Backlog, Command, Failing, Follower, Outcome, StoreError};
 
 /// Most commands in one commit: bounds how long a reader of the newest entry waits for the others.
 const COMMANDS_PER_COMMIT_MAX: usize = 4096;
@@ -55,7 +55,7 @@ pub(super) enum Task {
         answer: Answer<bool>,
     },
     Check {
-        answer: Answer<()>,
+        answer: Answer<Vec<Failing>>,
     },
     /// Nobody reads as long as it has this.
     Checkpoint {
@@ -142,7 +142,7 @@ pub(super) fn start(
                     Task::Advance { now, answer } => answered(answer, writer.advance(now)),
                     Task::LogTime { now, answer } => answered(answer, writer.log_time(now)),
                     Task::Trim { older_than, answer } => answered(answer, writer.trim(older_than)),
-                    Task::Check { answer } => answered(answer, writer.maintenance.check()),
+                    Task::Check { answer } => answered(answer, Ok(writer.maintenance.failing())),
                     Task::Checkpoint { closed } => {
                         writer.wal.reset(&writer.connection, &mut writer.maintenance);
                         drop(closed);
@@ -209,6 +209,11 @@ impl Writer {
     /// Does something in one commit, then tells the followers what the log says in addition. If it fails, nothing of it
     /// has been done.
     fn commit<T>(&mut self, work: impl FnOnce(&mut Changes<'_>) -> rusqlite::Result<T>) -> Result<T, Failure> {
+        self.attempt(work).map_err(|error| self.taken_back(&error))
+    }
+
+    /// The same as long as nothing fails. What has failed has to be taken back.
+    fn attempt<T>(&mut self, work: impl FnOnce(&mut Changes<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
         let before = self.head;
         let begun_at = Instant::now();
         let mut changes = Changes {
@@ -224,7 +229,7 @@ impl Writer {
             Ok(done)
         });
         let Changes { head, entries, latest, .. } = changes;
-        let done = done.map_err(|error| self.taken_back(&error))?;
+        let done = done?;
         (self.head, self.latest) = (head, latest);
         if !entries.is_empty() {
             let metrics = &self.options.metrics;
@@ -247,11 +252,14 @@ impl Writer {
         work: &'static str,
         task: impl FnOnce(&mut Changes<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, Failure> {
-        self.commit(task).inspect_err(|_| self.count_failed(work))
+        let done = self.attempt(task);
+        self.maintained(work, done)
     }
 
-    fn count_failed(&self, work: &'static str) {
-        self.options.metrics.maintenance_failed.get_or_create(&Work { work }).inc();
+    /// Notes how some maintenance ended, and takes it back if it failed.
+    fn maintained<T>(&mut self, work: &'static str, done: rusqlite::Result<T>) -> Result<T, Failure> {
+        self.maintenance.note(&self.options.metrics, work, done.as_ref().err());
+        done.map_err(|error| self.taken_back(&error))
     }
 
     /// Takes a failed transaction back.
@@ -353,11 +361,9 @@ impl Writer {
         Ok(self.give_back()? || more)
     }
 
-    fn give_back(&self) -> Result<bool, StoreError> {
-        retention::give_back(&self.connection).map_err(|error| {
-            self.count_failed("vacuum");
-            self.taken_back(&error).refusal()
-        })
+    fn give_back(&mut self) -> Result<bool, Failure> {
+        let done = retention::give_back(&self.connection);
+        self.maintained("vacuum", done)
     }
 }
 
