@@ -105,7 +105,11 @@ impl Server {
         });
         let tls = tls.transpose()?;
         let metrics = Metrics::default();
-        let store = sqlite::Options { inbox_max: config.max_per_user, metrics: metrics.log.clone() };
+        let store = sqlite::Options {
+            inbox_max: config.max_per_user,
+            reserve_bytes: sqlite::RESERVE_BYTES,
+            metrics: metrics.log.clone(),
+        };
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data_dir, store)?);
         let auth = Arc::new(Auth::new(config.server_key.as_ref(), config.tokens.clone(), config.limits.publishes));
         let jwks = jwks::Options { refresh: config.jwks_refresh, stale_max: config.jwks_stale_max };

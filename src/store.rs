@@ -167,6 +167,25 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether it takes away or marks, so that it has to work on a full disk too.
+    #[must_use]
+    pub fn works_on_a_full_disk(&self) -> bool {
+        match self {
+            Self::Recall { .. }
+            | Self::Mark { .. }
+            | Self::Mute { .. }
+            | Self::Erase { .. }
+            | Self::Leave { .. }
+            | Self::Revoke { .. }
+            | Self::ForgetKey { .. } => true,
+            Self::Publish(_) | Self::Schedule { .. } | Self::Edit { .. } | Self::Join { .. } | Self::KeepKey(_) => {
+                false
+            }
+        }
+    }
+}
+
 /// Which of her notifications a user marks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {

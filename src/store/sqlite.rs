@@ -35,6 +35,7 @@ mod counted;
 mod feed;
 mod maintenance;
 mod once;
+mod reserve;
 mod retention;
 mod rows;
 mod schema;
@@ -42,6 +43,7 @@ mod writer;
 
 use clock::Uptime;
 use feed::{Inbox, interest};
+use reserve::Reserve;
 use rows::{Millisecond, notification, parsed, published, whole};
 
 /// Appends that wait for the writer before further ones wait for a place.
@@ -51,18 +53,23 @@ const BUSY_MAX: Duration = Duration::from_secs(5);
 /// Most places where the clock was set back that are looked at to find a time, the newest ones.
 const STEPS_LOOKED_AT_MAX: usize = 1000;
 
+/// Bytes that a server keeps for a full disk.
+pub const RESERVE_BYTES: u64 = 8 << 20;
+
 /// How the store behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Most notifications that a user has; older ones are removed.
     pub inbox_max: usize,
+    /// Bytes that are kept for a full disk, if any; see [`RESERVE_BYTES`].
+    pub reserve_bytes: u64,
     /// Where it is counted what is written.
     pub metrics: metrics::Log,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { inbox_max: 1000, metrics: metrics::Log::default() }
+        Options { inbox_max: 1000, reserve_bytes: 0, metrics: metrics::Log::default() }
     }
 }
 
@@ -112,15 +119,23 @@ impl SqliteStore {
         let lock = schema::lock(&folder.join("pregon.lock"))?;
         let path = folder.join("pregon.db");
         let failed = |error| OpenError::Sqlite(path.clone(), error);
-        let mut connection = Connection::open(&path).map_err(failed)?;
-        let found = schema::prepare(&mut connection).map_err(failed)?;
+        let mut reserve = Reserve::in_folder(folder, options.reserve_bytes);
+        let open = || {
+            let mut connection = Connection::open(&path)?;
+            let found = schema::prepare(&mut connection)?;
+            Ok((connection, found))
+        };
+        // The index of the `-wal` needs some space.
+        let opened: rusqlite::Result<_> = open().or_else(|error| if reserve.give_up() { open() } else { Err(error) });
+        let (connection, found) = opened.map_err(failed)?;
         if found > schema::VERSION {
             return Err(OpenError::Newer { path, found });
         }
         let seal = schema::identity(&connection).map_err(failed)?;
         let readers = Readers::open(&path).map_err(failed)?;
         let uptime = Uptime::load(&connection).map_err(failed)?;
-        let writer = writer::start(connection, WRITES_QUEUED_MAX, options.clone(), readers.gate()).map_err(failed)?;
+        let writer = writer::start(connection, WRITES_QUEUED_MAX, options.clone(), readers.gate(), reserve);
+        let writer = writer.map_err(failed)?;
         Ok(SqliteStore { seal, options, readers, writer, uptime, _lock: lock })
     }
 
@@ -464,6 +479,13 @@ mod tests {
     use crate::notification::{Audience, Notification};
     use crate::store::{Command, Once, Outcome};
 
+    /// A writer on a connection, without a store around it.
+    fn start(connection: Connection) -> writer::Handle {
+        let (gate, reserve) =
+            (checkpoint::Gate::new(Arc::default(), Vec::new()), Reserve::in_folder(Path::new("."), 0));
+        writer::start(connection, 10, Options::default(), gate, reserve).expect("started")
+    }
+
     /// A notification to everyone of that time, with a message of that length.
     fn notified(millisecond: i64, bytes: usize) -> Command {
         Command::Publish(Arc::new(Notification {
@@ -570,9 +592,7 @@ mod tests {
         let open = || Connection::open(folder.path().join("pregon.db")).expect("opens");
         let (connection, operator) = (open(), open());
         connection.busy_timeout(Duration::ZERO).expect("set");
-        let writer =
-            writer::start(connection, 10, Options::default(), checkpoint::Gate::new(Arc::default(), Vec::new()))
-                .expect("started");
+        let writer = start(connection);
         let join = async || {
             let (answer, answered) = oneshot::channel();
             let join = Command::Join { user: "1".parse().expect("valid"), topic: "t".parse().expect("valid") };
@@ -675,7 +695,7 @@ mod tests {
         assert_eq!(failed, 2);
         assert_eq!(maintenance.failing(), [Failing { work: "checkpoint", passes: false }]);
         connection.execute_batch("COMMIT").expect("committed");
-        wal.look(&connection, &mut maintenance);
+        wal.look(&connection, &mut maintenance, false);
         assert_eq!(maintenance.failing(), []);
     }
 
@@ -709,9 +729,7 @@ mod tests {
         let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
         // The store sees the same error as from a full disk.
         connection.pragma_update(None, "max_page_count", 64).expect("set");
-        let writer =
-            writer::start(connection, 10, Options::default(), checkpoint::Gate::new(Arc::default(), Vec::new()))
-                .expect("started");
+        let writer = start(connection);
         let append = async |millisecond: i64| {
             let (answer, answered) = oneshot::channel();
             let commands = vec![notified(millisecond, 1000)];

@@ -1,11 +1,14 @@
 //! A disk that fails or is full, under the real program.
 //!
 //! Writes beyond a size of a file are refused by the kernel (`RLIMIT_FSIZE`), which SQLite takes for an error of the disk.
+//! What becomes full is a `tmpfs` of 40 MiB in a mount namespace of its own, which needs `unshare` and `nsenter`, and a
+//! kernel that lets a user make namespaces, or root.
 
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, Method, StatusCode};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -23,8 +26,13 @@ struct Program {
 
 impl Program {
     async fn start(folder: &Path, log: &Path) -> Program {
-        let mut child = Command::new("sh")
-            .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_pregon"), "serve"])
+        Program::run(Command::new("sh").args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]), folder, log).await
+    }
+
+    /// Runs it as the arguments of a command.
+    async fn run(command: &mut Command, folder: &Path, log: &Path) -> Program {
+        let mut child = command
+            .args([env!("CARGO_BIN_EXE_pregon"), "serve"])
             .args(["--listen", "127.0.0.1:0", "--open-user-id", "--server-key", KEY, "--data-dir"])
             .arg(folder)
             .stdin(Stdio::null())
@@ -45,16 +53,84 @@ impl Program {
         prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, String) {
-        let answer = within(self.http.get(format!("{}{path}", self.url)).bearer_auth(KEY).send()).await.unwrap();
+    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, String) {
+        let request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(KEY);
+        let request = if let Some(body) = body { request.json(&body) } else { request };
+        let answer = within(request.send()).await.unwrap();
         (answer.status(), within(answer.text()).await.unwrap())
     }
 
+    async fn get(&self, path: &str) -> (StatusCode, String) {
+        self.ask(Method::GET, path, None).await
+    }
+
     /// Publishes some 1.6 MB in one commit.
-    async fn publish_much(&self) -> StatusCode {
-        let items = vec![json!({"to": "everyone", "message": "x".repeat(16_000)}); 100];
-        let request = self.http.post(format!("{}/v1/notifications/batch", self.url)).bearer_auth(KEY);
-        within(request.json(&json!(items)).send()).await.unwrap().status()
+    async fn publish_much(&self, to: &str) -> StatusCode {
+        let items = vec![json!({"to": to, "message": "x".repeat(16_000)}); 100];
+        self.ask(Method::POST, "/v1/notifications/batch", Some(json!(items))).await.0
+    }
+
+    async fn publish(&self, to: &str) -> (StatusCode, String) {
+        self.ask(Method::POST, "/v1/notifications", Some(json!({"to": to, "message": "hola"}))).await
+    }
+
+    async fn kill(mut self) {
+        within(self.child.kill()).await.unwrap();
+    }
+
+    /// Ends it as `systemctl stop` does.
+    async fn stop(mut self) {
+        let pid = Pid::from_raw(self.child.id().unwrap().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        within(self.child.wait()).await.unwrap();
+    }
+}
+
+/// A small disk that only those in its mount namespace see; a process that waits keeps it.
+struct SmallDisk {
+    folder: TempDir,
+    keeper: Child,
+}
+
+impl SmallDisk {
+    async fn make() -> SmallDisk {
+        let folder = TempDir::new().unwrap();
+        let mut keeper = Command::new("unshare")
+            .args(["--map-root-user", "--mount", "sh", "-c"])
+            .args(["mount -t tmpfs -o size=40m none \"$1\" && echo made && read end", "sh"])
+            .arg(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        within(BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line)).await.unwrap();
+        assert_eq!(line, "made\n", "no disk of its own can be mounted here");
+        SmallDisk { folder, keeper }
+    }
+
+    async fn start(&self, log: &Path) -> Program {
+        let keeper = self.keeper.id().unwrap().to_string();
+        let enter = ["--user", "--preserve-credentials", "--mount", "--target", &keeper];
+        Program::run(Command::new("nsenter").args(enter), self.folder.path(), log).await
+    }
+
+    /// A path on it, as it is from outside.
+    fn path(&self, name: &str) -> PathBuf {
+        let root = format!("/proc/{}/root", self.keeper.id().unwrap());
+        Path::new(&root).join(self.folder.path().strip_prefix("/").unwrap()).join(name)
+    }
+
+    /// Writes a file until there is not a byte left, or until it is that large.
+    fn fill(&self, name: &str, bytes: usize) {
+        let mut file = std::fs::File::create(self.path(name)).unwrap();
+        for piece in [1 << 20, 4096, 1] {
+            let mut written = 0;
+            while written + piece <= bytes && file.write_all(&vec![1; piece]).is_ok() {
+                written += piece;
+            }
+        }
     }
 }
 
@@ -68,7 +144,7 @@ async fn checkpoints_that_the_disk_fails_are_said_until_one_works() {
     program.limit_files(Some(bytes_max));
     let failing = async {
         loop {
-            assert!(program.publish_much().await.is_success(), "publishing goes on");
+            assert!(program.publish_much("everyone").await.is_success(), "publishing goes on");
             let (status, ready) = program.get("/readyz").await;
             if status != 200 {
                 return (status, ready);
@@ -87,9 +163,65 @@ async fn checkpoints_that_the_disk_fails_are_said_until_one_works() {
     program.limit_files(None);
     let works = async {
         while program.get("/readyz").await.0 != 200 {
-            assert!(program.publish_much().await.is_success());
+            assert!(program.publish_much("everyone").await.is_success());
         }
     };
     within(works).await;
     assert!(std::fs::metadata(folder.path().join("pregon.db")).unwrap().len() > bytes_max);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_lets_start_read_recall_erase_and_mark_and_publish_once_there_is_room() {
+    let (disk, log) = (SmallDisk::make().await, TempDir::new().unwrap());
+    let log = log.path().join("log");
+    let program = disk.start(&log).await;
+    let (status, recalled) = program.publish("everyone").await;
+    assert_eq!(status, 201);
+    let recalled: Value = serde_json::from_str(&recalled).unwrap();
+    let recalled = recalled["id"].as_str().unwrap().to_owned();
+    assert!(program.publish_much("user:zoe").await.is_success());
+    assert!(program.publish_much("user:ana").await.is_success());
+    disk.fill("of-others", 16 << 20);
+    let full = async {
+        loop {
+            let status = program.publish_much("everyone").await;
+            if !status.is_success() {
+                return status;
+            }
+        }
+    };
+    assert_eq!(within(full).await, 507);
+    disk.fill("rest", usize::MAX);
+    program.kill().await;
+    // Once after a crash, then after an end that has given back the `-wal`, whose space others took.
+    let program = disk.start(&log).await;
+    assert_eq!(program.publish("everyone").await.0, 507);
+    program.stop().await;
+    disk.fill("rest-too", usize::MAX);
+    let program = disk.start(&log).await;
+    assert_eq!(program.get("/readyz").await.0, 200, "it can be read");
+    let stream = program.http.get(format!("{}/v1/stream?user_id=ana", program.url)).bearer_auth(KEY).send();
+    assert_eq!(within(stream).await.unwrap().status(), 200);
+    let (status, inbox) = program.get("/v1/inbox?user_id=ana").await;
+    assert!(status == 200 && inbox.contains("xxxx"), "{inbox}");
+    assert_eq!(program.publish("everyone").await.0, 507);
+    for (method, path) in [
+        (Method::DELETE, format!("/v1/notifications/{recalled}")),
+        (Method::DELETE, "/v1/users/zoe".into()),
+        (Method::POST, "/v1/inbox/read-all?user_id=ana".into()),
+    ] {
+        let (status, answer) = program.ask(method, &path, None).await;
+        assert!(status.is_success(), "{path}: {answer}");
+        assert_eq!(program.publish("everyone").await.0, 507, "nothing else takes the space");
+    }
+    let (_, inbox) = program.get("/v1/inbox?user_id=zoe").await;
+    let (_, counts) = program.get("/v1/inbox/counts?user_id=ana").await;
+    let unread = |counts: &str| serde_json::from_str::<Value>(counts).unwrap()["unread"].as_u64();
+    assert!(unread(&counts) == Some(0), "{counts} {inbox}");
+
+    std::fs::remove_file(disk.path("of-others")).unwrap();
+    let works = async { while program.publish("everyone").await.0 != 201 {} };
+    within(works).await;
+    assert_eq!(std::fs::metadata(disk.path("pregon.reserve")).unwrap().len(), 8 << 20, "made anew");
+    program.stop().await;
 }

@@ -136,9 +136,11 @@ impl Wal {
         }
     }
 
-    /// Now and then: tries again what a long read or an error has prevented.
-    pub(super) fn look(&mut self, connection: &Connection, maintenance: &mut Maintenance) {
-        if self.measure() >= WAL_BYTES_PER_CHECKPOINT || maintenance.fails("checkpoint") {
+    /// Now and then: tries again what a long read or an error has prevented. On a full disk each byte counts: the file
+    /// shrinks with a checkpoint, and the `-wal` is emptied.
+    pub(super) fn look(&mut self, connection: &Connection, maintenance: &mut Maintenance, full: bool) {
+        let bytes = self.measure();
+        if bytes >= WAL_BYTES_PER_CHECKPOINT || maintenance.fails("checkpoint") || (full && bytes > 0) {
             self.begin(connection, maintenance);
         }
     }

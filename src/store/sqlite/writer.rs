@@ -16,6 +16,7 @@ use super::checkpoint::{Closed, Gate, Wal};
 use super::clock::{self, Age, Uptime};
 use super::counted::Counted;
 use super::maintenance::Maintenance;
+use super::reserve::Reserve;
 use super::rows::{Millisecond, time};
 use super::{Options, once, retention, rows};
 use crate::metrics::Kind;
@@ -69,6 +70,7 @@ struct Writer {
     followers: Vec<Arc<dyn Follower>>,
     options: Options,
     wal: Wal,
+    reserve: Reserve,
     maintenance: Maintenance,
     counted: Counted,
     uptime: Uptime,
@@ -108,6 +110,7 @@ pub(super) fn start(
     queued_max: usize,
     options: Options,
     gate: Gate,
+    reserve: Reserve,
 ) -> rusqlite::Result<Handle> {
     let head = super::head(&connection)?;
     let (uptime, latest) = (Uptime::load(&connection)?, rows::latest(&connection)?);
@@ -121,6 +124,7 @@ pub(super) fn start(
         followers: Vec::new(),
         options,
         wal,
+        reserve,
         maintenance: Maintenance::default(),
         counted: Counted::default(),
         uptime,
@@ -189,13 +193,14 @@ fn gather(queue: &mut mpsc::Receiver<Task>, batch: &mut Vec<(Append, Answer<Appe
 impl Writer {
     /// Commits a batch and answers each append. False if the store must stop.
     fn append(&mut self, batch: Vec<(Append, Answer<Appended>)>) -> bool {
+        if self.reserve.is_given_up() {
+            return self.append_the_urgent(batch);
+        }
         let (appends, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-        let uptime = self.uptime;
-        let done = self.commit(|changes| appends.into_iter().map(|append| apply(changes, append, uptime)).collect());
-        match done {
-            Ok(done) => {
-                let done: Vec<Appended> = done;
-                answers.into_iter().zip(done).all(|(answer, appended)| answered(answer, Ok(appended)))
+        match self.apply(&appends) {
+            Ok(done) => answers.into_iter().zip(done).all(|(answer, appended)| answered(answer, Ok(appended))),
+            Err(Failure::Full) if self.reserve.give_up() => {
+                self.append_the_urgent(appends.into_iter().zip(answers).collect())
             }
             Err(failure) => {
                 for answer in answers {
@@ -204,6 +209,24 @@ impl Writer {
                 failure != Failure::Stopped
             }
         }
+    }
+
+    /// The same on a full disk: each on its own what takes away or marks, and nothing else.
+    fn append_the_urgent(&mut self, batch: Vec<(Append, Answer<Appended>)>) -> bool {
+        for (append, answer) in batch {
+            let urgent = append.commands.iter().all(Command::works_on_a_full_disk);
+            let done = if urgent { self.apply(&[append]) } else { Err(Failure::Full) };
+            let done = done.map(|mut done| done.remove(0)).map_err(StoreError::from);
+            if !answered(answer, done) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn apply(&mut self, appends: &[Append]) -> Result<Vec<Appended>, Failure> {
+        let uptime = self.uptime;
+        self.commit(|changes| appends.iter().map(|append| apply(changes, append, uptime)).collect())
     }
 
     /// Does something in one commit, then tells the followers what the log says in addition. If it fails, nothing of it
@@ -259,7 +282,12 @@ impl Writer {
     /// Notes how some maintenance ended, and takes it back if it failed.
     fn maintained<T>(&mut self, work: &'static str, done: rusqlite::Result<T>) -> Result<T, Failure> {
         self.maintenance.note(&self.options.metrics, work, done.as_ref().err());
-        done.map_err(|error| self.taken_back(&error))
+        done.map_err(|error| self.taken_back(&error)).inspect_err(|failure| {
+            if *failure == Failure::Full {
+                // What removes something works the next time.
+                self.reserve.give_up();
+            }
+        })
     }
 
     /// Takes a failed transaction back.
@@ -295,15 +323,22 @@ impl Writer {
     /// Publishes some of what is due and removes some of what has expired; says when to go on.
     fn advance(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         self.measure();
-        self.wal.look(&self.connection, &mut self.maintenance);
+        let full = self.reserve.is_given_up();
+        self.wal.look(&self.connection, &mut self.maintenance, full);
         // What the wall clock says has expired is shown to nobody. It is removed only when the log's time says so too.
         let (expired, uptime) = (self.age.as_mut().map_or(now, |age| age.read(now)), self.uptime);
-        let published = self.commit(|changes| changes.publish_due(now, DUE_PER_TURN))?;
-        let more = published == DUE_PER_TURN
+        let published =
+            if full { Err(Failure::Full) } else { self.commit(|changes| changes.publish_due(now, DUE_PER_TURN)) };
+        if published == Err(Failure::Stopped) {
+            return Err(StoreError::Stopped);
+        }
+        // Also on a full disk, which this may mend.
+        let more = published == Ok(DUE_PER_TURN)
             || self.maintain("expire", |changes| {
                 Ok(retention::expire(changes.connection, expired)? | once::forget(changes.connection, uptime)?)
             })?
             || self.give_back()?;
+        published?;
         if more {
             return Ok(Some(now));
         }
@@ -370,17 +405,17 @@ impl Writer {
 /// Does one append, unless the same has been asked before.
 fn apply(
     changes: &mut Changes<'_>,
-    Append { at, commands, once: asked }: Append,
+    Append { at, commands, once: asked }: &Append,
     uptime: Uptime,
 ) -> rusqlite::Result<Appended> {
     if let Some(asked) = asked {
         if let Some(answered) = once::answered(changes.connection, &asked.key, uptime)? {
             return Ok(answered.again(&asked.fingerprint));
         }
-        once::remember(changes.connection, &asked, uptime)?;
+        once::remember(changes.connection, asked, uptime)?;
     }
     let outcomes: rusqlite::Result<Vec<Outcome>> =
-        commands.into_iter().map(|command: Command| changes.apply(command, at)).collect();
+        commands.iter().map(|command| changes.apply(command.clone(), *at)).collect();
     Ok(Appended::Done(outcomes?))
 }
 
