@@ -153,6 +153,12 @@ impl Inbox {
         self.store.members(topic, after, MEMBERS_MAX).await
     }
 
+    /// Whether the store has stopped for good.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        self.store.has_stopped()
+    }
+
     /// Fails when nothing can be stored; says which maintenance of the store fails.
     ///
     /// # Errors

@@ -420,6 +420,9 @@ mod tests {
         async fn trim(&self, _: Timestamp) -> Result<bool, StoreError> {
             unreachable!()
         }
+        fn has_stopped(&self) -> bool {
+            unreachable!()
+        }
         async fn check(&self) -> Result<Vec<crate::store::Failing>, StoreError> {
             unreachable!()
         }

@@ -29,10 +29,13 @@ pub enum StoreError {
     /// No space is left. Nothing was stored; later appends succeed once there is space.
     #[error("the disk is full")]
     Full,
-    /// The store has stopped taking entries, since what it wrote may not have reached the disk. Only a restart,
-    /// which reads what is really there, helps.
+    /// Nothing was stored: the store has stopped, since what it wrote before may not have reached the disk. Only a
+    /// restart, which reads what is really there, helps.
     #[error("the store has stopped after a failed write")]
     Stopped,
+    /// It may have been stored, or not, and the store has stopped. Only a restart helps, and shows which.
+    #[error("a write failed, and what reached the disk is unknown")]
+    Unknown,
     /// What stands after the position has been removed in part.
     #[error("the entries up to {} have been removed", .oldest.0)]
     Trimmed {
@@ -459,6 +462,9 @@ pub trait Store: Send + Sync {
     /// Removes some of the entries older than that time, and says whether more are left. The newest entry stays, so
     /// that positions never start again.
     async fn trim(&self, older_than: Timestamp) -> Result<bool, StoreError>;
+
+    /// Whether it has stopped for good, so that only a restart helps.
+    fn has_stopped(&self) -> bool;
 
     /// Fails when the store has stopped; says which maintenance fails.
     async fn check(&self) -> Result<Vec<Failing>, StoreError>;

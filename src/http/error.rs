@@ -432,14 +432,28 @@ impl From<StoreError> for Problem {
                 (StatusCode::INSUFFICIENT_STORAGE, "store_full", "the disk is full; nothing was stored")
             }
             StoreError::Stopped => {
-                (StatusCode::SERVICE_UNAVAILABLE, "store_stopped", "the store has stopped and needs a restart")
+                let detail = "the store has stopped and needs a restart; nothing was stored";
+                (StatusCode::SERVICE_UNAVAILABLE, "store_stopped", detail)
             }
+            StoreError::Unknown => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "outcome_unknown",
+                "a write failed: this may have been stored, or not; the store needs a restart",
+            ),
             StoreError::Unavailable(_) | StoreError::Trimmed { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "the store did not answer this time")
             }
         };
         tracing::error!(error = &error as &dyn std::error::Error, code, "a request met a failing store");
-        Problem::new(status, code, "Store error", detail).with_header(RETRY_AFTER, RETRY_AFTER_SECONDS)
+        let problem = Problem::new(status, code, "Store error", detail);
+        match error {
+            // Whoever repeats it without a key may do it twice.
+            StoreError::Unknown => problem.with_hint(
+                "once the server runs again, send it with the same Idempotency-Key; if it had none, look first whether it \
+                 is there",
+            ),
+            _ => problem.with_header(RETRY_AFTER, RETRY_AFTER_SECONDS),
+        }
     }
 }
 

@@ -9,19 +9,26 @@ use super::App;
 use super::error::Problem;
 use super::operations::Readiness;
 use super::shapes::Ready;
+use crate::store::StoreError;
 
-/// Says that the process lives.
+/// Says that the process lives, and that no restart would help it.
+///
+/// Fails when the store has stopped for good.
 #[utoipa::path(
     get,
     path = "/healthz",
     tag = "health",
     operation_id = "healthz",
     responses(
-        (status = 200, description = "It does.", body = String, example = json!("ok\n"))
+        (status = 200, description = "It does.", body = String, example = json!("ok\n")),
+        Readiness
     )
 )]
-pub(super) async fn healthz() -> &'static str {
-    "ok\n"
+pub(super) async fn healthz(State(app): State<Arc<App>>) -> Result<&'static str, Problem> {
+    if app.inbox.has_stopped() {
+        return Err(StoreError::Stopped.into());
+    }
+    Ok("ok\n")
 }
 
 /// Says whether the server takes requests.

@@ -46,8 +46,9 @@ const PROBLEMS: [(&str, &str); 15] = [
     ("501", "`transfer_coding`: `Transfer-Encoding` is not `chunked` alone."),
     (
         "503",
-        "`draining` (`/readyz` alone), `busy`, `store_unavailable`, `store_stopped`, `issuer_unavailable`, `maintenance_failing`: \
-         `Retry-After` says when to come back.",
+        "`draining` (`/readyz` alone), `busy`, `store_unavailable`, `store_stopped`, `issuer_unavailable`, \
+         `maintenance_failing`: `Retry-After` says when to come back. `outcome_unknown`: it may have been stored or not, \
+         and there is none.",
     ),
     ("507", "`store_full`: nothing was stored; it works again once there is space."),
 ];

@@ -32,6 +32,7 @@ mod changes;
 mod checkpoint;
 mod clock;
 mod counted;
+mod failure;
 mod feed;
 mod maintenance;
 mod once;
@@ -145,7 +146,8 @@ impl SqliteStore {
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         self.writer.send(task(answer)).await?;
-        answered.await.map_err(|_| StoreError::Stopped)?
+        // The writer answers all, unless it panics.
+        answered.await.map_err(|_| StoreError::Unknown)?
     }
 }
 
@@ -331,6 +333,10 @@ impl Store for SqliteStore {
 
     async fn trim(&self, older_than: Timestamp) -> Result<bool, StoreError> {
         self.ask(|answer| writer::Task::Trim { older_than, answer }).await
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.writer.has_stopped()
     }
 
     async fn check(&self) -> Result<Vec<Failing>, StoreError> {
@@ -604,6 +610,40 @@ mod tests {
         assert!(matches!(join().await, Err(StoreError::Unavailable(_))));
         operator.execute_batch("ROLLBACK").expect("unlocked");
         assert_eq!(join().await.expect("appended"), Appended::Done(vec![Outcome::Logged(Position(1))]));
+    }
+
+    /// Mutant: whatever is not expected stops the store.
+    #[tokio::test]
+    async fn what_is_damaged_harms_nobody_who_does_not_need_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        let Command::Publish(damaged) = notified(0, 1) else { unreachable!("it publishes") };
+        let id = damaged.id;
+        store.one(Timestamp::UNIX_EPOCH, Command::Publish(damaged)).await.expect("stored");
+        drop(store);
+        let open = || Connection::open(folder.path().join("pregon.db")).expect("opens");
+        let (connection, operator) = (open(), open());
+        operator.execute("UPDATE log SET audiences = '?'", []).expect("damaged");
+        let writer = start(connection);
+        let (at, once) = (Timestamp::UNIX_EPOCH, None);
+        let send = async |command, answer| {
+            let append = Append { at, commands: vec![command], once: once.clone() };
+            writer.send(writer::Task::Append { append, answer }).await.expect("queued");
+        };
+        let [(first, before), (second, harmed), (third, after), (fourth, later)] =
+            std::array::from_fn(|_| oneshot::channel());
+        // They queue up, and then are done in one commit or two.
+        operator.execute_batch("BEGIN IMMEDIATE").expect("locked");
+        send(notified(1, 1), first).await;
+        send(Command::Recall { id }, second).await;
+        send(notified(2, 1), third).await;
+        operator.execute_batch("ROLLBACK").expect("unlocked");
+        assert!(before.await.expect("answered").is_ok());
+        assert!(matches!(harmed.await.expect("answered"), Err(StoreError::Unavailable(_))));
+        assert!(after.await.expect("answered").is_ok());
+        send(notified(3, 1), fourth).await;
+        assert!(later.await.expect("answered").is_ok(), "and it goes on");
+        assert!(!writer.has_stopped());
     }
 
     fn wal_bytes(folder: &Path) -> u64 {

@@ -225,3 +225,36 @@ async fn a_full_disk_lets_start_read_recall_erase_and_mark_and_publish_once_ther
     assert_eq!(std::fs::metadata(disk.path("pregon.reserve")).unwrap().len(), 8 << 20, "made anew");
     program.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_write_that_failed_each_answer_says_what_is_known_and_a_restart_is_asked_for() {
+    let (folder, log) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let log = log.path().join("log");
+    let program = Program::start(folder.path(), &log).await;
+    let publish = async |program: &Program| {
+        let request = program.http.post(format!("{}/v1/notifications", program.url)).bearer_auth(KEY);
+        let request = request.header("idempotency-key", "k").json(&json!({"to": "user:1", "message": "hola"}));
+        let answer = within(request.send()).await.unwrap();
+        let has_retry_after = answer.headers().contains_key("retry-after");
+        let status = answer.status().as_u16();
+        let problem: Value = within(answer.json()).await.unwrap();
+        (status, problem["code"].as_str().unwrap_or_default().to_owned(), has_retry_after)
+    };
+    assert!(program.publish("everyone").await.0.is_success());
+    assert_eq!(program.get("/healthz").await.0, 200);
+    // Not a byte can be added to the `-wal`.
+    program.limit_files(Some(std::fs::metadata(folder.path().join("pregon.db-wal")).unwrap().len()));
+    assert_eq!(publish(&program).await, (503, "outcome_unknown".into(), false));
+    assert_eq!(publish(&program).await, (503, "store_stopped".into(), true));
+    for path in ["/healthz", "/readyz"] {
+        let (status, problem) = program.get(path).await;
+        assert!(status == 503 && problem.contains("store_stopped"), "{path}: {problem}");
+    }
+    assert_eq!(program.get("/v1/inbox?user_id=1").await.0, 200, "it can still be read");
+    program.kill().await;
+    let program = Program::start(folder.path(), &log).await;
+    assert_eq!(program.get("/healthz").await.0, 200);
+    assert_eq!(publish(&program).await.0, 201);
+    let (_, inbox) = program.get("/v1/inbox?user_id=1").await;
+    assert_eq!(inbox.matches("\"hola\"").count(), 2, "one to her and one to everyone: {inbox}");
+}

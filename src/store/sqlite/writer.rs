@@ -8,13 +8,14 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::changes::Changes;
 use super::checkpoint::{Closed, Gate, Wal};
 use super::clock::{self, Age, Uptime};
 use super::counted::Counted;
+use super::failure::{Broken, Failure};
 use super::maintenance::Maintenance;
 use super::reserve::Reserve;
 use super::rows::{Millisecond, time};
@@ -64,6 +65,23 @@ pub(super) enum Task {
     },
 }
 
+impl Task {
+    /// Answers that the store has stopped.
+    fn refuse(self) {
+        let stopped = StoreError::Stopped;
+        // Whoever has gone away no longer waits.
+        let _ = match self {
+            Self::Append { answer, .. } => answered(answer, Err(stopped)),
+            Self::Follow { answer, .. } => answered(answer, Err(stopped)),
+            Self::Advance { answer, .. } => answered(answer, Err(stopped)),
+            Self::LogTime { answer, .. } => answered(answer, Err(stopped)),
+            Self::Trim { answer, .. } => answered(answer, Err(stopped)),
+            Self::Check { answer } => answered(answer, Err(stopped)),
+            Self::Checkpoint { .. } => false,
+        };
+    }
+}
+
 struct Writer {
     connection: Connection,
     head: Position,
@@ -88,6 +106,11 @@ pub(super) struct Handle {
 }
 
 impl Handle {
+    /// Whether no task is taken any more.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.tasks.as_ref().is_none_or(mpsc::Sender::is_closed)
+    }
+
     /// Queues a task, and waits for a place in the queue.
     pub(super) async fn send(&self, task: Task) -> Result<(), StoreError> {
         let tasks = self.tasks.as_ref().ok_or(StoreError::Stopped)?;
@@ -154,9 +177,9 @@ pub(super) fn start(
                     }
                 };
                 if !(alive && writer.tidy()) {
-                    tracing::error!(
-                        "the store has stopped: a write failed and what reached the disk is unknown; restart"
-                    );
+                    tracing::error!("the store has stopped: a write failed, and only a restart helps");
+                    queue.close();
+                    next.into_iter().chain(std::iter::from_fn(|| queue.blocking_recv())).for_each(Task::refuse);
                     return;
                 }
                 writer.wal.grown(&writer.connection, &mut writer.maintenance);
@@ -168,7 +191,7 @@ pub(super) fn start(
 
 /// Answers whoever still waits; false if the store must stop.
 fn answered<T>(answer: Answer<T>, result: Result<T, StoreError>) -> bool {
-    let alive = !matches!(result, Err(StoreError::Stopped));
+    let alive = !matches!(result, Err(StoreError::Stopped | StoreError::Unknown));
     // Whoever has gone away no longer waits; what was done stays.
     let _ = answer.send(result);
     alive
@@ -202,26 +225,36 @@ impl Writer {
             Err(Failure::Full) if self.reserve.give_up() => {
                 self.append_the_urgent(appends.into_iter().zip(answers).collect())
             }
+            // The others are not to suffer for one.
+            Err(Failure::Refused) if appends.len() > 1 => {
+                self.append_each(appends.into_iter().zip(answers).collect(), |_| true)
+            }
             Err(failure) => {
                 for answer in answers {
-                    answered(answer, Err(failure.refusal()));
+                    answered(answer, Err(failure.into()));
                 }
-                failure != Failure::Stopped
+                !failure.stops()
             }
         }
     }
 
-    /// The same on a full disk: each on its own what takes away or marks, and nothing else.
+    /// The same on a full disk: what takes away or marks, and nothing else.
     fn append_the_urgent(&mut self, batch: Vec<(Append, Answer<Appended>)>) -> bool {
+        self.append_each(batch, |append| append.commands.iter().all(Command::works_on_a_full_disk))
+    }
+
+    /// Commits each of a batch by itself, if there may be space for it.
+    fn append_each(&mut self, batch: Vec<(Append, Answer<Appended>)>, has_space: impl Fn(&Append) -> bool) -> bool {
+        let mut alive = true;
         for (append, answer) in batch {
-            let urgent = append.commands.iter().all(Command::works_on_a_full_disk);
-            let done = if urgent { self.apply(&[append]) } else { Err(Failure::Full) };
-            let done = done.map(|mut done| done.remove(0)).map_err(StoreError::from);
-            if !answered(answer, done) {
-                return false;
-            }
+            let done = match (alive, has_space(&append)) {
+                (false, _) => Err(Failure::Stopped),
+                (true, false) => Err(Failure::Full),
+                (true, true) => self.apply(&[append]),
+            };
+            alive &= answered(answer, done.map(|mut done| done.remove(0)).map_err(StoreError::from));
         }
-        true
+        alive
     }
 
     fn apply(&mut self, appends: &[Append]) -> Result<Vec<Appended>, Failure> {
@@ -232,11 +265,11 @@ impl Writer {
     /// Does something in one commit, then tells the followers what the log says in addition. If it fails, nothing of it
     /// has been done.
     fn commit<T>(&mut self, work: impl FnOnce(&mut Changes<'_>) -> rusqlite::Result<T>) -> Result<T, Failure> {
-        self.attempt(work).map_err(|error| self.taken_back(&error))
+        self.attempt(work).map_err(|broken| self.taken_back(&broken))
     }
 
     /// The same as long as nothing fails. What has failed has to be taken back.
-    fn attempt<T>(&mut self, work: impl FnOnce(&mut Changes<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    fn attempt<T>(&mut self, work: impl FnOnce(&mut Changes<'_>) -> rusqlite::Result<T>) -> Result<T, Broken> {
         let before = self.head;
         let begun_at = Instant::now();
         let mut changes = Changes {
@@ -247,8 +280,9 @@ impl Writer {
             inbox_max: self.options.inbox_max,
         };
         let begun = self.connection.execute_batch("BEGIN IMMEDIATE");
-        let done = begun.and_then(|()| work(&mut changes)).and_then(|done| {
-            self.connection.execute_batch("COMMIT")?;
+        let broken = |committing| move |error| Broken { error, committing };
+        let done = begun.and_then(|()| work(&mut changes)).map_err(broken(false)).and_then(|done| {
+            self.connection.execute_batch("COMMIT").map_err(broken(true))?;
             Ok(done)
         });
         let Changes { head, entries, latest, .. } = changes;
@@ -280,9 +314,9 @@ impl Writer {
     }
 
     /// Notes how some maintenance ended, and takes it back if it failed.
-    fn maintained<T>(&mut self, work: &'static str, done: rusqlite::Result<T>) -> Result<T, Failure> {
-        self.maintenance.note(&self.options.metrics, work, done.as_ref().err());
-        done.map_err(|error| self.taken_back(&error)).inspect_err(|failure| {
+    fn maintained<T>(&mut self, work: &'static str, done: Result<T, Broken>) -> Result<T, Failure> {
+        self.maintenance.note(&self.options.metrics, work, done.as_ref().err().map(|broken| &broken.error));
+        done.map_err(|broken| self.taken_back(&broken)).inspect_err(|failure| {
             if *failure == Failure::Full {
                 // What removes something works the next time.
                 self.reserve.give_up();
@@ -291,11 +325,14 @@ impl Writer {
     }
 
     /// Takes a failed transaction back.
-    fn taken_back(&self, error: &rusqlite::Error) -> Failure {
+    fn taken_back(&self, broken: &Broken) -> Failure {
         let rolled_back = self.connection.is_autocommit() || self.connection.execute_batch("ROLLBACK").is_ok();
-        let failure = if rolled_back { Failure::of(error) } else { Failure::Stopped };
+        let failure = match Failure::of(broken) {
+            failure if failure.stops() || rolled_back => failure,
+            _ => Failure::Stopped,
+        };
         self.options.metrics.commits_failed.inc();
-        tracing::error!(%error, ?failure, "the store could not be written");
+        tracing::error!(error = %broken.error, ?failure, "the store could not be written");
         failure
     }
 
@@ -316,7 +353,7 @@ impl Writer {
                 while retention::trim_user(changes.connection, user, inbox_max)? {}
                 Ok(())
             });
-            trimmed != Err(Failure::Stopped)
+            !trimmed.is_err_and(Failure::stops)
         })
     }
 
@@ -329,8 +366,10 @@ impl Writer {
         let (expired, uptime) = (self.age.as_mut().map_or(now, |age| age.read(now)), self.uptime);
         let published =
             if full { Err(Failure::Full) } else { self.commit(|changes| changes.publish_due(now, DUE_PER_TURN)) };
-        if published == Err(Failure::Stopped) {
-            return Err(StoreError::Stopped);
+        if let Err(failure) = published
+            && failure.stops()
+        {
+            return Err(failure.into());
         }
         // Also on a full disk, which this may mend.
         let more = published == Ok(DUE_PER_TURN)
@@ -384,8 +423,8 @@ impl Writer {
         let (time, age, uptime) = (age.read(now), *age, self.uptime);
         match self.commit(|changes| clock::save(changes.connection, uptime, &age)) {
             // Kept the next time: it is read again every few minutes.
-            Ok(()) | Err(Failure::Full | Failure::Locked) => Ok(time),
-            Err(failure @ Failure::Stopped) => Err(failure.into()),
+            Err(failure) if failure.stops() => Err(failure.into()),
+            Ok(()) | Err(_) => Ok(time),
         }
     }
 
@@ -397,7 +436,8 @@ impl Writer {
     }
 
     fn give_back(&mut self) -> Result<bool, Failure> {
-        let done = retention::give_back(&self.connection);
+        // Each step commits.
+        let done = retention::give_back(&self.connection).map_err(|error| Broken { error, committing: true });
         self.maintained("vacuum", done)
     }
 }
@@ -422,39 +462,4 @@ fn apply(
 /// A number as gauges have it.
 fn gauge(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// What a failed transaction means once it has been rolled back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failure {
-    /// A full disk leaves the log as it was,
-    Full,
-    /// and so does a lock that somebody else holds;
-    Locked,
-    /// of anything else it is not known what reached the disk.
-    Stopped,
-}
-
-impl Failure {
-    fn of(error: &rusqlite::Error) -> Failure {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Self::Full,
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked,
-            _ => Self::Stopped,
-        }
-    }
-
-    fn refusal(self) -> StoreError {
-        match self {
-            Self::Full => StoreError::Full,
-            Self::Locked => StoreError::Unavailable("another process holds the file".into()),
-            Self::Stopped => StoreError::Stopped,
-        }
-    }
-}
-
-impl From<Failure> for StoreError {
-    fn from(failure: Failure) -> StoreError {
-        failure.refusal()
-    }
 }
