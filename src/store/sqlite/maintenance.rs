@@ -16,7 +16,9 @@ pub(super) struct Maintenance {
 struct Failures {
     /// In a row.
     count: u64,
-    /// Whether the last one passes with space, or with a lock that is given up.
+    /// Whether the last one passes with space,
+    is_full: bool,
+    /// or with that or a lock that is given up.
     passes: bool,
 }
 
@@ -30,9 +32,10 @@ impl Maintenance {
             return;
         };
         metrics.maintenance_failed.get_or_create(&metrics::Work { work }).inc();
-        let failures = self.failing.entry(work).or_insert(Failures { count: 0, passes: true });
+        let failures = self.failing.entry(work).or_insert(Failures { count: 0, is_full: false, passes: true });
         failures.count += 1;
-        failures.passes = matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy));
+        failures.is_full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+        failures.passes = failures.is_full || error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
         if failures.count.is_power_of_two() {
             tracing::error!(work, %error, failures = failures.count, "the store's maintenance failed; it is tried again");
         }
@@ -41,6 +44,11 @@ impl Maintenance {
     /// Whether some work failed the last time, for whatever reason.
     pub(super) fn fails(&self, work: &str) -> bool {
         self.failing.contains_key(work)
+    }
+
+    /// Whether some work failed the last time for want of space.
+    pub(super) fn waits_for_space(&self, work: &str) -> bool {
+        self.failing.get(work).is_some_and(|failures| failures.is_full)
     }
 
     /// What failed the last time, by name.

@@ -183,6 +183,7 @@ pub(super) fn start(
                     return;
                 }
                 writer.wal.grown(&writer.connection, &mut writer.maintenance);
+                writer.make_room();
             }
         })
         .expect("a thread can be started");
@@ -214,6 +215,13 @@ fn gather(queue: &mut mpsc::Receiver<Task>, batch: &mut Vec<(Append, Answer<Appe
 }
 
 impl Writer {
+    /// Lets a checkpoint that found no space end, which empties the `-wal`: before it is larger than the reserve.
+    fn make_room(&mut self) {
+        if self.maintenance.waits_for_space("checkpoint") && self.reserve.give_up() {
+            self.wal.look(&self.connection, &mut self.maintenance, true);
+        }
+    }
+
     /// Commits a batch and answers each append. False if the store must stop.
     fn append(&mut self, batch: Vec<(Append, Answer<Appended>)>) -> bool {
         if self.reserve.is_given_up() {
@@ -222,7 +230,7 @@ impl Writer {
         let (appends, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         match self.apply(&appends) {
             Ok(done) => answers.into_iter().zip(done).all(|(answer, appended)| answered(answer, Ok(appended))),
-            Err(Failure::Full) if self.reserve.give_up() => {
+            Err(Failure::Full) if appends.iter().any(is_urgent) && self.reserve.give_up() => {
                 self.append_the_urgent(appends.into_iter().zip(answers).collect())
             }
             // The others are not to suffer for one.
@@ -240,7 +248,7 @@ impl Writer {
 
     /// The same on a full disk: what takes away or marks, and nothing else.
     fn append_the_urgent(&mut self, batch: Vec<(Append, Answer<Appended>)>) -> bool {
-        self.append_each(batch, |append| append.commands.iter().all(Command::works_on_a_full_disk))
+        self.append_each(batch, is_urgent)
     }
 
     /// Commits each of a batch by itself, if there may be space for it.
@@ -440,6 +448,11 @@ impl Writer {
         let done = retention::give_back(&self.connection).map_err(|error| Broken { error, committing: true });
         self.maintained("vacuum", done)
     }
+}
+
+/// Whether it has to be done on a full disk too.
+fn is_urgent(append: &Append) -> bool {
+    append.commands.iter().all(Command::works_on_a_full_disk)
 }
 
 /// Does one append, unless the same has been asked before.
