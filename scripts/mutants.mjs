@@ -15,12 +15,12 @@ const mutants = [
   {
     name: 'wake before commit',
     file: 'src/store/sqlite/writer.rs',
-    from: '            self.connection.execute_batch("COMMIT")?;',
+    from: '            self.connection.execute_batch("COMMIT").map_err(broken(true))?;',
     to: `            for follower in &self.followers {
                 follower.committed(before, &changes.entries, changes.head);
             }
             changes.entries.clear();
-            self.connection.execute_batch("COMMIT")?;`,
+            self.connection.execute_batch("COMMIT").map_err(broken(true))?;`,
     test: 'the_embedded_store_passes_the_suite',
   },
   {
@@ -474,10 +474,55 @@ const mutants = [
     test: 'the_embedded_store_passes_the_suite',
   },
   {
+    name: 'reads that no checkpoint waits for',
+    file: 'src/store/sqlite.rs',
+    from: 'let passed = Arc::clone(&self.gate).read_owned().await;',
+    to: 'let passed = drop(Arc::clone(&self.gate).read_owned().await);',
+    test: 'the_wal_stays_within_its_bound_while_reads_overlap_all_the_time',
+  },
+  {
+    name: 'failing maintenance that nobody is told of',
+    file: 'src/store/sqlite/writer.rs',
+    from: 'Ok(writer.maintenance.failing())',
+    to: 'Ok(Vec::new())',
+    suite: 'it',
+    test: 'checkpoints_that_the_disk_fails_are_said_until_one_works',
+  },
+  {
+    name: 'a reserve that publishes take',
+    file: 'src/store/sqlite/writer.rs',
+    from: 'Err(Failure::Full) if appends.iter().any(is_urgent) && self.reserve.give_up()',
+    to: 'Err(Failure::Full) if self.reserve.give_up()',
+    suite: 'it',
+    test: 'a_full_disk_lets_start_read_recall_erase_and_mark_and_publish_once_there_is_room',
+  },
+  {
+    name: 'a damaged row that stops the store',
+    file: 'src/store/sqlite/failure.rs',
+    from: 'None => Self::Refused,',
+    to: 'None => Self::Stopped,',
+    test: 'what_is_damaged_harms_nobody_who_does_not_need_it',
+  },
+  {
+    name: 'an unknown outcome that is said to be none',
+    file: 'src/store/sqlite/failure.rs',
+    from: '_ if *committing => Self::Unknown,',
+    to: '_ if *committing => Self::Stopped,',
+    suite: 'it',
+    test: 'after_a_write_that_failed_each_answer_says_what_is_known_and_a_restart_is_asked_for',
+  },
+  {
+    name: 'what is left of who is being erased is shown',
+    file: 'src/store/sqlite/feed.rs',
+    from: 'after.max(erased)',
+    to: 'after',
+    test: 'an_erasure_that_a_crash_cut_short_is_whole_for_everybody_and_ends_after_the_start',
+  },
+  {
     name: 'a change not told to who has left',
     file: 'src/store/sqlite.rs',
-    from: 'feed::spans(interest, Position::START, Position::END)',
-    to: 'feed::spans(interest, after, through)',
+    from: 'feed::spans(connection, interest, Position::START, Position::END)',
+    to: 'feed::spans(connection, interest, after, through)',
     test: 'the_embedded_store_passes_the_suite',
   },
   {

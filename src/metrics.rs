@@ -109,7 +109,7 @@ pub struct Kind {
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct Work {
     /// `checkpoint`: from the `-wal` to the file. `trim`: of what is too old. `trim_user`: of what a user has too much of.
-    /// `expire`: of what has expired. `vacuum`: of pages given back to the disk.
+    /// `expire`: of what has expired. `erase`: of what was an erased user's. `vacuum`: of pages given back to the disk.
     pub work: &'static str,
 }
 

@@ -171,6 +171,25 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whose it is, if it is about one user.
+    #[must_use]
+    pub fn user(&self) -> Option<&UserId> {
+        match self {
+            Self::Mark { user, .. }
+            | Self::Mute { user, .. }
+            | Self::Erase { user }
+            | Self::Join { user, .. }
+            | Self::Leave { user, .. }
+            | Self::Revoke { user, .. } => Some(user),
+            Self::Publish(_)
+            | Self::Schedule { .. }
+            | Self::Edit { .. }
+            | Self::Recall { .. }
+            | Self::KeepKey(_)
+            | Self::ForgetKey { .. } => None,
+        }
+    }
+
     /// Whether it takes away or marks, so that it has to work on a full disk too.
     #[must_use]
     pub fn works_on_a_full_disk(&self) -> bool {
@@ -382,7 +401,7 @@ pub struct Found {
 /// Work that keeps a store in order and that failed the last time that it was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failing {
-    /// Its name: `checkpoint`, `trim`, `trim_user`, `expire`, `vacuum`.
+    /// Its name: `checkpoint`, `trim`, `trim_user`, `expire`, `erase`, `vacuum`.
     pub work: &'static str,
     /// Whether it fails for want of space, or for a lock of another process, so that the store can be read as ever.
     pub passes: bool,

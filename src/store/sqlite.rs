@@ -32,14 +32,17 @@ mod changes;
 mod checkpoint;
 mod clock;
 mod counted;
+mod erasing;
 mod failure;
 mod feed;
+mod forgetting;
 mod maintenance;
 mod once;
 mod reserve;
 mod retention;
 mod rows;
 mod schema;
+mod tasks;
 mod writer;
 
 use clock::Uptime;
@@ -142,7 +145,7 @@ impl SqliteStore {
 
     async fn ask<T>(
         &self,
-        task: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> writer::Task,
+        task: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> tasks::Task,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         self.writer.send(task(answer)).await?;
@@ -208,7 +211,7 @@ impl Store for SqliteStore {
     }
 
     async fn append(&self, append: Append) -> Result<Appended, StoreError> {
-        self.ask(|answer| writer::Task::Append { append, answer }).await
+        self.ask(|answer| tasks::Task::Append { append, answer }).await
     }
 
     async fn answered(&self, key: &RequestKey) -> Result<Option<Answered>, StoreError> {
@@ -217,7 +220,7 @@ impl Store for SqliteStore {
     }
 
     async fn follow(&self, follower: Arc<dyn Follower>, backlog: Backlog) -> Result<(), StoreError> {
-        self.ask(|answer| writer::Task::Follow { follower, backlog, answer }).await
+        self.ask(|answer| tasks::Task::Follow { follower, backlog, answer }).await
     }
 
     async fn open(&self, asked: Vec<Asked>) -> Result<Vec<Opening>, StoreError> {
@@ -324,15 +327,15 @@ impl Store for SqliteStore {
     }
 
     async fn advance(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        self.ask(|answer| writer::Task::Advance { now, answer }).await
+        self.ask(|answer| tasks::Task::Advance { now, answer }).await
     }
 
     async fn log_time(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
-        self.ask(|answer| writer::Task::LogTime { now, answer }).await
+        self.ask(|answer| tasks::Task::LogTime { now, answer }).await
     }
 
     async fn trim(&self, older_than: Timestamp) -> Result<bool, StoreError> {
-        self.ask(|answer| writer::Task::Trim { older_than, answer }).await
+        self.ask(|answer| tasks::Task::Trim { older_than, answer }).await
     }
 
     fn has_stopped(&self) -> bool {
@@ -340,7 +343,7 @@ impl Store for SqliteStore {
     }
 
     async fn check(&self) -> Result<Vec<Failing>, StoreError> {
-        self.ask(|answer| writer::Task::Check { answer }).await
+        self.ask(|answer| tasks::Task::Check { answer }).await
     }
 }
 
@@ -412,13 +415,15 @@ fn positions(
     )?;
     // Each span gives as many as are wanted in all, so the first `limit` of the union are the right ones.
     let mut positions = Vec::new();
-    for feed::Span { audience, after, through } in feed::spans(interest, after, through) {
+    for feed::Span { audience, after, through } in feed::spans(connection, interest, after, through)? {
         for position in notified.query_map(params![audience, after, through, whole(limit)], |row| row.get(0))? {
             positions.push(position?);
         }
     }
     // What she got as a member is told of whether or not she has left, and what stands outside of a span never.
-    for feed::Span { audience, after: since, through: last } in feed::spans(interest, Position::START, Position::END) {
+    for feed::Span { audience, after: since, through: last } in
+        feed::spans(connection, interest, Position::START, Position::END)?
+    {
         let parameters = params![audience, after, through, whole(limit), since, last];
         for position in changed.query_map(parameters, |row| row.get(0))? {
             positions.push(position?);
@@ -603,7 +608,7 @@ mod tests {
             let (answer, answered) = oneshot::channel();
             let join = Command::Join { user: "1".parse().expect("valid"), topic: "t".parse().expect("valid") };
             let append = Append { at: Timestamp::UNIX_EPOCH, commands: vec![join], once: None };
-            writer.send(writer::Task::Append { append, answer }).await.expect("queued");
+            writer.send(tasks::Task::Append { append, answer }).await.expect("queued");
             answered.await.expect("answered")
         };
         operator.execute_batch("BEGIN IMMEDIATE").expect("locked");
@@ -628,7 +633,7 @@ mod tests {
         let (at, once) = (Timestamp::UNIX_EPOCH, None);
         let send = async |command, answer| {
             let append = Append { at, commands: vec![command], once: once.clone() };
-            writer.send(writer::Task::Append { append, answer }).await.expect("queued");
+            writer.send(tasks::Task::Append { append, answer }).await.expect("queued");
         };
         let [(first, before), (second, harmed), (third, after), (fourth, later)] =
             std::array::from_fn(|_| oneshot::channel());
@@ -774,7 +779,7 @@ mod tests {
             let (answer, answered) = oneshot::channel();
             let commands = vec![notified(millisecond, 1000)];
             let append = Append { at: Timestamp::UNIX_EPOCH, commands, once: None };
-            writer.send(writer::Task::Append { append, answer }).await.expect("queued");
+            writer.send(tasks::Task::Append { append, answer }).await.expect("queued");
             answered.await.expect("answered")
         };
         let mut stored = 0;
@@ -788,7 +793,7 @@ mod tests {
         assert!(matches!(append(stored).await, Err(StoreError::Full)), "refused again, not stopped");
         let (answer, answered) = oneshot::channel();
         let older_than = Timestamp::from_millisecond(stored / 2).expect("in range");
-        writer.send(writer::Task::Trim { older_than, answer }).await.expect("queued");
+        writer.send(tasks::Task::Trim { older_than, answer }).await.expect("queued");
         assert!(answered.await.expect("answered").is_ok());
         assert!(append(stored).await.is_ok(), "there is space again");
         drop(writer);

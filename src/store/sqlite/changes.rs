@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
 use super::access;
+use super::erasing;
 use super::feed::{self, Inbox};
+use super::forgetting::forget;
 use super::rows::{self, Millisecond, notification, published, scheduled};
 use crate::content::Patch;
 use crate::notification::{
@@ -37,6 +39,9 @@ pub(super) struct Changes<'a> {
 
 impl Changes<'_> {
     pub(super) fn apply(&mut self, command: Command, at: Timestamp) -> rusqlite::Result<Outcome> {
+        if let Some(user) = command.user() {
+            erasing::finish(self.connection, user)?;
+        }
         match command {
             Command::Publish(notification) => self.publish(notification),
             Command::Schedule { notification, due } => self.schedule(&notification, due),
@@ -107,7 +112,7 @@ impl Changes<'_> {
                 .query_map([key.as_str(), &joined], |row| rows::parsed(row.get_ref(0)?.as_str()?))?
                 .collect::<rusqlite::Result<_>>()?;
             for id in former {
-                if let Some((position, former)) = published(self.connection, id)? {
+                if let Some((position, former)) = self.whole(id)? {
                     self.remove(position, &former, RemovalReason::Replaced, notification.timestamp)?;
                 }
             }
@@ -177,13 +182,24 @@ impl Changes<'_> {
         Ok(due.len())
     }
 
+    /// A published notification, of which nobody is being erased.
+    fn whole(&self, id: NotificationId) -> rusqlite::Result<Option<(Position, Arc<Notification>)>> {
+        let found = published(self.connection, id)?;
+        if let Some((position, notification)) = &found
+            && erasing::take_from(self.connection, *position, notification.audiences.iter())?
+        {
+            return published(self.connection, id);
+        }
+        Ok(found)
+    }
+
     fn unschedule(&self, id: NotificationId) -> rusqlite::Result<bool> {
         let gone = self.connection.prepare_cached("DELETE FROM scheduled WHERE id = ?1")?.execute([id.to_string()])?;
         Ok(gone > 0)
     }
 
     fn edit(&mut self, id: NotificationId, patch: &Patch, at: Timestamp) -> rusqlite::Result<Outcome> {
-        let mut found = published(self.connection, id)?.map(|(origin, former)| (Some(origin), former));
+        let mut found = self.whole(id)?.map(|(origin, former)| (Some(origin), former));
         if found.is_none() {
             found = scheduled(self.connection, id)?.map(|(former, _)| (None, former));
         }
@@ -207,7 +223,7 @@ impl Changes<'_> {
         if self.unschedule(id)? {
             return Ok(Outcome::Kept);
         }
-        match published(self.connection, id)? {
+        match self.whole(id)? {
             Some((position, notification)) => self.remove(position, &notification, RemovalReason::Recalled, at),
             None => Ok(Outcome::Missing),
         }
@@ -333,7 +349,7 @@ impl Changes<'_> {
         self.log("muted", at, None, &content, Change::Muted { user, categories })
     }
 
-    /// Forgets a user. What was addressed to others too stays theirs.
+    /// Forgets a user: at once for whoever looks, from the file in pieces. What was addressed to others too stays theirs.
     fn erase(&mut self, user: UserId, at: Timestamp) -> rusqlite::Result<Outcome> {
         let hers = Audience::User(user.clone()).to_string();
         let joined: Vec<Topic> = feed::interest(self.connection, &user)?
@@ -346,21 +362,16 @@ impl Changes<'_> {
             self.leave(user.clone(), topic, at)?;
         }
         self.mute(user.clone(), Vec::new(), at)?;
-        let mut known = false;
-        for sql in
-            ["SELECT position FROM addressed WHERE audience = ?1", "SELECT position FROM changed WHERE audience = ?1"]
-        {
-            let positions: Vec<Position> =
-                self.connection.prepare_cached(sql)?.query_map([&hers], |row| row.get(0))?.collect::<Result<_, _>>()?;
-            for position in positions {
-                known = true;
-                forget_for(self.connection, position, &hers)?;
-            }
-        }
+        let mut known: bool = self
+            .connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM addressed WHERE audience = ?1)
+                     OR EXISTS (SELECT 1 FROM changed WHERE audience = ?1)
+                     OR EXISTS (SELECT 1 FROM mark WHERE user = ?2) OR EXISTS (SELECT 1 FROM watermark WHERE user = ?2)",
+            )?
+            .query_row([&hers, user.as_str()], |row| row.get(0))?;
         for sql in [
             "DELETE FROM member WHERE user = ?1",
-            "DELETE FROM mark WHERE user = ?1",
-            "DELETE FROM watermark WHERE user = ?1",
             "DELETE FROM mute WHERE user = ?1",
             "DELETE FROM scheduled WHERE audiences = 'user:' || ?1",
             "UPDATE scheduled
@@ -372,6 +383,7 @@ impl Changes<'_> {
         if !known {
             return Ok(Outcome::Unchanged);
         }
+        erasing::begin(self.connection, &user, self.head)?;
         self.log("erased", at, None, "", Change::Erased { user })
     }
 
@@ -403,47 +415,4 @@ impl Changes<'_> {
         let content = topic.to_string();
         self.log("left", at, None, &content, Change::Left { user, topic })
     }
-}
-
-/// Deletes an entry, and what is known of it by these audiences.
-pub(super) fn forget<'a>(
-    connection: &Connection,
-    position: Position,
-    audiences: impl Iterator<Item = &'a Audience>,
-) -> rusqlite::Result<()> {
-    for audience in audiences {
-        take_from(connection, position, &audience.to_string())?;
-    }
-    connection.prepare_cached("DELETE FROM mark WHERE position = ?1")?.execute([position])?;
-    connection.prepare_cached("DELETE FROM log WHERE position = ?1")?.execute([position])?;
-    Ok(())
-}
-
-/// Deletes an entry for one audience; the others still have it.
-pub(super) fn forget_for(connection: &Connection, position: Position, audience: &str) -> rusqlite::Result<()> {
-    take_from(connection, position, audience)?;
-    let audiences: Option<String> = connection
-        .prepare_cached("SELECT audiences FROM log WHERE position = ?1")?
-        .query_row([position], |row| row.get(0))
-        .optional()?;
-    let Some(audiences) = audiences else { return Ok(()) };
-    let others: Vec<&str> = audiences.split(' ').filter(|other| *other != audience).collect();
-    if others.is_empty() {
-        return forget(connection, position, std::iter::empty());
-    }
-    connection
-        .prepare_cached("UPDATE log SET audiences = ?2 WHERE position = ?1")?
-        .execute(params![position, others.join(" ")])?;
-    Ok(())
-}
-
-/// Takes an entry out of what an audience has.
-fn take_from(connection: &Connection, position: Position, audience: &str) -> rusqlite::Result<()> {
-    for sql in [
-        "DELETE FROM addressed WHERE audience = ?1 AND position = ?2",
-        "DELETE FROM changed WHERE audience = ?1 AND position = ?2",
-    ] {
-        connection.prepare_cached(sql)?.execute(params![audience, position])?;
-    }
-    Ok(())
 }

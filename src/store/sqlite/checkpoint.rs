@@ -17,7 +17,7 @@ use tokio::sync::{Notify, OwnedRwLockWriteGuard, RwLock};
 use tokio::time::{sleep, timeout};
 
 use super::maintenance::Maintenance;
-use super::writer::Task;
+use super::tasks::Task;
 use crate::metrics;
 
 /// Bytes written from one attempt to the next. While nobody reads for long the `-wal` is no larger.

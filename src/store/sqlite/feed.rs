@@ -11,6 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
+use super::erasing;
 use super::rows::{Millisecond, parsed, time, whole};
 use crate::notification::{Audience, Interest, Membership, Mute, Position, Topic, UserId};
 use crate::state::{Counts, State};
@@ -26,9 +27,16 @@ pub(super) struct Span {
 }
 
 /// The spans of an interest within `(after, through]`.
-pub(super) fn spans(interest: &Interest, after: Position, through: Position) -> Vec<Span> {
-    let whole = |audience: Audience| Span { audience: audience.to_string(), after, through };
-    let mut spans = vec![whole(Audience::User(interest.user.clone())), whole(Audience::Everyone)];
+pub(super) fn spans(
+    connection: &Connection,
+    interest: &Interest,
+    after: Position,
+    through: Position,
+) -> rusqlite::Result<Vec<Span>> {
+    let span = |audience: Audience, after| Span { audience: audience.to_string(), after, through };
+    let erased = erasing::through(connection, &interest.user)?.unwrap_or(Position::START);
+    let hers = span(Audience::User(interest.user.clone()), after.max(erased));
+    let mut spans = vec![hers, span(Audience::Everyone, after)];
     for membership in &interest.memberships {
         let until = membership.until.map_or(through, |until| Position(until.0 - 1));
         let (after, through) = (after.max(membership.since), through.min(until));
@@ -37,7 +45,7 @@ pub(super) fn spans(interest: &Interest, after: Position, through: Position) -> 
             spans.push(Span { audience, after, through });
         }
     }
-    spans
+    Ok(spans)
 }
 
 /// What a user may see.
@@ -136,7 +144,7 @@ impl Inbox {
         at: Timestamp,
         inbox_max: usize,
     ) -> rusqlite::Result<Inbox> {
-        let mut merge = Merge::new(connection, spans(interest, Position::START, Position::END), at)?;
+        let mut merge = Merge::new(connection, spans(connection, interest, Position::START, Position::END)?, at)?;
         let mut positions = Vec::new();
         while positions.len() < inbox_max
             && let Some(position) = merge.next()?
@@ -203,6 +211,10 @@ impl Watermarks {
 
 impl States {
     fn load(connection: &Connection, user: &UserId, from: Position) -> rusqlite::Result<States> {
+        if erasing::through(connection, user)?.is_some() {
+            // Whatever is left is from before.
+            return Ok(States { marks: HashMap::new(), seen: Watermarks(Vec::new()), read: Watermarks(Vec::new()) });
+        }
         let marks = connection
             .prepare_cached("SELECT position, seen, read, archived FROM mark WHERE user = ?1 AND position >= ?2")?
             .query_map(params![user.as_str(), from], |row| {

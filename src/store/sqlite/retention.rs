@@ -10,7 +10,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::changes::{forget, forget_for};
+use super::forgetting::{forget, forget_for};
 use super::rows::{self, Millisecond, whole};
 use crate::notification::{Audience, Position, UserId};
 

@@ -27,3 +27,9 @@ CREATE TABLE once (
 INSERT INTO once (owner, key, fingerprint, answer, at) SELECT '', key, fingerprint, answer, at FROM once_3;
 DROP TABLE once_3;
 CREATE INDEX once_at ON once (at);
+
+-- Users who are being erased: nothing of theirs up to a position is shown any more, and it is removed in pieces.
+CREATE TABLE erasing (
+    user    TEXT PRIMARY KEY,
+    through INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -9,84 +9,36 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 
 use super::changes::Changes;
-use super::checkpoint::{Closed, Gate, Wal};
+use super::checkpoint::{Gate, Wal};
 use super::clock::{self, Age, Uptime};
 use super::counted::Counted;
+use super::erasing;
 use super::failure::{Broken, Failure};
 use super::maintenance::Maintenance;
 use super::reserve::Reserve;
 use super::rows::{Millisecond, time};
+use super::tasks::{Answer, Task, answered, gather};
 use super::{Options, once, retention, rows};
 use crate::metrics::Kind;
-use crate::notification::{Audience, Entry, Position};
-use crate::store::{Append, Appended, Backlog, Command, Failing, Follower, Outcome, StoreError};
+use crate::notification::{Audience, Change, Entry, Position};
+use crate::store::{Append, Appended, Backlog, Command, Follower, Outcome, StoreError};
 
-/// Most commands in one commit: bounds how long a reader of the newest entry waits for the others.
-const COMMANDS_PER_COMMIT_MAX: usize = 4096;
 /// Entries in one batch of a backlog.
 const ENTRIES_PER_BATCH: usize = 256;
 /// Notifications that are published in one turn when they are due.
 const DUE_PER_TURN: usize = 256;
-
-type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
-
-/// What the thread is asked to do.
-pub(super) enum Task {
-    Append {
-        append: Append,
-        answer: Answer<Appended>,
-    },
-    Follow {
-        follower: Arc<dyn Follower>,
-        backlog: Backlog,
-        answer: Answer<()>,
-    },
-    Advance {
-        now: Timestamp,
-        answer: Answer<Option<Timestamp>>,
-    },
-    LogTime {
-        now: Timestamp,
-        answer: Answer<Timestamp>,
-    },
-    Trim {
-        older_than: Timestamp,
-        answer: Answer<bool>,
-    },
-    Check {
-        answer: Answer<Vec<Failing>>,
-    },
-    /// Nobody reads as long as it has this.
-    Checkpoint {
-        closed: Closed,
-    },
-}
-
-impl Task {
-    /// Answers that the store has stopped.
-    fn refuse(self) {
-        let stopped = StoreError::Stopped;
-        // Whoever has gone away no longer waits.
-        let _ = match self {
-            Self::Append { answer, .. } => answered(answer, Err(stopped)),
-            Self::Follow { answer, .. } => answered(answer, Err(stopped)),
-            Self::Advance { answer, .. } => answered(answer, Err(stopped)),
-            Self::LogTime { answer, .. } => answered(answer, Err(stopped)),
-            Self::Trim { answer, .. } => answered(answer, Err(stopped)),
-            Self::Check { answer } => answered(answer, Err(stopped)),
-            Self::Checkpoint { .. } => false,
-        };
-    }
-}
 
 struct Writer {
     connection: Connection,
     head: Position,
     followers: Vec<Arc<dyn Follower>>,
     options: Options,
+    /// Whether somebody may be being erased.
+    erasing: bool,
     wal: Wal,
     reserve: Reserve,
     maintenance: Maintenance,
@@ -146,6 +98,8 @@ pub(super) fn start(
         head,
         followers: Vec::new(),
         options,
+        // A crash may have come between.
+        erasing: true,
         wal,
         reserve,
         maintenance: Maintenance::default(),
@@ -158,8 +112,9 @@ pub(super) fn start(
         .name("store-writer".into())
         .spawn(move || {
             let mut next = None;
-            while let Some(task) = next.take().or_else(|| queue.blocking_recv()) {
+            while let Some(task) = next.take().or_else(|| writer.next(&mut queue)) {
                 let alive = match task {
+                    Task::Nothing => true,
                     Task::Append { append, answer } => {
                         let mut batch = vec![(append, answer)];
                         next = gather(&mut queue, &mut batch);
@@ -176,7 +131,7 @@ pub(super) fn start(
                         true
                     }
                 };
-                if !(alive && writer.tidy()) {
+                if !(alive && writer.tidy() && writer.go_on_erasing()) {
                     tracing::error!("the store has stopped: a write failed, and only a restart helps");
                     queue.close();
                     next.into_iter().chain(std::iter::from_fn(|| queue.blocking_recv())).for_each(Task::refuse);
@@ -190,31 +145,31 @@ pub(super) fn start(
     Ok(Handle { tasks: Some(tasks), thread: Some(thread) })
 }
 
-/// Answers whoever still waits; false if the store must stop.
-fn answered<T>(answer: Answer<T>, result: Result<T, StoreError>) -> bool {
-    let alive = !matches!(result, Err(StoreError::Stopped | StoreError::Unknown));
-    // Whoever has gone away no longer waits; what was done stays.
-    let _ = answer.send(result);
-    alive
-}
-
-/// Takes the appends that are waiting; gives back the first other task.
-fn gather(queue: &mut mpsc::Receiver<Task>, batch: &mut Vec<(Append, Answer<Appended>)>) -> Option<Task> {
-    let mut count = batch[0].0.commands.len();
-    while count < COMMANDS_PER_COMMIT_MAX {
+impl Writer {
+    /// What is next to be done. Nothing, if somebody is being erased and nobody waits.
+    fn next(&self, queue: &mut mpsc::Receiver<Task>) -> Option<Task> {
+        if !self.erasing {
+            return queue.blocking_recv();
+        }
         match queue.try_recv() {
-            Ok(Task::Append { append, answer }) => {
-                count += append.commands.len();
-                batch.push((append, answer));
-            }
-            Ok(other) => return Some(other),
-            Err(_) => break,
+            Ok(task) => Some(task),
+            Err(TryRecvError::Empty) => Some(Task::Nothing),
+            // The rest is removed after the next start.
+            Err(TryRecvError::Disconnected) => None,
         }
     }
-    None
-}
 
-impl Writer {
+    /// Removes a piece of who is being erased. False if the store must stop.
+    fn go_on_erasing(&mut self) -> bool {
+        if !self.erasing {
+            return true;
+        }
+        let more = self.maintain("erase", |changes| erasing::go_on(changes.connection));
+        // What fails is tried again within a minute.
+        self.erasing = more == Ok(true);
+        !more.is_err_and(Failure::stops)
+    }
+
     /// Lets a checkpoint that found no space end, which empties the `-wal`: before it is larger than the reserve.
     fn make_room(&mut self) {
         if self.maintenance.waits_for_space("checkpoint") && self.reserve.give_up() {
@@ -300,6 +255,7 @@ impl Writer {
             let metrics = &self.options.metrics;
             metrics.commit_seconds.observe(begun_at.elapsed().as_secs_f64());
             metrics.head.set(gauge(head.0));
+            self.erasing |= entries.iter().any(|entry| matches!(entry.change, Change::Erased { .. }));
             for entry in &entries {
                 metrics.entries.get_or_create(&Kind { kind: entry.change.name() }).inc();
             }
@@ -368,6 +324,7 @@ impl Writer {
     /// Publishes some of what is due and removes some of what has expired; says when to go on.
     fn advance(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         self.measure();
+        self.erasing = true;
         let full = self.reserve.is_given_up();
         self.wal.look(&self.connection, &mut self.maintenance, full);
         // What the wall clock says has expired is shown to nobody. It is removed only when the log's time says so too.

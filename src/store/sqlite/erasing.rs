@@ -1,0 +1,207 @@
+//! A user is erased at once for whoever looks, and from the file in pieces, so that others are not kept waiting.
+//!
+//! **Invariant:** from the commit in which a user's erasure begins, nothing of hers up to there is shown, also after a crash. A
+//! later command that concerns her, or a notification that was hers, first removes what is left of it.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::forgetting::forget_for;
+use super::rows::whole;
+use crate::notification::{Audience, Position, UserId};
+
+/// Rows removed in one commit.
+const ROWS_PER_PIECE: usize = 500;
+
+/// Up to where a user is being erased, if she is.
+pub(super) fn through(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<Position>> {
+    connection
+        .prepare_cached("SELECT through FROM erasing WHERE user = ?1")?
+        .query_row([user.as_str()], |row| row.get(0))
+        .optional()
+}
+
+/// Erases a user up to a position: all of it at once if it is little.
+pub(super) fn begin(connection: &Connection, user: &UserId, through: Position) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO erasing (user, through) VALUES (?1, ?2)")?
+        .execute(params![user.as_str(), through])?;
+    remove(connection, user.as_str(), through)
+}
+
+/// Removes what is left of a user who is being erased.
+pub(super) fn finish(connection: &Connection, user: &UserId) -> rusqlite::Result<()> {
+    while let Some(through) = through(connection, user)? {
+        remove(connection, user.as_str(), through)?;
+    }
+    Ok(())
+}
+
+/// Removes one piece of a user who is being erased; says whether there was one.
+pub(super) fn go_on(connection: &Connection) -> rusqlite::Result<bool> {
+    let next = connection
+        .prepare_cached("SELECT user, through FROM erasing LIMIT 1")?
+        .query_row([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((user, through)) = next else { return Ok(false) };
+    remove(connection, &user, through)?;
+    Ok(true)
+}
+
+/// Takes a notification from those of its users who are being erased; says whether there was one.
+pub(super) fn take_from<'a>(
+    connection: &Connection,
+    position: Position,
+    audiences: impl Iterator<Item = &'a Audience>,
+) -> rusqlite::Result<bool> {
+    let mut taken = false;
+    if !connection.prepare_cached("SELECT 1 FROM erasing")?.exists([])? {
+        return Ok(taken);
+    }
+    for audience in audiences {
+        let Audience::User(user) = audience else { continue };
+        if through(connection, user)?.is_some_and(|through| position <= through) {
+            forget_for(connection, position, &audience.to_string())?;
+            taken = true;
+        }
+    }
+    Ok(taken)
+}
+
+fn remove(connection: &Connection, user: &str, through: Position) -> rusqlite::Result<()> {
+    let audience = format!("user:{user}");
+    let mut left = ROWS_PER_PIECE;
+    for sql in [
+        "SELECT position FROM addressed WHERE audience = ?1 AND position <= ?2 ORDER BY position LIMIT ?3",
+        "SELECT position FROM changed WHERE audience = ?1 AND position <= ?2 ORDER BY position LIMIT ?3",
+    ] {
+        let positions: Vec<Position> = connection
+            .prepare_cached(sql)?
+            .query_map(params![audience, through, whole(left)], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for position in &positions {
+            forget_for(connection, *position, &audience)?;
+        }
+        left -= positions.len();
+    }
+    for sql in [
+        "DELETE FROM mark WHERE user = ?1
+         AND position IN (SELECT position FROM mark WHERE user = ?1 ORDER BY position LIMIT ?2)",
+        "DELETE FROM watermark WHERE user = ?1
+         AND (kind, through) IN (SELECT kind, through FROM watermark WHERE user = ?1 LIMIT ?2)",
+    ] {
+        left -= connection.prepare_cached(sql)?.execute(params![user, whole(left)])?;
+    }
+    if left > 0 {
+        connection.prepare_cached("DELETE FROM erasing WHERE user = ?1")?.execute([user])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+
+    use super::super::changes::Changes;
+    use super::super::{Options, SqliteStore};
+    use super::*;
+    use crate::content::{Content, Patch};
+    use crate::notification::{Notification, NotificationId};
+    use crate::state::Set;
+    use crate::store::{Append, Command, Outcome, Selection, Status, Store, Wanted};
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+    const HERS: usize = 3 * ROWS_PER_PIECE;
+
+    fn user(name: &str) -> UserId {
+        name.parse().expect("valid")
+    }
+
+    async fn listed(store: &SqliteStore, name: &str) -> usize {
+        let wanted = Wanted {
+            user: user(name),
+            status: Status::All,
+            category: None,
+            topic: None,
+            before: None,
+            limit: 2 * HERS,
+            at: NOW,
+        };
+        store.page(wanted).await.expect("read").items.len()
+    }
+
+    fn rows(folder: &std::path::Path) -> usize {
+        let connection = Connection::open(folder.join("pregon.db")).expect("opens");
+        let sql = "SELECT (SELECT count(*) FROM addressed WHERE audience = 'user:zoe')
+                        + (SELECT count(*) FROM mark WHERE user = 'zoe') + (SELECT count(*) FROM erasing)";
+        let rows: u32 = connection.query_row(sql, [], |row| row.get(0)).expect("read");
+        rows as usize
+    }
+
+    /// The server ends after the first commit of an erasure. Mutants: what is left is shown; nobody goes on.
+    #[tokio::test]
+    async fn an_erasure_that_a_crash_cut_short_is_whole_for_everybody_and_ends_after_the_start() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = || Options { inbox_max: 2 * HERS, ..Options::default() };
+        let store = SqliteStore::open(folder.path(), options()).expect("opens");
+        let said = |audiences: &[&str]| {
+            Arc::new(Notification {
+                id: NotificationId::generate(),
+                timestamp: NOW,
+                audiences: audiences.iter().map(|name| name.parse().expect("valid")).collect(),
+                content: Content::from_stored("{\"message\":\"x\"}"),
+                expires_at: None,
+                replaces: None,
+            })
+        };
+        let all: Vec<_> = (0..HERS).map(|_| said(&["user:zoe", "user:ana"])).collect();
+        let commands = all.iter().map(|said| Command::Publish(Arc::clone(said))).collect();
+        store.append(Append { at: NOW, commands, once: None }).await.expect("stored");
+        let set = Set { archived: Some(true), ..Set::default() };
+        let mark = Command::Mark { user: user("zoe"), selection: Selection::These(vec![all[HERS - 1].id]), set };
+        store.one(NOW, mark).await.expect("marked");
+        store.one(NOW, Command::Publish(said(&["everyone"]))).await.expect("stored");
+        drop(store);
+
+        let mut connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        let head = super::super::head(&connection).expect("read");
+        let transaction = connection.transaction().expect("begun");
+        let mut changes =
+            Changes { connection: &transaction, head, entries: Vec::new(), latest: NOW, inbox_max: 2 * HERS };
+        let erased = changes.apply(Command::Erase { user: user("zoe") }, NOW).expect("erased");
+        assert_eq!(erased, Outcome::Logged(Position(head.0 + 1)));
+        transaction.commit().expect("committed");
+        drop(connection);
+        assert_eq!(rows(folder.path()), HERS - ROWS_PER_PIECE + 2, "one commit removes no more");
+
+        let store = SqliteStore::open(folder.path(), options()).expect("opens");
+        // Whatever has been removed by now.
+        assert_eq!((listed(&store, "zoe").await, listed(&store, "ana").await), (1, HERS + 1));
+        let patch = Patch::new(&["message".into()], &Content::from_stored("{\"message\":\"y\"}"));
+        store.one(NOW, Command::Edit { id: all[HERS - 1].id, patch }).await.expect("edited");
+        let edited = store.find(all[HERS - 1].id).await.expect("read").expect("there");
+        assert_eq!(edited.notification.audiences, ["user:ana".parse().expect("valid")], "she is told of nothing");
+        while rows(folder.path()) > 0 {
+            store.log_time(NOW).await.expect("done");
+        }
+        assert_eq!((listed(&store, "zoe").await, listed(&store, "ana").await), (1, HERS + 1));
+    }
+
+    #[tokio::test]
+    async fn what_she_does_next_is_not_erased() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        let commands = (0..3 * ROWS_PER_PIECE)
+            .map(|number| Command::Join { user: user("zoe"), topic: format!("t{number}").parse().expect("valid") });
+        store.append(Append { at: NOW, commands: commands.collect(), once: None }).await.expect("stored");
+        let join = Command::Join { user: user("zoe"), topic: "new".parse().expect("valid") };
+        let commands = vec![Command::Erase { user: user("zoe") }, join];
+        store.append(Append { at: NOW, commands, once: None }).await.expect("done");
+        while rows(folder.path()) > 0 {
+            store.log_time(NOW).await.expect("done");
+        }
+        let memberships = store.interest(&user("zoe")).await.expect("read").memberships;
+        assert_eq!(memberships.iter().map(|of| of.topic.as_str()).collect::<Vec<_>>(), ["new"]);
+    }
+}
