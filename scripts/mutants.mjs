@@ -105,8 +105,8 @@ const mutants = [
   {
     name: 'the store ignores the bound of a read',
     file: 'src/store/sqlite.rs',
-    from: 'let positions = positions(connection, &interest, after, through, limit)?;',
-    to: 'let positions = positions(connection, &interest, after, Position::END, limit)?;',
+    from: 'let (positions, through) = feed::positions(connection, &interest, after, through, limit)?;',
+    to: 'let (positions, through) = feed::positions(connection, &interest, after, Position::END, limit)?;',
     test: 'the_embedded_store_passes_the_suite',
   },
   {
@@ -406,9 +406,23 @@ const mutants = [
   {
     name: 'what is muted in the inbox all the same',
     file: 'src/store/sqlite/feed.rs',
-    from: 'if !is_muted(connection, interest, position)? {',
-    to: 'if is_muted(connection, interest, position).is_ok() {',
+    from: 'spans.is_some_and(|spans| spans.iter().any(|mute| mute.covers(position)))',
+    to: 'spans.is_some_and(|_| false)',
     test: 'the_embedded_store_passes_the_suite',
+  },
+  {
+    name: 'the search for an inbox is not bounded by what is passed over',
+    file: 'src/store/sqlite/feed.rs',
+    from: 'if passed_over == passed_max {',
+    to: 'if passed_over == usize::MAX {',
+    test: 'a_muted_category_costs_a_bounded_look_however_busy_it_is',
+  },
+  {
+    name: 'all spans of what is muted written again',
+    file: 'src/store/sqlite/spans.rs',
+    from: 'if gone.remove(&(category, *since)) != Some(*until) {',
+    to: 'if gone.remove(&(category, *since)) != Some(Some(Position::END)) {',
+    test: 'a_change_of_what_is_muted_writes_the_difference_only',
   },
   {
     name: 'what is muted replayed all the same',
@@ -426,9 +440,9 @@ const mutants = [
   },
   {
     name: 'a change told to who joined later, in a replay',
-    file: 'src/store/sqlite.rs',
-    from: 'AND origin > ?5',
-    to: 'AND ?5 >= 0',
+    file: 'src/store/sqlite/feed.rs',
+    from: 'if origins.0 < origin && origin <= origins.1 {',
+    to: 'if origin <= origins.1 {',
     test: 'the_embedded_store_passes_the_suite',
   },
   {
@@ -520,9 +534,9 @@ const mutants = [
   },
   {
     name: 'a change not told to who has left',
-    file: 'src/store/sqlite.rs',
-    from: 'feed::spans(connection, interest, Position::START, Position::END)',
-    to: 'feed::spans(connection, interest, after, through)',
+    file: 'src/store/sqlite/feed.rs',
+    from: 'for Span { audience, after: since, through: last } in spans(connection, interest, Position::START, Position::END)? {',
+    to: 'for Span { audience, after: since, through: last } in spans(connection, interest, after, through)? {',
     test: 'the_embedded_store_passes_the_suite',
   },
   {

@@ -249,7 +249,7 @@ pub struct Flags {
     /// Age at which notifications are removed [default: 30d]
     #[arg(long, value_name = "DURATION", env = "PREGON_RETENTION")]
     retention: Option<String>,
-    /// Most notifications that a user has; older ones are removed [default: 1000]
+    /// Most notifications that a user has, 10000 at most; older ones are removed [default: 1000]
     #[arg(long, value_name = "COUNT", env = "PREGON_MAX_PER_USER")]
     max_per_user: Option<String>,
     /// Most streams at once [default: what the descriptor limit allows]
@@ -466,7 +466,7 @@ impl Layers {
                 _ => Err("must be a number above 0".into()),
             };
             let streams_max = self.read("streams_max", count);
-            let max_per_user = self.read("max_per_user", count);
+            let max_per_user = self.read("max_per_user", limits::per_user);
             let limits = self.limits();
             // Each is read even if one before it is wrong, so that all errors are said at once.
             let listen = self.read("listen", values::address);

@@ -48,6 +48,7 @@ mod sink;
 mod socket;
 mod subscriber;
 mod tail;
+mod turns;
 
 pub use body::BodyStream;
 use mailbox::{Attachment, Command, Committed, Handle, Revision, Told, Transport};

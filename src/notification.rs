@@ -255,6 +255,17 @@ pub struct Mute {
     pub until: Option<Position>,
 }
 
+impl Mute {
+    /// Whether what was published at that position lies within it.
+    #[must_use]
+    pub fn covers(&self, published: Position) -> bool {
+        published > self.since && self.until.is_none_or(|until| published < until)
+    }
+}
+
+/// Most ended [`Mute`]s of a user; the oldest are forgotten, and what was muted by them alone is theirs again.
+pub const MUTES_ENDED_MAX: usize = 300;
+
 /// What a reader may see: her own audience, everyone, and the topics while she is a member; not what she has muted.
 ///
 /// Knowing more of the log never takes an entry away from an interest: spans are only added, and a span once ended
@@ -301,11 +312,11 @@ impl Interest {
     /// Whether she does not want what is about that category and was published at that position.
     #[must_use]
     pub fn mutes(&self, category: &str, published: Position) -> bool {
-        let covers = |mute: &Mute| published > mute.since && mute.until.is_none_or(|until| published < until);
-        self.mutes.iter().any(|mute| mute.category == category && covers(mute))
+        self.mutes.iter().any(|mute| mute.category == category && mute.covers(published))
     }
 
-    /// Notes that from that position on she mutes these categories and no others. Saying it twice changes nothing.
+    /// Notes that from that position on she mutes these categories and no others. Saying it twice changes nothing. Of the
+    /// ended spans the newest [`MUTES_ENDED_MAX`] are kept.
     pub fn mute(&mut self, categories: &[String], at: Position) {
         for mute in &mut self.mutes {
             if mute.since < at && mute.until.is_none() && !categories.contains(&mute.category) {
@@ -318,6 +329,18 @@ impl Interest {
                 self.mutes.push(Mute { category: category.clone(), since: at, until: None });
             }
         }
+        self.forget_oldest_mutes();
+    }
+
+    fn forget_oldest_mutes(&mut self) {
+        let ended = self.mutes.iter().filter(|mute| mute.until.is_some()).count();
+        if ended > MUTES_ENDED_MAX {
+            // Open ones first, then the newest. The order decides ties in the same way wherever it is done.
+            let age = |mute: &Mute| (mute.until.unwrap_or(Position::END), mute.since);
+            self.mutes.sort_by(|one, other| age(other).cmp(&age(one)).then_with(|| one.category.cmp(&other.category)));
+            let kept = self.mutes.len() - (ended - MUTES_ENDED_MAX);
+            self.mutes.truncate(kept);
+        }
     }
 
     /// Adds what the store knows of her. What is known already stays.
@@ -328,6 +351,7 @@ impl Interest {
                 None => self.mutes.push(span),
             }
         }
+        self.forget_oldest_mutes();
         for span in stored.memberships {
             match self.memberships.iter_mut().find(|known| known.topic == span.topic && known.since == span.since) {
                 Some(known) => known.until = known.until.or(span.until),

@@ -109,6 +109,7 @@ impl Server {
             inbox_max: config.max_per_user,
             reserve_bytes: sqlite::RESERVE_BYTES,
             metrics: metrics.log.clone(),
+            ..sqlite::Options::default()
         };
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data_dir, store)?);
         let auth = Arc::new(Auth::new(config.server_key.as_ref(), config.tokens.clone(), config.limits.publishes));

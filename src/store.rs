@@ -437,7 +437,8 @@ pub trait Store: Send + Sync {
     /// Tells `follower` first of the last entries, then of every later one.
     async fn follow(&self, follower: Arc<dyn Follower>, backlog: Backlog) -> Result<(), StoreError>;
 
-    /// What streams have to know, in the order in which they are asked for. All see one moment of the log.
+    /// What streams have to know, in the order in which they are asked for. All see one moment of the log. When much has to
+    /// be looked at, the answer has fewer than were asked for, but at least the first; the others are to be asked for again.
     async fn open(&self, asked: Vec<Asked>) -> Result<Vec<Opening>, StoreError>;
 
     /// What is said to that interest after `after` and not beyond `through`, at most `limit`. If some of it has been

@@ -23,6 +23,14 @@ pub(super) const WITHOUT_DEFAULT: [&str; 6] = [
 
 /// Smallest budget for bodies, in bytes: what the largest batch has.
 const BODIES_BYTES_MIN: usize = 4 * 1024 * 1024;
+/// Largest `max_per_user`: each mark and each count reads what a user has, in some milliseconds then.
+const PER_USER_MAX: usize = 10_000;
+
+/// Most notifications that a user has.
+pub(super) fn per_user(text: &str) -> Result<usize, String> {
+    let many = text.parse().ok().filter(|many| (1..=PER_USER_MAX).contains(many));
+    many.ok_or_else(|| format!("must be a number from 1 to {PER_USER_MAX}"))
+}
 
 /// Fewest connections: with fewer, none would be left for those whose request is not read yet.
 const CONNECTIONS_MIN: usize = 8;
@@ -155,4 +163,17 @@ impl Layers {
 fn network(text: &str) -> Result<IpNet, String> {
     let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
     network.ok_or_else(|| format!("`{text}` is no network such as 10.0.0.0/8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inbox_too_large_to_be_counted_at_each_mark_is_refused() {
+        assert_eq!(per_user("10000"), Ok(PER_USER_MAX));
+        for text in ["0", "10001", "150000", "many"] {
+            assert_eq!(per_user(text), Err("must be a number from 1 to 10000".to_owned()), "{text}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::beginning::Beginning;
+use super::inquiries::Waits;
 use super::sink::Sink;
 use super::subscriber::Subscriber;
 use super::{ConnectionId, Presence, TICK, Tick};
@@ -27,7 +28,8 @@ pub(super) struct Connection {
     pub(super) form: u32,
     /// It stands in the list of those that have something to write.
     pub(super) due: bool,
-    pub(super) opening: Option<Box<Beginning>>,
+    /// There until it has begun.
+    pub(super) opening: Option<Box<(Beginning, Waits)>>,
     /// Kept as long as it lasts.
     pub(super) _place: Option<Arc<Place>>,
 }

@@ -248,6 +248,8 @@ impl Engine {
         if let Some(expires_at) = expires_at {
             subscriber.end_with_token(self.now.saturating_add(ticks_until(expires_at)));
         }
+        let since = if let Start::Since(since) = start { Some(since) } else { None };
+        let waits = self.inquiries.open(id, Asked { user, since, at: Timestamp::now() });
         entry.insert(Connection {
             sink,
             subscriber,
@@ -256,17 +258,15 @@ impl Engine {
             since: self.now,
             bytes_from_peer: 0,
             due: false,
-            opening: Some(Box::new(beginning)),
+            opening: Some(Box::new((beginning, waits))),
             form: self.forms.acquire(form),
             _place: seat,
         });
-        let since = if let Start::Since(since) = start { Some(since) } else { None };
-        self.inquiries.open(id, Asked { user, since, at: Timestamp::now() });
     }
 
     fn opened(&mut self, number: usize, opening: Option<Opening>) {
         let connection = &mut self.connections[number];
-        let Some(beginning) = connection.opening.take() else { return };
+        let Some((beginning, _)) = connection.opening.take().map(|opening| *opening) else { return };
         let opening = match beginning.admitted(opening) {
             Ok(opening) => opening,
             Err(reason) => {

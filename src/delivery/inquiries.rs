@@ -1,19 +1,20 @@
 //! What the engines ask of the store, and the tasks that ask it for them.
 //!
-//! **Invariant:** each question is answered by one command to the engine that asked, unless the store is gone with the
-//! server.
+//! **Invariant:** each question is answered by one command to the engine that asked, unless its connection is gone, or the
+//! store with the server. Users have their turn one after another ([`turns`]), however many streams each of them opens.
 //!
 //! Deliberately absent: a limit for the queues. Each connection asks once at a time, so they are as long as there are
 //! connections at most.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use futures_util::StreamExt as _;
-use futures_util::stream;
+use futures_util::stream::{self, FuturesUnordered};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
 use super::mailbox::{Command, Handle};
+use super::turns::Turns;
 use super::{ConnectionId, Shared};
 use crate::notification::{Interest, Position};
 use crate::store::{Asked, Store};
@@ -31,7 +32,11 @@ const OPENINGS_AT_ONCE: usize = 2;
 struct Open {
     from: ConnectionId,
     asked: Asked,
+    waits: Weak<()>,
 }
+
+/// Held by a connection as long as it waits for an answer.
+pub(super) type Waits = Arc<()>;
 
 /// Asks for what the tail no longer has.
 struct Read {
@@ -62,9 +67,12 @@ pub(super) fn channel() -> (Inquiries, Inquired) {
 
 impl Inquiries {
     /// Asks what a stream must know to begin; the answer is [`Command::Opened`].
-    pub(super) fn open(&self, from: ConnectionId, asked: Asked) {
+    /// Nothing is asked any more once [`Waits`] is dropped.
+    pub(super) fn open(&self, from: ConnectionId, asked: Asked) -> Waits {
+        let waits = Arc::new(());
         // Nobody hears it any more when the server ends.
-        let _ = self.openings.send(Open { from, asked });
+        let _ = self.openings.send(Open { from, asked, waits: Arc::downgrade(&waits) });
+        waits
     }
 
     /// Asks for what the tail no longer has; the answer is [`Command::Refilled`].
@@ -94,30 +102,52 @@ struct Desk {
 }
 
 impl Desk {
-    async fn answer_openings(self, inquired: UnboundedReceiver<Open>) {
-        let together = stream::unfold(inquired, async |mut inquired| {
-            let mut together = Vec::new();
-            (inquired.recv_many(&mut together, OPENINGS_TOGETHER).await > 0).then_some((together, inquired))
-        });
-        together.for_each_concurrent(OPENINGS_AT_ONCE, |together| self.open(together)).await;
+    async fn answer_openings(self, mut inquired: UnboundedReceiver<Open>) {
+        let mut turns = Turns::default();
+        let mut asking = FuturesUnordered::new();
+        loop {
+            while let Ok(open) = inquired.try_recv() {
+                turns.wait(open.asked.user.clone(), open);
+            }
+            while asking.len() < OPENINGS_AT_ONCE {
+                let (users, together) = turns.take(OPENINGS_TOGETHER, |open| open.waits.strong_count() > 0);
+                if together.is_empty() {
+                    break;
+                }
+                asking.push(async { (users, self.open(together).await) });
+            }
+            tokio::select! {
+                Some((users, rest)) = asking.next() => {
+                    turns.put_back(users, rest.into_iter().map(|open| (open.asked.user.clone(), open)));
+                }
+                open = inquired.recv() => match open {
+                    Some(open) => turns.wait(open.asked.user.clone(), open),
+                    // The engines have ended, so nobody hears the answers to what is under way.
+                    None => return,
+                }
+            }
+        }
     }
 
-    async fn open(&self, together: Vec<Open>) {
-        let (from, asked): (Vec<_>, Vec<_>) = together.into_iter().map(|open| (open.from, open.asked)).unzip();
+    /// Answers as many as the store answers together, and gives back the rest.
+    async fn open(&self, mut together: Vec<Open>) -> Vec<Open> {
+        let asked = together.iter().map(|open| open.asked.clone()).collect();
         let openings: Vec<Option<_>> = match self.store.open(asked).await {
             Ok(openings) => openings.into_iter().map(Some).collect(),
             Err(error) => {
-                tracing::warn!(%error, streams = from.len(), "streams could not begin; their clients are asked to come back");
-                from.iter().map(|_| None).collect()
+                tracing::warn!(%error, streams = together.len(), "streams could not begin; their clients are asked to come back");
+                together.iter().map(|_| None).collect()
             }
         };
+        let rest = together.split_off(openings.len().min(together.len()));
         let mut opened: Vec<Vec<_>> = self.engines.iter().map(|_| Vec::new()).collect();
-        for (from, opening) in from.into_iter().zip(openings) {
+        for (Open { from, .. }, opening) in together.into_iter().zip(openings) {
             opened[from.engine].push((from, opening));
         }
         for (engine, opened) in self.engines.iter().zip(opened).filter(|(_, opened)| !opened.is_empty()) {
             engine.tell(Command::Opened(opened));
         }
+        rest
     }
 
     async fn answer_reads(self, inquired: UnboundedReceiver<Read>) {

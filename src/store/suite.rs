@@ -15,6 +15,7 @@ use crate::state::Counts;
 
 mod inbox;
 mod model;
+mod reader;
 pub(super) mod sequences;
 mod together;
 

@@ -11,12 +11,13 @@ use rusqlite::{Connection, params};
 
 use super::access;
 use super::erasing;
-use super::feed::{self, Inbox};
+use super::feed::{self, Bounds, Inbox};
 use super::forgetting::forget;
 use super::rows::{self, Millisecond, notification, published, scheduled};
+use super::spans;
 use crate::content::Patch;
 use crate::notification::{
-    Audience, Change, Entry, Mute, Notification, NotificationId, Position, RemovalReason, ReplacementKey, Topic, UserId,
+    Audience, Change, Entry, Notification, NotificationId, Position, RemovalReason, ReplacementKey, Topic, UserId,
 };
 use crate::state::{Marked, Set, State, Which};
 use crate::store::{Command, Outcome, Selection};
@@ -33,8 +34,8 @@ pub(super) struct Changes<'a> {
     pub(super) entries: Vec<Entry>,
     /// The latest time of an entry since the clock was last set back.
     pub(super) latest: Timestamp,
-    /// Most notifications that a user has.
-    pub(super) inbox_max: usize,
+    /// How far the inbox of a user reaches.
+    pub(super) bounds: Bounds,
 }
 
 impl Changes<'_> {
@@ -136,9 +137,10 @@ impl Changes<'_> {
             ])?;
         let mut address = self
             .connection
-            .prepare_cached("INSERT INTO addressed (audience, position, expires) VALUES (?1, ?2, ?3)")?;
+            .prepare_cached("INSERT INTO addressed (audience, position, expires, category) VALUES (?1, ?2, ?3, ?4)")?;
+        let category = notification.content.category();
         for audience in audiences {
-            address.execute(params![audience, position, expires])?;
+            address.execute(params![audience, position, expires, category])?;
         }
         self.head = position;
         self.entries.push(Entry { position, origin: position, change: Change::Notified(notification) });
@@ -213,8 +215,9 @@ impl Changes<'_> {
             .prepare_cached(&format!("UPDATE {table} SET content = ?2 WHERE id = ?1"))?
             .execute(params![id.to_string(), content.json()])?;
         let edited = Arc::new(Notification { content, ..Notification::clone(&former) });
-        if origin.is_some() {
-            self.log("edited", at, origin, &id.to_string(), Change::Edited(Arc::clone(&edited)))?;
+        if let Some(origin) = origin {
+            spans::recategorize(self.connection, origin, &former, edited.content.category().as_deref())?;
+            self.log("edited", at, Some(origin), &id.to_string(), Change::Edited(Arc::clone(&edited)))?;
         }
         Ok(Outcome::Edited(edited))
     }
@@ -245,7 +248,7 @@ impl Changes<'_> {
 
     fn mark(&mut self, user: UserId, selection: &Selection, set: Set, at: Timestamp) -> rusqlite::Result<Outcome> {
         let interest = feed::interest(self.connection, &user)?;
-        let mut inbox = Inbox::load(self.connection, &interest, at, self.inbox_max)?;
+        let mut inbox = Inbox::load(self.connection, &interest, at, self.bounds)?;
         let mut missing = Vec::new();
         let mut index_of = |id: NotificationId| -> rusqlite::Result<Option<usize>> {
             let index = published(self.connection, id)?.and_then(|(position, _)| inbox.index_of(position));
@@ -309,7 +312,8 @@ impl Changes<'_> {
                 .execute(parameters)?;
             self.connection
                 .prepare_cached(&format!(
-                    "UPDATE mark SET {kind} = ?3 WHERE user = ?1 AND position <= ?2 AND {kind} IS NULL"
+                    "UPDATE mark INDEXED BY mark_un{kind} SET {kind} = ?3
+                     WHERE user = ?1 AND position <= ?2 AND {kind} IS NULL"
                 ))?
                 .execute(params![user.as_str(), through, Millisecond(at)])?;
         }
@@ -337,14 +341,8 @@ impl Changes<'_> {
         if interest.mutes == before {
             return Ok(Outcome::Unchanged);
         }
-        for Mute { category, since, until } in &interest.mutes {
-            self.connection
-                .prepare_cached(
-                    "INSERT INTO mute (user, category, since, until) VALUES (?1, ?2, ?3, ?4)
-                     ON CONFLICT DO UPDATE SET until = excluded.until",
-                )?
-                .execute(params![user.as_str(), category, since, until])?;
-        }
+        spans::drop_empty(self.connection, &mut interest.mutes, position)?;
+        spans::write(self.connection, &user, &before, &interest.mutes)?;
         let content = serde_json::to_string(&categories).expect("strings encode");
         self.log("muted", at, None, &content, Change::Muted { user, categories })
     }
@@ -404,6 +402,7 @@ impl Changes<'_> {
         self.log("revoked", at, None, "", Change::Revoked { user })
     }
 
+    /// Ends a membership.
     fn leave(&mut self, user: UserId, topic: Topic, at: Timestamp) -> rusqlite::Result<Outcome> {
         let left = self
             .connection
@@ -412,6 +411,7 @@ impl Changes<'_> {
         if left == 0 {
             return Ok(Outcome::Unchanged);
         }
+        spans::drop_empty_membership(self.connection, &user, &topic, Position(self.head.0 + 1))?;
         let content = topic.to_string();
         self.log("left", at, None, &content, Change::Left { user, topic })
     }

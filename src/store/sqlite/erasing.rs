@@ -168,7 +168,7 @@ mod tests {
         let head = super::super::head(&connection).expect("read");
         let transaction = connection.transaction().expect("begun");
         let mut changes =
-            Changes { connection: &transaction, head, entries: Vec::new(), latest: NOW, inbox_max: 2 * HERS };
+            Changes { connection: &transaction, head, entries: Vec::new(), latest: NOW, bounds: options().bounds() };
         let erased = changes.apply(Command::Erase { user: user("zoe") }, NOW).expect("erased");
         assert_eq!(erased, Outcome::Logged(Position(head.0 + 1)));
         transaction.commit().expect("committed");

@@ -4,12 +4,16 @@
 //! that is counted, listed or marked is taken from there, so none of it costs more the more others have stored, and no
 //! count can drift: there is no counter.
 //!
+//! The search is bounded by the entries that it looks at. It passes over at most [`Bounds::passed_max`] muted or expired
+//! notifications that were addressed to topics or to everyone; of what is older, only the user's own are taken, of which
+//! retention leaves few.
+//!
 //! Deliberately absent: anything that writes.
 
 use std::collections::{HashMap, VecDeque};
 
 use jiff::Timestamp;
-use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
+use rusqlite::{CachedStatement, Connection, params};
 
 use super::erasing;
 use super::rows::{Millisecond, parsed, time, whole};
@@ -63,66 +67,165 @@ pub(super) fn interest(connection: &Connection, user: &UserId) -> rusqlite::Resu
     Ok(Interest { user: user.clone(), memberships, mutes })
 }
 
-/// Whether a user does not want what stands at a position. Nearly nobody mutes anything, and is then not asked.
-fn is_muted(connection: &Connection, interest: &Interest, position: Position) -> rusqlite::Result<bool> {
-    if interest.mutes.is_empty() {
-        return Ok(false);
+/// Positions in `(after, through]` at which something is said to an interest, rising, each once, at most `limit`; and up to
+/// where they have been looked for. Of each audience at most `limit` rows are looked at, and of its changes as many, so
+/// there may be none although there are some further on.
+pub(super) fn positions(
+    connection: &Connection,
+    interest: &Interest,
+    after: Position,
+    through: Position,
+    limit: usize,
+) -> rusqlite::Result<(Vec<Position>, Position)> {
+    let mut notified = connection.prepare_cached(
+        "SELECT position, position FROM addressed WHERE audience = ?1 AND position > ?2 AND position <= ?3
+         ORDER BY position LIMIT ?4",
+    )?;
+    let mut changed = connection.prepare_cached(
+        "SELECT position, origin FROM changed WHERE audience = ?1 AND position > ?2 AND position <= ?3
+         ORDER BY position LIMIT ?4",
+    )?;
+    let (mut positions, mut reached) = (Vec::new(), through);
+    for span in spans(connection, interest, after, through)? {
+        reached = reached.min(look(&mut notified, &span, (after, through), limit, &mut positions)?);
     }
-    let category: Option<Option<String>> = connection
-        .prepare_cached("SELECT content ->> '$.category' FROM log WHERE position = ?1")?
-        .query_row([position], |row| row.get(0))
-        .optional()?;
-    Ok(category.flatten().is_some_and(|category| interest.mutes(&category, position)))
+    // What she got as a member is told of whether or not she has left, and what stands outside of a span never.
+    for Span { audience, after: since, through: last } in spans(connection, interest, Position::START, Position::END)? {
+        let span = Span { audience, after, through };
+        reached = reached.min(look(&mut changed, &span, (since, last), limit, &mut positions)?);
+    }
+    positions.retain(|position| *position <= reached);
+    positions.sort_unstable();
+    positions.dedup();
+    if positions.len() > limit {
+        positions.truncate(limit);
+        reached = positions.last().copied().unwrap_or(reached);
+    }
+    Ok((positions, reached))
+}
+
+/// Adds what a span has, as far as it is about something in `origins`, and says up to where it has been looked for: where
+/// the last of `limit` rows stands.
+fn look(
+    statement: &mut CachedStatement<'_>,
+    span: &Span,
+    origins: (Position, Position),
+    limit: usize,
+    positions: &mut Vec<Position>,
+) -> rusqlite::Result<Position> {
+    let mut rows = statement.query(params![span.audience, span.after, span.through, whole(limit)])?;
+    let (mut looked, mut last) = (0, Position::END);
+    while let Some(row) = rows.next()? {
+        (looked, last) = (looked + 1, row.get(0)?);
+        let origin: Position = row.get(1)?;
+        if origins.0 < origin && origin <= origins.1 {
+            positions.push(last);
+        }
+    }
+    Ok(if looked == limit { last } else { Position::END })
+}
+
+/// How far an inbox reaches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Most notifications in it.
+    pub(super) inbox_max: usize,
+    /// Most notifications for topics and everyone that are passed over, since they are muted or have expired.
+    pub(super) passed_max: usize,
+}
+
+/// Spans of an interest's mutes, by category.
+struct Mutes<'a>(HashMap<&'a str, Vec<&'a Mute>>);
+
+impl Mutes<'_> {
+    fn of(interest: &Interest) -> Mutes<'_> {
+        let mut by_category: HashMap<&str, Vec<&Mute>> = HashMap::new();
+        for mute in &interest.mutes {
+            by_category.entry(&mute.category).or_default().push(mute);
+        }
+        Mutes(by_category)
+    }
+
+    fn cover(&self, category: Option<&str>, position: Position) -> bool {
+        let spans = category.and_then(|category| self.0.get(category));
+        spans.is_some_and(|spans| spans.iter().any(|mute| mute.covers(position)))
+    }
+}
+
+/// A position in a [`Run`].
+#[derive(Clone, Copy)]
+struct Looked {
+    position: Position,
+    /// It is muted or has expired.
+    passed: bool,
+    /// It is addressed to the user by name.
+    own: bool,
 }
 
 /// Positions of notifications for one audience, falling, some read ahead.
 struct Run {
     span: Span,
-    ahead: VecDeque<Position>,
+    ahead: VecDeque<Looked>,
+    own: bool,
     ended: bool,
 }
 
 /// Positions of a user's notifications, falling, each once.
 struct Merge<'a> {
     statement: CachedStatement<'a>,
+    mutes: Mutes<'a>,
     runs: Vec<Run>,
     at: Timestamp,
+    /// Rows read.
+    looked: usize,
 }
 
-impl Merge<'_> {
-    fn new(connection: &Connection, spans: Vec<Span>, at: Timestamp) -> rusqlite::Result<Merge<'_>> {
+impl<'a> Merge<'a> {
+    fn new(connection: &'a Connection, interest: &'a Interest, at: Timestamp) -> rusqlite::Result<Merge<'a>> {
         let statement = connection.prepare_cached(
-            "SELECT position FROM addressed
-             WHERE audience = ?1 AND position > ?2 AND position <= ?3 AND (expires IS NULL OR expires > ?4)
-             ORDER BY position DESC LIMIT ?5",
+            "SELECT position, expires, category FROM addressed
+             WHERE audience = ?1 AND position > ?2 AND position <= ?3 ORDER BY position DESC LIMIT ?4",
         )?;
-        let runs = spans.into_iter().map(|span| Run { span, ahead: VecDeque::new(), ended: false }).collect();
-        Ok(Merge { statement, runs, at })
+        let own = Audience::User(interest.user.clone()).to_string();
+        let runs = spans(connection, interest, Position::START, Position::END)?.into_iter().map(|span| Run {
+            own: span.audience == own,
+            span,
+            ahead: VecDeque::new(),
+            ended: false,
+        });
+        Ok(Merge { statement, mutes: Mutes::of(interest), runs: runs.collect(), at, looked: 0 })
     }
 
-    fn next(&mut self) -> rusqlite::Result<Option<Position>> {
-        for Run { span, ahead, ended } in &mut self.runs {
+    /// From here on only what is addressed to the user by name.
+    fn only_own(&mut self) {
+        self.runs.retain(|run| run.own);
+    }
+
+    fn next(&mut self) -> rusqlite::Result<Option<Looked>> {
+        for Run { span, ahead, own, ended } in &mut self.runs {
             if !ahead.is_empty() || *ended {
                 continue;
             }
             let Span { audience, after, through, .. } = &*span;
-            let limit = whole(POSITIONS_PER_READ);
-            let found =
-                self.statement.query_map(params![audience, after, through, Millisecond(self.at), limit], |row| {
-                    row.get::<_, Position>(0)
-                })?;
-            for position in found {
-                ahead.push_back(position?);
+            let mut rows = self.statement.query(params![audience, after, through, whole(POSITIONS_PER_READ)])?;
+            while let Some(row) = rows.next()? {
+                let position = row.get(0)?;
+                let expired = time(row, 1)?.is_some_and(|expires| expires <= self.at);
+                let passed = expired || self.mutes.cover(row.get_ref(2)?.as_str_or_null()?, position);
+                ahead.push_back(Looked { position, passed, own: *own });
             }
+            self.looked += ahead.len();
             *ended = ahead.len() < POSITIONS_PER_READ;
             if let Some(last) = ahead.back() {
-                span.through = Position(last.0 - 1);
+                span.through = Position(last.position.0 - 1);
             }
         }
-        let newest = self.runs.iter().filter_map(|run| run.ahead.front().copied()).max();
+        // The user's own run is the first, and so wins where others have the same position.
+        let fronts = self.runs.iter().filter_map(|run| run.ahead.front().copied());
+        let newest = fronts.max_by_key(|looked| (looked.position, looked.own));
         if let Some(newest) = newest {
             for run in &mut self.runs {
-                if run.ahead.front() == Some(&newest) {
+                if run.ahead.front().is_some_and(|looked| looked.position == newest.position) {
                     run.ahead.pop_front();
                 }
             }
@@ -134,31 +237,40 @@ impl Merge<'_> {
 /// What a user has at one moment, newest first.
 pub(super) struct Inbox {
     pub(super) items: Vec<(Position, State)>,
+    /// Rows that were read to find them.
+    pub(super) looked: usize,
 }
 
 impl Inbox {
-    /// Reads the newest `inbox_max` of what an interest has at that time.
+    /// Reads the newest of what an interest has at that time.
     pub(super) fn load(
         connection: &Connection,
         interest: &Interest,
         at: Timestamp,
-        inbox_max: usize,
+        Bounds { inbox_max, passed_max }: Bounds,
     ) -> rusqlite::Result<Inbox> {
-        let mut merge = Merge::new(connection, spans(connection, interest, Position::START, Position::END)?, at)?;
+        let mut merge = Merge::new(connection, interest, at)?;
         let mut positions = Vec::new();
+        let mut passed_over = 0;
         while positions.len() < inbox_max
-            && let Some(position) = merge.next()?
+            && let Some(Looked { position, passed, own }) = merge.next()?
         {
-            if !is_muted(connection, interest, position)? {
+            if !passed {
                 positions.push(position);
+            } else if !own {
+                passed_over += 1;
+                if passed_over == passed_max {
+                    merge.only_own();
+                }
             }
         }
+        let looked = merge.looked;
         if positions.is_empty() {
             // As for most who connect for the first time: there is nothing to be marked.
-            return Ok(Inbox { items: Vec::new() });
+            return Ok(Inbox { items: Vec::new(), looked });
         }
         let states = States::load(connection, &interest.user, positions.last().copied().unwrap_or(Position::END))?;
-        Ok(Inbox { items: positions.into_iter().map(|position| (position, states.of(position))).collect() })
+        Ok(Inbox { items: positions.into_iter().map(|position| (position, states.of(position))).collect(), looked })
     }
 
     /// Where the notification at that position stands in it.
@@ -229,5 +341,209 @@ impl States {
         let by_watermark =
             || State { seen_at: self.seen.of(position), read_at: self.read.of(position), archived_at: None };
         self.marks.get(&position).copied().unwrap_or_else(by_watermark)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::content::{Content, Fields, Patch};
+    use crate::notification::{MUTES_ENDED_MAX, Notification, NotificationId};
+    use crate::state::Set;
+    use crate::store::sqlite::changes::Changes;
+    use crate::store::sqlite::schema;
+    use crate::store::{Command, Outcome, Selection};
+
+    const BOUNDS: Bounds = Bounds { inbox_max: 20, passed_max: 100 };
+
+    struct Log {
+        connection: Connection,
+        head: Position,
+    }
+
+    impl Log {
+        fn new() -> Log {
+            let mut connection = Connection::open_in_memory().expect("opens");
+            schema::prepare(&mut connection).expect("prepared");
+            Log { connection, head: Position::START }
+        }
+
+        fn apply(&mut self, command: Command) -> Outcome {
+            let mut changes = Changes {
+                connection: &self.connection,
+                head: self.head,
+                entries: Vec::new(),
+                latest: Timestamp::UNIX_EPOCH,
+                bounds: BOUNDS,
+            };
+            let outcome = changes.apply(command, Timestamp::UNIX_EPOCH).expect("applied");
+            self.head = changes.head;
+            outcome
+        }
+
+        fn publish(&mut self, audience: &str, category: &str) -> NotificationId {
+            let id = NotificationId::generate();
+            let category = (!category.is_empty()).then(|| category.to_owned());
+            let fields = Fields { message: "x".into(), category, ..Fields::default() };
+            self.apply(Command::Publish(Arc::new(Notification {
+                id,
+                timestamp: Timestamp::UNIX_EPOCH,
+                audiences: vec![audience.parse().expect("valid")],
+                content: Content::parse(&fields).expect("valid"),
+                expires_at: None,
+                replaces: None,
+            })));
+            id
+        }
+
+        fn mute(&mut self, categories: &[String]) -> Outcome {
+            self.apply(Command::Mute { user: user(), categories: categories.to_vec() })
+        }
+
+        fn interest(&self) -> Interest {
+            interest(&self.connection, &user()).expect("read")
+        }
+
+        fn inbox(&self) -> Inbox {
+            Inbox::load(&self.connection, &self.interest(), Timestamp::UNIX_EPOCH, BOUNDS).expect("read")
+        }
+
+        fn rows_written(&mut self, work: impl FnOnce(&mut Log)) -> u64 {
+            let before = self.connection.total_changes();
+            work(self);
+            self.connection.total_changes() - before
+        }
+    }
+
+    fn user() -> UserId {
+        "1".parse().expect("valid")
+    }
+
+    fn names(count: usize) -> Vec<String> {
+        (0..count).map(|number| format!("c{number}")).collect()
+    }
+
+    /// Mutant: go on beyond what is passed over at most.
+    #[test]
+    fn a_muted_category_costs_a_bounded_look_however_busy_it_is() {
+        let mut log = Log::new();
+        log.publish("everyone", "");
+        log.publish("user:1", "");
+        log.mute(&["ruido".to_owned()]);
+        let looked: Vec<usize> = [50, 950, 2000]
+            .into_iter()
+            .map(|count| {
+                (0..count).for_each(|_| {
+                    log.publish("everyone", "ruido");
+                });
+                log.inbox().looked
+            })
+            .collect();
+        assert_eq!(log.inbox().items.len(), 1, "their own, and nothing for everyone from before");
+        assert!(looked[2] <= looked[1] && looked[2] <= 2 * POSITIONS_PER_READ + BOUNDS.passed_max, "{looked:?}");
+        let mark =
+            Command::Mark { user: user(), selection: Selection::All, set: Set { read: Some(true), ..Set::default() } };
+        assert!(matches!(log.apply(mark), Outcome::Marked { counts, .. } if counts.total == 1));
+        log.publish("everyone", "otra");
+        assert_eq!(log.inbox().items.len(), 2);
+    }
+
+    /// Mutant: the category of an edited notification stays in `addressed`.
+    #[test]
+    fn what_becomes_muted_by_an_edit_is_passed_over() {
+        let mut log = Log::new();
+        log.mute(&["ruido".to_owned()]);
+        let id = log.publish("everyone", "otra");
+        let fields = Fields { message: "x".into(), category: Some("ruido".into()), ..Fields::default() };
+        assert_eq!(log.inbox().items.len(), 1);
+        let patch = Patch::new(&["category".to_owned()], &Content::parse(&fields).expect("valid"));
+        log.apply(Command::Edit { id, patch });
+        assert!(log.inbox().items.is_empty());
+    }
+
+    /// Mutant: write all rows again.
+    #[test]
+    fn a_change_of_what_is_muted_writes_the_difference_only() {
+        let mut log = Log::new();
+        let all = names(100);
+        log.mute(&all);
+        // Two rows are the entry of the log and its address.
+        assert_eq!(log.rows_written(|log| drop(log.mute(&all[1..]))), 3, "the span that covers nothing goes");
+        assert_eq!(log.rows_written(|log| drop(log.mute(&all))), 3);
+        assert_eq!(log.rows_written(|log| drop(log.mute(&all))), 0);
+    }
+
+    #[test]
+    fn ended_mutes_that_cover_nothing_of_their_category_are_not_kept() {
+        let mut log = Log::new();
+        for _ in 0..50 {
+            log.mute(&names(100));
+            log.publish("everyone", "c7");
+            log.mute(&[]);
+        }
+        let mutes = log.interest().mutes;
+        assert_eq!(mutes.len(), 50);
+        assert!(mutes.iter().all(|mute| mute.category == "c7"));
+        assert!(log.inbox().items.is_empty(), "what was muted stays so");
+    }
+
+    #[test]
+    fn the_mutes_of_a_user_are_bounded_whatever_they_toggle() {
+        let mut log = Log::new();
+        for _ in 0..MUTES_ENDED_MAX / 4 {
+            log.mute(&names(10));
+            for number in 0..10 {
+                log.publish("everyone", &format!("c{number}"));
+            }
+            log.mute(&[]);
+        }
+        let mutes = log.interest().mutes;
+        assert_eq!(mutes.len(), MUTES_ENDED_MAX);
+        let oldest = mutes.iter().map(|mute| mute.since).min().expect("some");
+        assert!(oldest > Position(log.head.0 / 2), "the newest are kept: from {oldest:?} on");
+    }
+
+    #[test]
+    fn ended_memberships_in_which_nothing_was_said_are_not_kept() {
+        let mut log = Log::new();
+        let topic: Topic = "t".parse().expect("valid");
+        for round in 0..100 {
+            log.apply(Command::Join { user: user(), topic: topic.clone() });
+            if round == 50 {
+                log.publish("topic:t", "");
+            }
+            if round == 60 {
+                let id = log.publish("topic:t", "");
+                log.apply(Command::Recall { id });
+            }
+            log.apply(Command::Leave { user: user(), topic: topic.clone() });
+        }
+        assert_eq!(log.interest().memberships.len(), 2, "one has a notification, one a recall that may be owed");
+        assert_eq!(log.inbox().items.len(), 1);
+    }
+
+    /// Mutant: without the indexes of what is not seen or read.
+    #[test]
+    fn a_mark_of_all_looks_only_at_what_it_changes() {
+        let mut log = Log::new();
+        let all = |set| Command::Mark { user: user(), selection: Selection::All, set };
+        let read = Set { read: Some(true), ..Set::default() };
+        let steps = |log: &mut Log| {
+            log.publish("user:1", "");
+            let sql = "UPDATE mark INDEXED BY mark_unread SET read = 0 WHERE user = '1' AND position <= 9999 AND read IS NULL";
+            let mut update = log.connection.prepare(sql).expect("prepared");
+            update.execute([]).expect("done");
+            update.get_status(rusqlite::StatementStatus::VmStep)
+        };
+        log.publish("user:1", "");
+        log.apply(all(read));
+        let few = steps(&mut log);
+        for _ in 0..200 {
+            let id = log.publish("user:1", "");
+            log.apply(Command::Mark { user: user(), selection: Selection::These(vec![id]), set: read });
+        }
+        assert_eq!(steps(&mut log), few);
     }
 }

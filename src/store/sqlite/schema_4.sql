@@ -33,3 +33,21 @@ CREATE TABLE erasing (
     user    TEXT PRIMARY KEY,
     through INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- `category` is that of the notification, as it is now, so that what a user mutes is passed over without reading the log.
+ALTER TABLE addressed ADD COLUMN category TEXT;
+UPDATE addressed SET category =
+    (SELECT content ->> '$.category' FROM log WHERE log.position = addressed.position AND kind = 'notified');
+
+-- What a mark of all still has to change.
+CREATE INDEX mark_unseen ON mark (user, position) WHERE seen IS NULL;
+CREATE INDEX mark_unread ON mark (user, position) WHERE read IS NULL;
+
+-- Of the ended mutes of a user the newest 300 are kept.
+DELETE FROM mute WHERE (user, category, since) IN (
+    SELECT user, category, since FROM (
+        SELECT user, category, since,
+               row_number() OVER (PARTITION BY user ORDER BY until DESC, since DESC, category) AS number
+        FROM mute WHERE until IS NOT NULL
+    ) WHERE number > 300
+);

@@ -240,7 +240,7 @@ impl Writer {
             head: before,
             entries: Vec::new(),
             latest: self.latest,
-            inbox_max: self.options.inbox_max,
+            bounds: self.options.bounds(),
         };
         let begun = self.connection.execute_batch("BEGIN IMMEDIATE");
         let broken = |committing| move |error| Broken { error, committing };

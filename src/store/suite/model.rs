@@ -1,13 +1,13 @@
 //! What users have, in the most obvious way: plain lists, and every question answered by looking through all of them.
 //!
-//! It is what a store is held against, so it must be believed by being read: it has at most 100 lines of code, which
+//! It is what a store is held against, so it must be believed by being read: it has at most 120 lines of code, which
 //! `tests/it/tidy.rs` counts.
 //!
 //! **Two rules that could have been others:** a mark of all, or of all up to one, that says seen or read holds for all
 //! she has up to the newest that it changes, also for what is too old to be in her inbox and may come back into it;
 //! every other mark is of what is in her inbox. And what has expired can be edited and taken back until it is removed.
 //!
-//! Deliberately absent: positions, retention, requests that are repeated, and what is muted.
+//! Deliberately absent: positions, retention, and requests that are repeated.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use crate::store::{Command, Found, Item, Outcome, Selection};
 #[derive(Default)]
 pub(super) struct Model {
     pub(super) inbox_max: usize,
+    pub(super) passed_max: usize,
     /// What each user may see.
     pub(super) interests: HashMap<UserId, Interest>,
     pub(super) head: Position,
@@ -34,13 +35,27 @@ pub(super) struct Model {
 impl Model {
     /// What she has, newest first.
     pub(super) fn inbox(&self, user: &UserId, at: Timestamp) -> Vec<Item> {
-        let hers = self.all.iter().rev().filter(|one| lasts(&one.notification, at)).filter_map(|one| {
+        self.newest(user, at, self.passed_max).take(self.inbox_max).collect()
+    }
+
+    /// The same without an end, but that so many muted or expired ones for topics and everyone are passed over at most.
+    pub(super) fn newest(&self, user: &UserId, at: Timestamp, passed_max: usize) -> impl Iterator<Item = Item> {
+        let (interest, mut passed) = (&self.interests[user], 0);
+        self.all.iter().rev().filter_map(move |one| {
             let (notification, position) = (Arc::clone(&one.notification), one.position?);
+            let own = notification.audiences.contains(&Audience::User(user.clone()));
+            let included = own || passed < passed_max;
+            if !included || !notification.audiences.iter().any(|audience| interest.includes(audience, position)) {
+                return None;
+            }
+            let category = notification.content.category();
+            if !lasts(&notification, at) || category.is_some_and(|category| interest.mutes(&category, position)) {
+                passed += usize::from(!own);
+                return None;
+            }
             let state = self.states.get(&(user.clone(), notification.id)).copied().unwrap_or_default();
-            let included = |audience| self.interests[user].includes(audience, position);
-            notification.audiences.iter().any(included).then_some(Item { position, notification, state })
-        });
-        hers.take(self.inbox_max).collect()
+            Some(Item { position, notification, state })
+        })
     }
 
     /// Publishes what is due, then forgets what has expired.
@@ -95,6 +110,12 @@ impl Model {
                 let change = if matches!(command, Command::Join { .. }) { Interest::join } else { Interest::leave };
                 let before = interest.clone();
                 change(interest, topic, self.head);
+                if *interest == before { Outcome::Unchanged } else { LOGGED }
+            }
+            Command::Mute { user, categories } => {
+                let interest = self.interests.get_mut(&user).expect("known");
+                let before = interest.clone();
+                interest.mute(&categories, self.head);
                 if *interest == before { Outcome::Unchanged } else { LOGGED }
             }
             _ => unreachable!("no sequence does anything else"),

@@ -20,26 +20,24 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::model::Model;
+use super::reader::{EACH, Reader, inbox};
 use super::together::request_key;
-use super::{LOGGED, counted, lasts, topic, user, wanted};
+use super::{LOGGED, counted, lasts, topic, user};
 use crate::content::{Content, Fields, Patch};
-use crate::notification::{Change, Entry, Interest, Notification, NotificationId, Position, UserId};
+use crate::notification::{Interest, Notification, NotificationId, Position};
 use crate::state::{Counts, Set};
-use crate::store::{Append, Appended, Asked, Command, Item, Once, Outcome, Page, Selection, Status, Store, Wanted};
+use crate::store::{Append, Appended, Asked, Command, Item, Once, Outcome, Selection, Status, Store};
 
 /// What a store has to be opened with: few notifications are many then.
 pub(in crate::store) const INBOX_MAX: usize = 8;
+pub(in crate::store) const PASSED_MAX: usize = 3;
 /// Sequences in all.
 const SEQUENCES: u32 = 2_000;
 const STEPS: std::ops::Range<usize> = 20..40;
 const USERS: [&str; 3] = ["ana", "bea", "eva"];
 const TOPICS: [&str; 2] = ["obras", "avisos"];
+const CATEGORIES: [&str; 2] = ["ofertas", "averías"];
 const AUDIENCES: [&str; 6] = ["user:ana", "user:bea", "user:eva", "topic:obras", "topic:avisos", "everyone"];
-/// Statuses that together have each notification once, and so have unread, read and archived.
-const EACH: [Status; 2] = [Status::All, Status::Archived];
-/// Entries that a reader asks for at once, and notifications on a page: few, so that it takes several.
-const ENTRIES_PER_READ: usize = 3;
-const ITEMS_PER_PAGE: usize = 5;
 
 /// Something that is asked of the log. `back` counts notifications from the newest; times are seconds from now.
 #[derive(Clone, Debug)]
@@ -50,6 +48,7 @@ enum Wish {
     Join { user: &'static str, topic: &'static str },
     Leave { user: &'static str, topic: &'static str },
     Mark { user: &'static str, which: Which, set: Set },
+    Mute { user: &'static str, categories: Vec<String> },
     Erase { user: &'static str },
 }
 
@@ -110,6 +109,8 @@ fn wish() -> impl Strategy<Value = Wish> {
         4 => (users(), topics()).prop_map(|(user, topic)| Wish::Join { user, topic }),
         2 => (users(), topics()).prop_map(|(user, topic)| Wish::Leave { user, topic }),
         7 => (users(), which, set()).prop_map(|(user, which, set)| Wish::Mark { user, which, set }),
+        4 => (users(), subsequence(CATEGORIES.map(str::to_owned).to_vec(), 0..=2))
+            .prop_map(|(user, categories)| Wish::Mute { user, categories }),
         1 => users().prop_map(|user| Wish::Erase { user }),
     ]
 }
@@ -127,7 +128,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Holds a store against the model. `open` opens the one in a folder, with [`INBOX_MAX`].
+/// Holds a store against the model. `open` opens the one in a folder, with [`INBOX_MAX`] and
+/// [`PASSED_MAX`].
 pub(in crate::store) fn run(open: impl Fn(&Path) -> Arc<dyn Store> + Sync) {
     // More than there are cores: a sequence mostly waits for the store's own threads.
     let threads = 3 * std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get).min(8);
@@ -135,16 +137,8 @@ pub(in crate::store) fn run(open: impl Fn(&Path) -> Arc<dyn Store> + Sync) {
     let some = || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let config = Config { cases, failure_persistence: None, ..Config::default() };
-        TestRunner::new(config).run(&prop::collection::vec(step(), STEPS), |steps| {
-            runtime.block_on(async {
-                let mut trial = Trial::new(&open);
-                for (number, step) in steps.into_iter().enumerate() {
-                    trial.take(step).await?;
-                    trial.compare(&USERS[number % USERS.len()..][..1], &EACH).await?;
-                }
-                trial.end().await
-            })
-        })
+        TestRunner::new(config)
+            .run(&prop::collection::vec(step(), STEPS), |steps| runtime.block_on(Trial::new(&open).run(steps)))
     };
     std::thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(some)).collect();
@@ -154,6 +148,37 @@ pub(in crate::store) fn run(open: impl Fn(&Path) -> Arc<dyn Store> + Sync) {
             }
         }
     });
+}
+
+/// A mark says how many she has; then so many muted ones come for everyone that what she had is out of reach, and of none
+/// of these is she told. This failed once: what she was told was held against what she has since then.
+pub(in crate::store) async fn run_muted_after_a_mark(open: impl Fn(&Path) -> Arc<dyn Store>) {
+    let publish = |to| Wish::Publish { to: vec![to], lasting: None, replaces: None, due: None };
+    let all = Set { read: Some(true), ..Set::default() };
+    let steps = [
+        Wish::Mute { user: "eva", categories: CATEGORIES.map(str::to_owned).to_vec() },
+        // Ids are counted up: the first and the third are about a category, the second is about none.
+        publish("user:ana"),
+        publish("everyone"),
+        Wish::Mark { user: "eva", which: Which::All, set: all },
+        publish("everyone"),
+        publish("everyone"),
+        publish("user:ana"),
+        publish("everyone"),
+    ];
+    let mut trial = Trial::new(&open);
+    let mut counts = Vec::new();
+    for wish in steps {
+        trial.take(Step::Ask(vec![wish])).await.expect("as the model says");
+        let asked = vec![Asked { user: user("eva"), since: None, at: trial.now }];
+        counts.push(trial.store.open(asked).await.expect("opened")[0].counts.total);
+    }
+    assert_eq!(counts, [0, 0, 1, 1, 1, 1, 1, 0], "the third that is passed over is the last");
+    let eva = trial.readers.iter().position(|reader| reader.user == user("eva")).expect("a reader");
+    trial.reconnect(eva).await.expect("what eva was told was right then");
+    let told = trial.readers[eva].counts.expect("the mark is the last that she was told").0;
+    assert_eq!(told, Counts { unread: 0, unseen: 0, total: 1 });
+    trial.end().await.expect("as the model says");
 }
 
 /// A folder in memory, if there is such: what is tested is not the disk.
@@ -184,12 +209,20 @@ impl<'a, Open: Fn(&Path) -> Arc<dyn Store>> Trial<'a, Open> {
             open,
             store: open(folder.path()),
             folder,
-            model: Model { inbox_max: INBOX_MAX, interests, ..Model::default() },
+            model: Model { inbox_max: INBOX_MAX, passed_max: PASSED_MAX, interests, ..Model::default() },
             readers: USERS.map(Reader::new),
             now: super::NOW,
             ids: Vec::new(),
             answers: HashMap::new(),
         }
+    }
+
+    async fn run(mut self, steps: Vec<Step>) -> Result<(), TestCaseError> {
+        for (number, step) in steps.into_iter().enumerate() {
+            self.take(step).await?;
+            self.compare(&USERS[number % USERS.len()..][..1], &EACH).await?;
+        }
+        self.end().await
     }
 
     async fn take(&mut self, step: Step) -> Result<(), TestCaseError> {
@@ -263,7 +296,7 @@ impl<'a, Open: Fn(&Path) -> Arc<dyn Store>> Trial<'a, Open> {
                     id,
                     timestamp: self.now,
                     audiences: to.into_iter().map(|audience| audience.parse().expect("valid")).collect(),
-                    content: content(&id.to_string()),
+                    content: content(id, &id.to_string()),
                     expires_at: lasting.map(|seconds| due.unwrap_or(self.now) + later(seconds)),
                     replaces: replaces.map(|key| key.parse().expect("valid")),
                 });
@@ -284,6 +317,7 @@ impl<'a, Open: Fn(&Path) -> Arc<dyn Store>> Trial<'a, Open> {
                 };
                 Command::Mark { user: user(id), selection, set }
             }
+            Wish::Mute { user: id, categories } => Command::Mute { user: user(id), categories },
             Wish::Erase { user: id } => Command::Erase { user: user(id) },
         }
     }
@@ -314,22 +348,27 @@ impl<'a, Open: Fn(&Path) -> Arc<dyn Store>> Trial<'a, Open> {
         reader.read(&self.store, self.now).await?;
         let (there, _) = inbox(&self.store, &reader.user, self.now, &EACH).await?;
         let there = there.iter().filter(|item| item.position >= reader.oldest).map(|item| &item.notification);
-        let has = reader.has.iter().rev().filter(|notification| lasts(notification, self.now)).take(INBOX_MAX);
+        // What the inbox no longer reaches stays with whoever has read it.
+        let expected = self.model.inbox(&reader.user, self.now);
+        let reached: Vec<_> = expected.iter().map(|item| item.notification.id).collect();
+        let hers: Vec<_> =
+            self.model.newest(&reader.user, self.now, usize::MAX).map(|item| item.notification.id).collect();
+        let out_of_reach: Vec<_> = hers.iter().copied().filter(|id| !reached.contains(id)).collect();
+        let kept = |one: &&Arc<Notification>| lasts(one, self.now) && !out_of_reach.contains(&one.id);
+        let has = reader.has.iter().rev().filter(kept).take(INBOX_MAX);
         // An erased user is taken from the audiences of a notification, which changes nothing for the others.
         let shown = |notification: &Arc<Notification>| {
             (notification.id, notification.content.json().to_owned(), notification.expires_at)
         };
         let (has, there): (Vec<_>, Vec<_>) = (has.map(shown).collect(), there.map(shown).collect());
         prop_assert_eq!(has, there, "what {} has read", &reader.user);
+        // Of what is muted nobody is told, and it may have put something out of reach since these were counted.
+        let passed_too_many = expected.len() < hers.len().min(INBOX_MAX);
         if let Some((counts, at)) = reader.counts
             && at == self.now
+            && !passed_too_many
         {
-            prop_assert_eq!(
-                counts,
-                counted(&self.model.inbox(&reader.user, self.now)),
-                "what {} was told",
-                &reader.user
-            );
+            prop_assert_eq!(counts, counted(&expected), "what {} was told", &reader.user);
         }
         Ok(())
     }
@@ -343,80 +382,6 @@ impl<'a, Open: Fn(&Path) -> Arc<dyn Store>> Trial<'a, Open> {
     }
 }
 
-/// A client that does what it is told, and nothing else.
-struct Reader {
-    user: UserId,
-    cursor: Position,
-    /// In the order in which they came.
-    has: Vec<Arc<Notification>>,
-    /// Of what is older she may not know.
-    oldest: Position,
-    /// What she was told last, and when that was counted, if nothing has come since.
-    counts: Option<(Counts, Timestamp)>,
-}
-
-impl Reader {
-    fn new(id: &str) -> Reader {
-        Reader { user: user(id), cursor: Position::START, has: Vec::new(), oldest: Position::START, counts: None }
-    }
-
-    async fn read(&mut self, store: &Arc<dyn Store>, now: Timestamp) -> Result<(), TestCaseError> {
-        let asked = vec![Asked { user: self.user.clone(), since: None, at: now }];
-        let opening = store.open(asked).await.expect("opened").remove(0);
-        prop_assert!(self.cursor <= opening.head, "positions go on");
-        while self.cursor < opening.head {
-            let read = store.read_after(&opening.interest, self.cursor, opening.head, ENTRIES_PER_READ).await;
-            let slice = read.expect("nothing has been removed before its time");
-            prop_assert!(slice.entries.is_sorted_by(|a, b| a.position < b.position));
-            prop_assert!(slice.through > self.cursor && slice.through <= opening.head);
-            for entry in &slice.entries {
-                prop_assert!(entry.position > self.cursor && entry.position <= slice.through);
-                self.counts = None;
-                if self.does_not_know_from(entry) {
-                    return self.look(store, now).await;
-                }
-            }
-            self.cursor = slice.through;
-        }
-        Ok(())
-    }
-
-    /// Does what an entry says. True if she must look at her inbox.
-    fn does_not_know_from(&mut self, entry: &Entry) -> bool {
-        match &entry.change {
-            Change::Notified(notification) => {
-                if self.has.iter().all(|known| known.id != notification.id) {
-                    self.has.push(Arc::clone(notification));
-                }
-            }
-            Change::Edited(notification) => {
-                if let Some(known) = self.has.iter_mut().find(|known| known.id == notification.id) {
-                    *known = Arc::clone(notification);
-                }
-            }
-            Change::Removed { id, .. } => self.has.retain(|known| known.id != *id),
-            Change::Marked { marked, .. } => {
-                let json: serde_json::Value = serde_json::from_str(marked.json()).expect("JSON");
-                let count = |name: &str| usize::try_from(json["counts"][name].as_u64().expect("a count")).expect("few");
-                let counts = Counts { unread: count("unread"), unseen: count("unseen"), total: count("total") };
-                self.counts = Some((counts, json["at"].as_str().expect("a time").parse().expect("a time")));
-            }
-            Change::Erased { .. } => return true,
-            Change::Joined { .. } | Change::Left { .. } | Change::Muted { .. } | Change::Revoked { .. } => {}
-        }
-        false
-    }
-
-    /// Takes what is in her inbox, and goes on from there.
-    async fn look(&mut self, store: &Arc<dyn Store>, now: Timestamp) -> Result<(), TestCaseError> {
-        let (items, head) = inbox(store, &self.user, now, &EACH).await?;
-        self.oldest = items.last().filter(|_| items.len() == INBOX_MAX).map_or(Position::START, |item| item.position);
-        self.has = items.into_iter().rev().map(|item| item.notification).collect();
-        self.cursor = head;
-        Ok(())
-    }
-}
-
 /// That these fields say something else; a title may also say nothing.
 fn patch(names: &[&str], text: Option<u8>) -> Patch {
     let title = text.map(|text| text.to_string());
@@ -425,36 +390,10 @@ fn patch(names: &[&str], text: Option<u8>) -> Patch {
     Patch::new(&names, &Content::parse(&fields).expect("valid"))
 }
 
-fn content(message: &str) -> Content {
-    Content::parse(&Fields { message: message.to_owned(), ..Fields::default() }).expect("valid")
-}
-
-/// All that is in an inbox, newest first, page by page, and the end of the log.
-async fn inbox(
-    store: &Arc<dyn Store>,
-    user: &UserId,
-    at: Timestamp,
-    statuses: &[Status],
-) -> Result<(Vec<Item>, Position), TestCaseError> {
-    let mut items: Vec<Item> = Vec::new();
-    let mut head = Position::START;
-    for status in statuses.iter().copied() {
-        let mut before = None;
-        loop {
-            let wanted = Wanted { status, before, limit: ITEMS_PER_PAGE, at, ..wanted(user.as_str()) };
-            let page: Page = store.page(wanted).await.expect("read");
-            prop_assert!(page.items.iter().all(|item| status.includes(&item.state)));
-            prop_assert!(page.items.is_sorted_by(|newer, older| newer.position > older.position));
-            before = page.items.last().map(|item| item.position);
-            items.extend(page.items);
-            head = page.head;
-            if !page.more {
-                break;
-            }
-        }
-    }
-    items.sort_by_key(|item| std::cmp::Reverse(item.position));
-    Ok((items, head))
+/// Two of three are about a category, which stays what it is.
+fn content(id: NotificationId, message: &str) -> Content {
+    let category = CATEGORIES.get(usize::from(id.0.as_bytes()[15] % 3)).map(|category| (*category).to_owned());
+    Content::parse(&Fields { message: message.to_owned(), category, ..Fields::default() }).expect("valid")
 }
 
 /// Where a notification stands is the store's to know.

@@ -1,0 +1,107 @@
+//! The spans of the log during which a user mutes a category or is a member of a topic, as they are kept.
+//!
+//! **Invariant:** only rows that change are written, and a span that ends is kept only if something that it is about may lie
+//! in it. So the rows of a user are bounded, and changing what is muted costs no more the more often it was changed before.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, params};
+
+use super::rows::whole;
+use crate::notification::{Audience, Mute, Notification, Position, Topic, UserId};
+
+/// Entries of the log that are looked at for what lies in the spans that end. A span that began before these is kept.
+const ENTRIES_LOOKED_AT_MAX: usize = 500;
+
+/// Drops the spans that end at that position and have nothing of their category in them.
+pub(super) fn drop_empty(
+    connection: &Connection,
+    mutes: &mut thin_vec::ThinVec<Mute>,
+    ends: Position,
+) -> rusqlite::Result<()> {
+    let Some(begins) = mutes.iter().filter(|mute| mute.until == Some(ends)).map(|mute| mute.since).min() else {
+        return Ok(());
+    };
+    // The newest position of each category.
+    let mut newest: HashMap<String, Position> = HashMap::new();
+    let mut looked_after = begins;
+    let mut newest_first = connection.prepare_cached(
+        "SELECT position, CASE kind WHEN 'notified' THEN content ->> '$.category' END
+         FROM log WHERE position > ?1 ORDER BY position DESC LIMIT ?2",
+    )?;
+    let mut rows = newest_first.query(params![begins, whole(ENTRIES_LOOKED_AT_MAX)])?;
+    let mut looked = 0;
+    while let Some(row) = rows.next()? {
+        looked += 1;
+        let position: Position = row.get(0)?;
+        if looked == ENTRIES_LOOKED_AT_MAX {
+            looked_after = Position(position.0 - 1);
+        }
+        if let Some(category) = row.get(1)? {
+            newest.entry(category).or_insert(position);
+        }
+    }
+    mutes.retain(|mute| {
+        mute.until != Some(ends)
+            || mute.since < looked_after
+            || newest.get(&mute.category).is_some_and(|position| *position > mute.since)
+    });
+    Ok(())
+}
+
+/// Deletes a membership that ends at that position if nothing was said to the topic meanwhile. Changes are looked at too:
+/// of a notification that has been taken back, the removal may still be owed to the user.
+pub(super) fn drop_empty_membership(
+    connection: &Connection,
+    user: &UserId,
+    topic: &Topic,
+    ends: Position,
+) -> rusqlite::Result<()> {
+    let audience = Audience::Topic(topic.clone()).to_string();
+    connection
+        .prepare_cached(
+            "DELETE FROM member AS span WHERE user = ?1 AND topic = ?2 AND until = ?3
+             AND NOT EXISTS (SELECT 1 FROM addressed WHERE audience = ?4 AND position > span.since AND position < ?3)
+             AND NOT EXISTS (SELECT 1 FROM changed WHERE audience = ?4 AND position > span.since AND position < ?3)",
+        )?
+        .execute(params![user.as_str(), topic.as_str(), ends, audience])?;
+    Ok(())
+}
+
+/// Notes beside its addresses that a notification is about another category now.
+pub(super) fn recategorize(
+    connection: &Connection,
+    position: Position,
+    former: &Notification,
+    category: Option<&str>,
+) -> rusqlite::Result<()> {
+    if category == former.content.category().as_deref() {
+        return Ok(());
+    }
+    let mut addressed =
+        connection.prepare_cached("UPDATE addressed SET category = ?3 WHERE audience = ?1 AND position = ?2")?;
+    for audience in &former.audiences {
+        addressed.execute(params![audience.to_string(), position, category])?;
+    }
+    Ok(())
+}
+
+/// Writes the difference.
+pub(super) fn write(connection: &Connection, user: &UserId, before: &[Mute], after: &[Mute]) -> rusqlite::Result<()> {
+    let mut gone: HashMap<(&str, Position), Option<Position>> =
+        before.iter().map(|mute| ((&*mute.category, mute.since), mute.until)).collect();
+    let mut put = connection.prepare_cached(
+        "INSERT INTO mute (user, category, since, until) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET until = excluded.until",
+    )?;
+    for Mute { category, since, until } in after {
+        if gone.remove(&(category, *since)) != Some(*until) {
+            put.execute(params![user.as_str(), category, since, until])?;
+        }
+    }
+    let mut remove = connection.prepare_cached("DELETE FROM mute WHERE user = ?1 AND category = ?2 AND since = ?3")?;
+    for (category, since) in gone.into_keys() {
+        remove.execute(params![user.as_str(), category, since])?;
+    }
+    Ok(())
+}
