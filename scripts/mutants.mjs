@@ -306,8 +306,8 @@ const mutants = [
   {
     name: 'all failures forgotten when there are too many',
     file: 'src/limits.rs',
-    from: 'while known.forgotten_at.len() >= ADDRESSES_MAX {',
-    to: 'if known.forgotten_at.len() >= ADDRESSES_MAX { known.forget(|_| true); } while false {',
+    from: 'while self.full_at.len() >= KEYS_MAX {',
+    to: 'if self.full_at.len() >= KEYS_MAX { self.forget(|_| true); } while false {',
     test: 'no_flood_of_failing_addresses_ends_the_lock_out_of_another',
   },
   {
@@ -320,9 +320,25 @@ const mutants = [
   {
     name: 'whoever fails too often looked at all the same',
     file: 'src/limits.rs',
-    from: 'known.insert(address, (before + interval).min(now + Nanos::from(self.all())));',
+    from: 'self.insert(key.clone(), (before + interval).min(now + Nanos::from(buckets.all())));',
     to: 'let _ = before;',
     test: 'whoever_fails_too_often_is_shut_out_for_a_while_and_nobody_else',
+  },
+  {
+    name: 'a user who changes something as often as they like',
+    file: 'src/http/identity.rs',
+    from: 'if !parts.method.is_safe() {',
+    to: 'if false && !parts.method.is_safe() {',
+    suite: 'it',
+    test: 'a_user_changes_so_much_and_another_user_or_a_server_key_as_much_again',
+  },
+  {
+    name: 'a server key counted as the user for whom it asks',
+    file: 'src/http/identity.rs',
+    from: 'if self.issued_at.is_none() {',
+    to: 'if false && self.issued_at.is_none() {',
+    suite: 'it',
+    test: 'a_user_changes_so_much_and_another_user_or_a_server_key_as_much_again',
   },
   {
     name: 'a user with as many streams as come',

@@ -656,12 +656,15 @@ mod tests {
         let usual = limits("").expect("valid");
         assert_eq!((usual.publishes, usual.streams_per_user, usual.streams_per_address), (None, 1000, None));
         assert_eq!((usual.tickets_per_user, usual.failed_logins.burst()), (32, 30));
+        assert_eq!(usual.writes.to_string(), "100 at once, then 600 a minute");
+        assert_eq!(limits("writes_per_minute = 60").expect("valid").writes.to_string(), "60 at once, then 60 a minute");
         let set = limits("publishes_per_second = 10\npublish_burst = 50\ntrusted_proxy = \"10.0.0.0/8, ::1\"");
         let set = set.expect("valid");
         assert_eq!(set.publishes.expect("set").to_string(), "50 at once, then 10 a second");
         assert_eq!(set.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/8", "::1/128"]);
         for (text, wrong) in [
             ("streams_per_user = 0", "must be a number above 0"),
+            ("writes_per_minute = 0", "must be a number above 0"),
             ("publishes_per_second = -1", "must be a number above 0"),
             ("tickets_per_user = 1001", "must be at most 1000"),
             ("jwt_key = \"a secret of at least thirty-two bytes\"\njwt_leeway = \"6m\"", "must be at most 5m"),

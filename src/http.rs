@@ -36,8 +36,9 @@ use crate::auth::Auth;
 use crate::auth::tickets::Tickets;
 use crate::delivery::Delivery;
 use crate::inbox::Inbox;
-use crate::limits::{AtOnce, Budget, Failures};
+use crate::limits::{Address, AtOnce, Buckets, Budget};
 use crate::metrics::Metrics;
+use crate::notification::UserId;
 use crate::publish::Publisher;
 
 pub mod address;
@@ -94,7 +95,9 @@ pub struct App {
     /// What opens one stream each.
     pub tickets: Tickets,
     /// Who has sent too many wrong credentials.
-    pub failures: Failures,
+    pub failures: Buckets<Address>,
+    /// How often each user may change something.
+    pub writes: Buckets<UserId>,
     /// Streams from each address, if there is a limit.
     pub streams_per_address: Option<AtOnce>,
     /// What is counted.

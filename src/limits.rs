@@ -2,13 +2,14 @@
 //!
 //! A [`Bucket`] gives so many at once and fills up again at an even pace (GCRA, by the crate `governor`).
 //!
-//! **Invariant:** memory is bounded whoever comes. Of addresses that fail at most [`ADDRESSES_MAX`] are known; beyond that the
-//! one that would be forgotten first makes room. What goes on at once takes room only as long as it does.
+//! **Invariant:** memory is bounded whoever comes. [`Buckets`] know at most [`KEYS_MAX`] keys, and beyond that the one that
+//! would be forgotten first makes room. What goes on at once takes room only as long as it does.
 //!
 //! Deliberately absent: what is limited, and what is answered.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,8 +25,8 @@ mod budget;
 
 pub use budget::{Budget, Held};
 
-/// Most addresses whose failures are counted, at some 100 bytes each.
-const ADDRESSES_MAX: usize = 50_000;
+/// Most keys that are counted, at some 100 bytes each beside the key.
+const KEYS_MAX: usize = 50_000;
 
 /// How often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +44,10 @@ impl Rate {
         Rate { quota: Quota::per_second(count).allow_burst(burst), count, each: "second" }
     }
 
-    /// So many a minute, and as many at once.
+    /// So many a minute, and so many at once.
     #[must_use]
-    pub fn per_minute(count: NonZeroU32) -> Rate {
-        Rate { quota: Quota::per_minute(count), count, each: "minute" }
+    pub fn per_minute(count: NonZeroU32, burst: NonZeroU32) -> Rate {
+        Rate { quota: Quota::per_minute(count).allow_burst(burst), count, each: "minute" }
     }
 
     /// How many at once.
@@ -134,84 +135,103 @@ impl Address {
     }
 }
 
-/// Failures by address: one that has failed too often stays locked out for a while.
+/// A bucket for each key, such as an address or a user. Keys whose bucket is full are not kept.
 ///
-/// Of each address one time is kept, as GCRA has it: when all its failures will be forgotten. Each failure moves it by the
-/// interval of the rate. The crate `governor` has the same for keys, but lets go of all of them or of none.
-pub struct Failures<C: Clock = DefaultClock> {
+/// Of each key one time is kept, as GCRA has it: when its bucket will be full. Each that is taken moves it by the interval
+/// of the rate. The crate `governor` has the same, but lets go of all keys or of none.
+pub struct Buckets<K, C: Clock = DefaultClock> {
     rate: Rate,
     clock: C,
-    known: Mutex<Known<C::Instant>>,
+    known: Mutex<Known<K, C::Instant>>,
 }
 
-struct Known<I> {
-    forgotten_at: HashMap<Address, I>,
-    soonest_first: BTreeSet<(I, Address)>,
+struct Known<K, I> {
+    full_at: HashMap<K, I>,
+    soonest_first: BTreeSet<(I, K)>,
 }
 
-impl Failures {
-    /// Nobody has failed yet.
+impl<K: Clone + Ord + Hash> Buckets<K> {
+    /// All full.
     #[must_use]
-    pub fn new(rate: Rate) -> Failures {
-        Failures::with_clock(rate, DefaultClock::default())
+    pub fn new(rate: Rate) -> Buckets<K> {
+        Buckets::with_clock(rate, DefaultClock::default())
     }
 }
 
-impl<C: Clock> Failures<C> {
-    fn with_clock(rate: Rate, clock: C) -> Failures<C> {
-        let known = Known { forgotten_at: HashMap::new(), soonest_first: BTreeSet::new() };
-        Failures { rate, clock, known: Mutex::new(known) }
+impl<K: Clone + Ord + Hash, C: Clock> Buckets<K, C> {
+    fn with_clock(rate: Rate, clock: C) -> Buckets<K, C> {
+        let known = Known { full_at: HashMap::new(), soonest_first: BTreeSet::new() };
+        Buckets { rate, clock, known: Mutex::new(known) }
     }
 
-    /// How often one may fail.
+    /// How often each gives.
     #[must_use]
     pub fn rate(&self) -> Rate {
         self.rate
     }
 
-    /// How long the address stays locked out.
+    /// How long that key's bucket is still empty.
     #[must_use]
-    pub fn shut(&self, address: Address) -> Option<Duration> {
-        let forgotten_at = *self.known().forgotten_at.get(&address)?;
-        // So much time has to be left until then that one more failure would be one too many.
-        let left = Duration::from(forgotten_at.duration_since(self.clock.now()));
+    pub fn empty_for(&self, key: &K) -> Option<Duration> {
+        self.wait(self.known().full_at.get(key).copied())
+    }
+
+    /// Takes one out of that key's bucket, also if it is empty: then the key has to wait for one more.
+    pub fn spend(&self, key: &K) {
+        self.known().put(self, key);
+    }
+
+    /// Takes one out of that key's bucket.
+    ///
+    /// # Errors
+    /// When it is empty: how long.
+    pub fn take(&self, key: &K) -> Result<(), Duration> {
+        let mut known = self.known();
+        if let Some(wait) = self.wait(known.full_at.get(key).copied()) {
+            return Err(wait);
+        }
+        known.put(self, key);
+        Ok(())
+    }
+
+    /// So much time has to be left until the bucket is full that one more would be one too many.
+    fn wait(&self, full_at: Option<C::Instant>) -> Option<Duration> {
+        let left = Duration::from(full_at?.duration_since(self.clock.now()));
         let interval = self.rate.quota.replenish_interval();
         Some((left + interval).saturating_sub(self.all())).filter(|left| !left.is_zero())
     }
 
-    /// Notes that somebody from that address has failed.
-    pub fn failed(&self, address: Address) {
-        let (now, interval) = (self.clock.now(), Nanos::from(self.rate.quota.replenish_interval()));
-        let mut known = self.known();
-        known.forget(|at| at <= now);
-        let before = known.remove(address).map_or(now, |at| at.max(now));
-        while known.forgotten_at.len() >= ADDRESSES_MAX {
-            // It would have been forgotten first anyway, so no lock-out ends before one that is nearer its end.
-            known.forget_soonest();
-        }
-        known.insert(address, (before + interval).min(now + Nanos::from(self.all())));
-    }
-
-    /// How long it takes until as many failures as are allowed at once are forgotten.
+    /// How long it takes until an empty bucket is full.
     fn all(&self) -> Duration {
         self.rate.quota.replenish_interval() * self.rate.burst()
     }
 
-    fn known(&self) -> MutexGuard<'_, Known<C::Instant>> {
+    fn known(&self) -> MutexGuard<'_, Known<K, C::Instant>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<I: Reference> Known<I> {
-    fn insert(&mut self, address: Address, forgotten_at: I) {
-        self.forgotten_at.insert(address, forgotten_at);
-        self.soonest_first.insert((forgotten_at, address));
+impl<K: Clone + Ord + Hash, I: Reference> Known<K, I> {
+    fn put<C: Clock<Instant = I>>(&mut self, buckets: &Buckets<K, C>, key: &K) {
+        let (now, interval) = (buckets.clock.now(), Nanos::from(buckets.rate.quota.replenish_interval()));
+        self.forget(|at| at <= now);
+        let before = self.remove(key).map_or(now, |at| at.max(now));
+        while self.full_at.len() >= KEYS_MAX {
+            // It would have been forgotten first anyway, so no bucket is filled before one that is nearer to being full.
+            self.forget_soonest();
+        }
+        self.insert(key.clone(), (before + interval).min(now + Nanos::from(buckets.all())));
     }
 
-    fn remove(&mut self, address: Address) -> Option<I> {
-        let forgotten_at = self.forgotten_at.remove(&address)?;
-        self.soonest_first.remove(&(forgotten_at, address));
-        Some(forgotten_at)
+    fn insert(&mut self, key: K, full_at: I) {
+        self.full_at.insert(key.clone(), full_at);
+        self.soonest_first.insert((full_at, key));
+    }
+
+    fn remove(&mut self, key: &K) -> Option<I> {
+        let (key, full_at) = self.full_at.remove_entry(key)?;
+        self.soonest_first.remove(&(full_at, key));
+        Some(full_at)
     }
 
     fn forget(&mut self, is_over: impl Fn(I) -> bool) {
@@ -221,8 +241,8 @@ impl<I: Reference> Known<I> {
     }
 
     fn forget_soonest(&mut self) {
-        if let Some((_, address)) = self.soonest_first.pop_first() {
-            self.forgotten_at.remove(&address);
+        if let Some((_, key)) = self.soonest_first.pop_first() {
+            self.full_at.remove(&key);
         }
     }
 }
@@ -307,21 +327,21 @@ mod tests {
     #[test]
     fn whoever_fails_too_often_is_shut_out_for_a_while_and_nobody_else() {
         let clock = FakeRelativeClock::default();
-        let failures = Failures::with_clock(Rate::per_minute(count(3)), clock.clone());
+        let failures = Buckets::with_clock(Rate::per_minute(count(3), count(3)), clock.clone());
         let [hers, others] = ["192.0.2.1", "192.0.2.2"].map(|text| address(text).expect("not this machine"));
         for _ in 0..3 {
-            assert_eq!(failures.shut(hers), None);
-            failures.failed(hers);
+            assert_eq!(failures.empty_for(&hers), None);
+            failures.spend(&hers);
         }
-        assert_eq!(failures.shut(hers), Some(Duration::from_secs(20)));
-        assert_eq!(failures.shut(others), None);
+        assert_eq!(failures.empty_for(&hers), Some(Duration::from_secs(20)));
+        assert_eq!(failures.empty_for(&others), None);
         clock.advance(Duration::from_secs(20));
-        assert_eq!(failures.shut(hers), None, "one more is looked at");
-        failures.failed(hers);
-        assert_eq!(failures.shut(hers), Some(Duration::from_secs(20)));
+        assert_eq!(failures.empty_for(&hers), None, "one more is looked at");
+        failures.spend(&hers);
+        assert_eq!(failures.empty_for(&hers), Some(Duration::from_secs(20)));
         clock.advance(Duration::from_mins(2));
-        failures.failed(hers);
-        assert_eq!(failures.shut(hers), None, "all is forgotten");
+        failures.spend(&hers);
+        assert_eq!(failures.empty_for(&hers), None, "all is forgotten");
     }
 
     fn number(number: usize) -> Address {
@@ -334,28 +354,42 @@ mod tests {
     #[test]
     fn no_flood_of_failing_addresses_ends_the_lock_out_of_another() {
         let clock = FakeRelativeClock::default();
-        let failures = Failures::with_clock(Rate::per_minute(count(3)), clock.clone());
+        let failures = Buckets::with_clock(Rate::per_minute(count(3), count(3)), clock.clone());
         let hers = address("192.0.2.1").expect("not this machine");
-        (0..3).for_each(|_| failures.failed(hers));
-        let wait = failures.shut(hers);
+        (0..3).for_each(|_| failures.spend(&hers));
+        let wait = failures.empty_for(&hers);
         assert_eq!(wait, Some(Duration::from_secs(20)));
-        for attacker in 0..2 * ADDRESSES_MAX {
-            failures.failed(number(attacker));
+        for attacker in 0..2 * KEYS_MAX {
+            failures.spend(&number(attacker));
         }
-        assert_eq!(failures.shut(hers), wait);
+        assert_eq!(failures.empty_for(&hers), wait);
         let known = failures.known();
-        assert_eq!((known.forgotten_at.len(), known.soonest_first.len()), (ADDRESSES_MAX, ADDRESSES_MAX));
+        assert_eq!((known.full_at.len(), known.soonest_first.len()), (KEYS_MAX, KEYS_MAX));
+    }
+
+    /// Mutant: whoever takes from an empty bucket waits for one more.
+    #[test]
+    fn each_key_has_a_bucket_and_asking_an_empty_one_costs_nothing() {
+        let clock = FakeRelativeClock::default();
+        let buckets = Buckets::with_clock(Rate::per_minute(count(60), count(2)), clock.clone());
+        assert_eq!((buckets.take(&"ana"), buckets.take(&"ana")), (Ok(()), Ok(())));
+        for _ in 0..10 {
+            assert_eq!(buckets.take(&"ana"), Err(Duration::from_secs(1)));
+        }
+        assert_eq!(buckets.take(&"bea"), Ok(()));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!((buckets.take(&"ana"), buckets.take(&"ana")), (Ok(()), Err(Duration::from_secs(1))));
     }
 
     #[test]
     fn an_address_is_forgotten_with_its_failures() {
         let clock = FakeRelativeClock::default();
-        let failures = Failures::with_clock(Rate::per_minute(count(3)), clock.clone());
-        (0..1000).for_each(|address| failures.failed(number(address)));
+        let failures = Buckets::with_clock(Rate::per_minute(count(3), count(3)), clock.clone());
+        (0..1000).for_each(|address| failures.spend(&number(address)));
         clock.advance(Duration::from_secs(20));
-        failures.failed(number(0));
+        failures.spend(&number(0));
         let known = failures.known();
-        assert_eq!((known.forgotten_at.len(), known.soonest_first.len()), (1, 1));
+        assert_eq!((known.full_at.len(), known.soonest_first.len()), (1, 1));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::demo;
 use crate::http::origins::Origins;
 use crate::http::{self, App};
 use crate::inbox::Inbox;
-use crate::limits::{AtOnce, Budget, Failures};
+use crate::limits::{AtOnce, Buckets, Budget};
 use crate::listener::ending::Phase;
 use crate::listener::places::Rules;
 use crate::listener::tls::{Certificate, TlsError};
@@ -137,7 +137,8 @@ impl Server {
             auth,
             access,
             tickets: Tickets::new(config.limits.tickets_per_user),
-            failures: Failures::new(config.limits.failed_logins),
+            failures: Buckets::new(config.limits.failed_logins),
+            writes: Buckets::new(config.limits.writes),
             streams_per_address: config.limits.streams_per_address.map(AtOnce::new),
             metrics,
             options: http::Options {

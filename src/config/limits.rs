@@ -32,6 +32,8 @@ pub(super) fn per_user(text: &str) -> Result<usize, String> {
     many.ok_or_else(|| format!("must be a number from 1 to {PER_USER_MAX}"))
 }
 
+/// Most changes of a user at once, each of which takes the writing thread for some milliseconds at most.
+const WRITES_AT_ONCE_MAX: NonZeroU32 = NonZeroU32::new(100).expect("above 0");
 /// Fewest connections: with fewer, none would be left for those whose request is not read yet.
 const CONNECTIONS_MIN: usize = 8;
 
@@ -48,6 +50,8 @@ pub struct Limits {
     pub tickets_per_user: usize,
     /// How often somebody may send a wrong credential from an address.
     pub failed_logins: Rate,
+    /// How often each user may change something.
+    pub writes: Rate,
     /// Most connections that speak HTTP at once; by default what the descriptor limit allows.
     pub connections_max: Option<usize>,
     /// Most of these from an address; by default a quarter of all.
@@ -80,6 +84,9 @@ pub struct LimitFlags {
     /// Wrong credentials from an address in a minute, until none is looked at for a while [default: 30]
     #[arg(long, value_name = "COUNT", env = "PREGON_FAILED_LOGINS_PER_MINUTE")]
     failed_logins_per_minute: Option<String>,
+    /// Changes that each user makes in a minute, with a token, at most 100 of them at once [default: 600]
+    #[arg(long, value_name = "COUNT", env = "PREGON_WRITES_PER_MINUTE")]
+    writes_per_minute: Option<String>,
     /// How far `nbf` and `iat` of user tokens may be ahead of this server's clock, 5m at most [default: 30s]
     #[arg(long, value_name = "DURATION", env = "PREGON_JWT_LEEWAY")]
     jwt_leeway: Option<String>,
@@ -99,7 +106,7 @@ pub struct LimitFlags {
 
 impl LimitFlags {
     /// The flags, by key.
-    pub(super) fn all(&self) -> [(&'static str, &Option<String>); 11] {
+    pub(super) fn all(&self) -> [(&'static str, &Option<String>); 12] {
         [
             ("publishes_per_second", &self.publishes_per_second),
             ("publish_burst", &self.publish_burst),
@@ -107,6 +114,7 @@ impl LimitFlags {
             ("streams_per_address", &self.streams_per_address),
             ("tickets_per_user", &self.tickets_per_user),
             ("failed_logins_per_minute", &self.failed_logins_per_minute),
+            ("writes_per_minute", &self.writes_per_minute),
             ("jwt_leeway", &self.jwt_leeway),
             ("connections_max", &self.connections_max),
             ("connections_per_address", &self.connections_per_address),
@@ -133,6 +141,7 @@ impl Layers {
             _ => Err(format!("must be at most {TICKETS_PER_USER_MAX}")),
         });
         let failed_logins = self.read("failed_logins_per_minute", number);
+        let writes = self.read("writes_per_minute", number);
         let connections_max = self.read("connections_max", |text| match count(text)? {
             connections if connections >= CONNECTIONS_MIN => Ok(connections),
             _ => Err(format!("must be at least {CONNECTIONS_MIN}")),
@@ -150,7 +159,8 @@ impl Layers {
             streams_per_user: streams_per_user?,
             streams_per_address,
             tickets_per_user: tickets_per_user?,
-            failed_logins: Rate::per_minute(failed_logins?),
+            failed_logins: failed_logins.map(|count| Rate::per_minute(count, count))?,
+            writes: writes.map(|count| Rate::per_minute(count, count.min(WRITES_AT_ONCE_MAX)))?,
             connections_max,
             connections_per_address,
             bodies_bytes_max: bodies_bytes_max?,

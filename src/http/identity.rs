@@ -50,7 +50,7 @@ impl<'a> Asking<'a> {
 
     /// Looks at a credential, unless so many from this address were wrong that none is looked at for a while.
     fn look(&self, app: &App, look: impl FnOnce() -> Result<Principal, Refusal>) -> Result<Principal, Refusal> {
-        if let Some(wait) = self.address.and_then(|address| app.failures.shut(address)) {
+        if let Some(wait) = self.address.and_then(|address| app.failures.empty_for(&address)) {
             return Err(Refusal::Shut { wait, allowed: app.failures.rate() });
         }
         let seen = look();
@@ -58,7 +58,7 @@ impl<'a> Asking<'a> {
             Ok(principal) => request_log::made_by(principal),
             Err(refusal) => {
                 if let Some(address) = self.address.filter(|_| refusal.is_guess()) {
-                    app.failures.failed(address);
+                    app.failures.spend(&address);
                 }
             }
         }
@@ -169,6 +169,17 @@ pub(super) struct Reader {
     pub(super) trust: Option<Trust>,
 }
 
+impl Reader {
+    /// Counts a change that the user makes, and fails if there have been too many. What a server key does is not counted.
+    pub(super) fn write(&self, app: &App) -> Result<(), Problem> {
+        if self.issued_at.is_none() {
+            return Ok(());
+        }
+        let allowed = || format!("a user may change something {}", app.writes.rate());
+        app.writes.take(&self.user).map_err(|wait| Problem::rate_limited(allowed(), wait))
+    }
+}
+
 /// The user whose stream or page is asked for; nothing if none is named.
 pub(super) fn reader(app: &App, asking: &Asking<'_>) -> Result<Option<Reader>, Problem> {
     let Asking { method, headers, uri, .. } = asking;
@@ -244,14 +255,19 @@ pub(super) fn listener(app: &App, asking: &Asking<'_>) -> Result<Reader, Problem
     Ok(Reader { user, issued_at: Some(issued_at), expires_at, trust })
 }
 
-/// The user whose inbox it is: by her token, or named by the server key, or by anybody where that is allowed.
+/// The user whose inbox it is: by her token, or named by the server key, or by anybody where that is allowed. A request
+/// that may change something is counted as one of the user's.
 pub(super) struct Owner(pub(super) UserId);
 
 impl axum::extract::FromRequestParts<Arc<App>> for Owner {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        named_reader(app, &Asking::of(app, parts)).map(|reader| Owner(reader.user))
+        let reader = named_reader(app, &Asking::of(app, parts))?;
+        if !parts.method.is_safe() {
+            reader.write(app)?;
+        }
+        Ok(Owner(reader.user))
     }
 }
 

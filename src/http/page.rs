@@ -266,6 +266,7 @@ pub(super) async fn act(
     if !identity::is_of_ours(&app, &headers) {
         return Err(Problem::cross_site());
     }
+    reader.write(&app)?;
     let body = request::body(body).await?;
     let given = |wanted: &str| {
         let mut fields = form_urlencoded::parse(&body);

@@ -6,11 +6,14 @@ use pregon::limits::Rate;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
-use crate::server::{Tab, TestServer, within};
+use crate::server::{Tab, TestServer, tokens, within};
+
+const SECRET: &str = "a secret of at least thirty-two bytes";
 
 /// So many at once; another one much later than any of these tests takes.
 fn few(count: u32) -> Rate {
-    Rate::per_minute(NonZeroU32::new(count).unwrap())
+    let count = NonZeroU32::new(count).unwrap();
+    Rate::per_minute(count, count)
 }
 
 async fn send(request: RequestBuilder) -> Response {
@@ -66,6 +69,59 @@ async fn a_key_publishes_so_much_and_another_key_as_much() {
     let made: Value = send(server.request(Method::POST, "/v1/keys").json(&wanted)).await.json().await.unwrap();
     let other = server.anonymous(Method::POST, "/v1/broadcast").bearer_auth(made["key"].as_str().unwrap());
     assert_eq!(send(other.json(&text)).await.status(), 201);
+    server.stop().await;
+}
+
+/// Mutants: count nobody; count a server key as the user for whom it asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_changes_so_much_and_another_user_or_a_server_key_as_much_again() {
+    let server = TestServer::start_with(|config| {
+        config.tokens = Some(tokens(SECRET));
+        config.limits.writes = few(3);
+    })
+    .await;
+    let id = server.publish("user:1", "hola").await;
+    let of = async |user: &str| -> String {
+        let asked = server.request(Method::POST, "/v1/tokens").json(&json!({"user_id": user}));
+        let made: Value = send(asked).await.json().await.unwrap();
+        made["token"].as_str().unwrap().to_owned()
+    };
+    let (one, two) = (of("1").await, of("2").await);
+    let read = json!({"read": true});
+    let item = format!("/v1/inbox/{id}");
+    let changes = [
+        (Method::PATCH, item.as_str(), &read),
+        (Method::POST, "/v1/inbox/read-all", &json!({})),
+        (Method::POST, "/v1/inbox/seen", &json!({})),
+        (Method::POST, "/v1/inbox/bulk", &json!({"ids": [id], "set": read})),
+        (Method::PUT, "/v1/inbox/preferences", &json!({"muted": []})),
+    ];
+    let change = |token: &str, number: usize| {
+        let (method, path, body) = changes[number % changes.len()].clone();
+        server.anonymous(method, path).bearer_auth(token).json(body)
+    };
+    for number in 0..3 {
+        assert_eq!(send(change(&one, number)).await.status(), 200, "{number}");
+    }
+    let allowed = "a user may change something 3 at once, then 3 a minute";
+    for number in 0..changes.len() {
+        let wait = refused(send(change(&one, number)).await, allowed).await;
+        assert!((1..=20).contains(&wait), "{wait}");
+    }
+    let form = server.anonymous(Method::POST, &format!("/?access_token={one}")).header("sec-fetch-site", "same-origin");
+    let form = form.header("content-type", "application/x-www-form-urlencoded").body(format!("id={id}&read=true"));
+    refused(send(form).await, allowed).await;
+    let looked = server.anonymous(Method::GET, "/v1/inbox").bearer_auth(&one);
+    assert_eq!(send(looked).await.status(), 200, "whoever only looks is not counted");
+    let ticket = server.anonymous(Method::POST, "/v1/stream/tickets").bearer_auth(&one);
+    assert_eq!(send(ticket).await.status(), 201, "a ticket changes nothing");
+    for number in 1..4 {
+        assert_eq!(send(change(&two, number)).await.status(), 200, "another user, {number}");
+    }
+    for number in 0..8 {
+        let by_key = server.request(Method::PATCH, &format!("{item}?user_id=1")).json(&read);
+        assert_eq!(send(by_key).await.status(), 200, "a server key, {number}");
+    }
     server.stop().await;
 }
 

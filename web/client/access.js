@@ -3,8 +3,8 @@
 // Invariant: whoever is refused (401, 403) asks for another token once, and only if there is somebody to ask. The
 // second refusal stands: it is an `Unauthenticated`, and nothing here tries again.
 //
-// Deliberately absent: repeating what has failed in any other way. The stream has its own patience, and what a reader
-// has done must be seen to fail.
+// Deliberately absent: repeating what has failed in any other way. The stream has its own patience, as have changes that
+// the server puts off, and whatever else a reader has done must be seen to fail.
 
 /** @typedef {string | null | undefined} Token */
 /** @typedef {Record<string, string | number | undefined>} Query */

@@ -23,7 +23,7 @@ export function createBackoff() {
      * @param {(live: () => void) => Promise<T>} attempt It says when it is good so far. It fails with `retryAfterMs` if
      *   the server has said how long to wait.
      * @param {AbortSignal} signal
-     * @param {() => void} failed Told of each failure, before the wait.
+     * @param {(error: any) => unknown} failed Told of each failure, before the wait. If it gives false, that was the last.
      * @returns {Promise<T>}
      */
     async insist(attempt, signal, failed) {
@@ -33,10 +33,9 @@ export function createBackoff() {
         try {
           return await attempt(() => (liveSince = Date.now()));
         } catch (error) {
-          if (signal.aborted || error instanceof Unauthenticated) throw error;
+          if (signal.aborted || error instanceof Unauthenticated || failed(error) === false) throw error;
           waitMs = /** @type {{ retryAfterMs?: number }} */ (error).retryAfterMs ?? 0;
         }
-        failed();
         if (Date.now() - liveSince >= GOOD_LIFE_MS) failures = 0;
         waitMs += Math.random() * Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** failures);
         await new Promise((resolve) => {

@@ -26,6 +26,8 @@ const SPREAD_MS = 30_000;
 const CLOCK_STEP_MS = 1_000;
 /** What a timer can wait. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
+/** The status of an answer to one of too many requests. */
+const TOO_MANY = 429;
 
 /** @typedef {import("./inbox.js").Item} Item */
 /** @typedef {import("./inbox.js").Page} Page */
@@ -259,8 +261,30 @@ export function createClient(options) {
 
   // --- What the user does ------------------------------------------------------------------------------------
 
+  /** Changes that the server has put off, and those that came after them. @type {Set<Promise<unknown>>} */
+  const putOff = new Set();
+
   /**
-   * Shows at once what is being done, and takes it back if it fails.
+   * Asks for a change, and again when the server says that there were too many: then nothing was done. Later changes wait
+   * for it, since of two marks of one item the last one must win.
+   * @param {"PATCH" | "POST" | "PUT"} method
+   * @param {string} path
+   * @param {object} body
+   * @returns {Promise<any>}
+   */
+  function write(method, path, body) {
+    const attempt = () => access.json(method, path, { body });
+    /** @type {Promise<any>} */
+    const own = Promise.allSettled(putOff).then(() => {
+      end.signal.throwIfAborted();
+      return backoff.insist(attempt, end.signal, ({ status }) => status === TOO_MANY && putOff.add(own));
+    }).finally(() => putOff.delete(own));
+    if (putOff.size > 0) putOff.add(own);
+    return own;
+  }
+
+  /**
+   * Shows at once what is being done, also while the server puts it off, and takes it back if it fails.
    * @param {Omit<Mark, "at">} what
    * @param {"PATCH" | "POST"} method
    * @param {string} path
@@ -270,7 +294,7 @@ export function createClient(options) {
     const pending = inbox.mark({ ...what, at: new Date(Date.now() + pulse.clockOffsetMs).toISOString() });
     change();
     try {
-      const answer = await access.json(method, `/v1/inbox/${path}`, { body });
+      const answer = await write(method, `/v1/inbox/${path}`, body);
       inbox.confirm(pending);
       return answer;
     } catch (error) {
@@ -402,7 +426,7 @@ export function createClient(options) {
        * @param {Preferences} body
        * @returns {Promise<Preferences>}
        */
-      update: (body) => access.json("PUT", "/v1/inbox/preferences", { body }),
+      update: (body) => write("PUT", "/v1/inbox/preferences", body),
     },
 
     /** How many items are asked for at a time. */

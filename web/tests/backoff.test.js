@@ -100,3 +100,13 @@ test("it ends with what is given, with whoever waits, or with a refused token", 
   };
   await assert.rejects(backoff.insist(refused, new AbortController().signal, () => {}), Unauthenticated);
 });
+
+test("whoever is told of a failure can end it", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  let times = 0;
+  const attempt = async () => { throw new Error(`${(times += 1)}`); };
+  const over = createBackoff().insist(attempt, new AbortController().signal, ({ message }) => message === "1");
+  await settled();
+  t.mock.timers.tick(1_000);
+  await assert.rejects(over, { message: "2" });
+});

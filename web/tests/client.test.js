@@ -211,3 +211,79 @@ test("a snapshot that was asked for before another one does not take its place",
   await settled();
   assert.deepEqual(client.getSnapshot().items.map(({ id }) => id), ["c"]);
 });
+
+/** A client of a server that refuses the first changes as too many, and what it was asked to change. */
+async function startRefused(t, refusals) {
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"], now: NOW });
+  t.mock.method(Math, "random", () => 0);
+  const marks = { seen_at: null, read_at: null, archived_at: null };
+  const data = ["a", "b"].map((id) => ({ ...notification(id), ...marks }));
+  const asked = [];
+  async function fetch(url, { method, body }) {
+    if (url.pathname === "/v1/stream") return new Response(new ReadableStream({}), { headers: { "content-type": "text/event-stream" } });
+    if (method === "GET") return Response.json({ ...PAGE, data, counts: { unread: 2, unseen: 2, total: 2 } });
+    asked.push(`${url.pathname.split("/").at(-1)} ${body}`);
+    const status = refusals.shift() ?? 200;
+    const headers = status === 429 ? { "retry-after": "7" } : {};
+    return Response.json(status === 200 ? { muted: [] } : { code: "no" }, { status, headers });
+  }
+  const client = createClient({ server: "https://notify.example", user: "ana", token: "token", fetch });
+  close = client.close;
+  await settled();
+  return { client, asked };
+}
+
+test("a change that was one too many is shown, and asked for again when the server says", async (t) => {
+  const { client, asked } = await startRefused(t, [429, 429]);
+  const done = client.inbox.update("a", { read: true });
+  await settled();
+  assert.equal(client.counts.unread, 1, "it is shown as done");
+  t.mock.timers.tick(6_999);
+  await settled();
+  assert.equal(asked.length, 1, "not before the time");
+  t.mock.timers.tick(1);
+  await settled();
+  assert.equal(asked.length, 2);
+  t.mock.timers.tick(7_000);
+  await done;
+  assert.deepEqual(asked, Array(3).fill('a {"read":true}'));
+  assert.equal(client.counts.unread, 1);
+});
+
+test("what comes after a change that was put off is done after it", async (t) => {
+  const { client, asked } = await startRefused(t, [429]);
+  const all = [client.inbox.update("a", { read: true })];
+  await settled();
+  all.push(client.inbox.update("a", { read: false }), client.preferences.update({ muted: [] }));
+  await settled();
+  assert.equal(asked.length, 1, "nothing overtakes it");
+  assert.equal(client.counts.unread, 2, "the last one is shown");
+  t.mock.timers.tick(7_000);
+  await Promise.all(all);
+  assert.deepEqual(asked.slice(0, 3), ['a {"read":true}', 'a {"read":true}', 'a {"read":false}']);
+  assert.equal(client.counts.unread, 2);
+  await client.inbox.update("b", { read: true });
+  assert.equal(asked.length, 5, "what comes later waits for nobody");
+});
+
+test("a change that fails in another way is taken back at once, also one that was put off before", async (t) => {
+  const { client, asked } = await startRefused(t, [429, 503]);
+  const done = client.inbox.update("a", { read: true });
+  await settled();
+  t.mock.timers.tick(7_000);
+  await assert.rejects(done, { status: 503 });
+  assert.equal(client.counts.unread, 2);
+  assert.equal(asked.length, 2);
+});
+
+test("a client that is closed asks for nothing again", async (t) => {
+  const { client, asked } = await startRefused(t, [429]);
+  const all = [client.inbox.update("a", { read: true })];
+  await settled();
+  all.push(client.inbox.update("b", { read: true }));
+  const ends = Promise.allSettled(all);
+  client.close();
+  t.mock.timers.tick(60_000);
+  assert.deepEqual((await ends).map(({ status }) => status), ["rejected", "rejected"]);
+  assert.equal(asked.length, 1);
+});
