@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::auth::Trust;
+use crate::diagnostics;
 use crate::event_id::EventIds;
 use crate::limits::Place;
 use crate::metrics;
@@ -34,6 +35,8 @@ use crate::notification::{Audience, Change, Entry, Notification, Position, UserI
 use crate::sse::{Form, Frame};
 use crate::store::{Backlog, Follower, Store};
 
+#[cfg(test)]
+mod agreement;
 mod beginning;
 mod body;
 mod connection;
@@ -44,6 +47,7 @@ mod inquiries;
 mod mailbox;
 mod quiet;
 mod readers;
+mod revisions;
 mod sink;
 mod socket;
 mod subscriber;
@@ -51,8 +55,9 @@ mod tail;
 mod turns;
 
 pub use body::BodyStream;
-use mailbox::{Attachment, Command, Committed, Handle, Revision, Told, Transport};
+use mailbox::{Attachment, Command, Committed, Handle, Told, Transport};
 pub use subscriber::Start;
+use tail::{Revision, Says};
 
 /// Time in steps of [`TICK`], from the engine's start.
 type Tick = u32;
@@ -186,24 +191,25 @@ impl Shared {
     fn told(&self, entry: &Entry) -> Option<Told> {
         let event_id = self.ids.of_entry(entry.position);
         let notified = |at, notification: &Notification| Frame::notification(self.ids.of_entry(at), notification);
+        let category = |notification: &Notification| notification.content.category().map(Arc::from);
         let (frame, revision) = match &entry.change {
             Change::Notified(notification) => (notified(entry.position, notification), Revision::None),
             Change::Edited(notification) => {
-                (Frame::updated(event_id, notification), Revision::Says(notified(entry.origin, notification)))
+                let says = Says { frame: notified(entry.origin, notification), category: category(notification) };
+                (Frame::updated(event_id, notification), Revision::Says(says))
             }
             Change::Removed { id, reason, .. } => (Frame::removed(event_id, *id, *reason), Revision::Gone),
             Change::Marked { marked, .. } => (Frame::state(event_id, marked), Revision::None),
             Change::Muted { categories, .. } => (Frame::preferences(event_id, categories), Revision::None),
-            Change::Erased { .. } => (Frame::erased(event_id), Revision::None),
+            Change::Erased { user } => (Frame::erased(event_id), Revision::Erased(user.clone())),
             Change::Joined { .. } | Change::Left { .. } | Change::Revoked { .. } => return None,
         };
         let (expires_at, category) = match &entry.change {
             Change::Notified(notification) | Change::Edited(notification) => {
-                (notification.expires_at, notification.content.category())
+                (notification.expires_at, category(notification))
             }
             _ => (None, None),
         };
-        let category = category.map(Arc::from);
         Some(Told { position: entry.position, origin: entry.origin, expires_at, category, frame, revision })
     }
 
@@ -340,6 +346,25 @@ impl Delivery {
     }
 }
 
+/// Starts a thread of an engine. A server with a dead engine would look alive and leave a part of its users without
+/// anything. It ends instead: all that was acknowledged is on the disk, and every client comes back by itself.
+fn whole_or_nothing(name: String, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    struct WholeOrNothing;
+    impl Drop for WholeOrNothing {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                tracing::error!("an engine has ended with a panic; the server ends, so that it can be started again");
+                diagnostics::flush(Duration::from_secs(1));
+                std::process::abort();
+            }
+        }
+    }
+    std::thread::Builder::new().name(name).spawn(move || {
+        let _whole = WholeOrNothing;
+        run();
+    })
+}
+
 /// By how many places a list of that length grows. Doubling would leave up to half of the memory of all connections
 /// unused; an eighth costs some more copying.
 fn growth(length: usize) -> usize {
@@ -379,7 +404,7 @@ impl Follower for Dispatch {
                 committed.told.push((audiences, told));
             }
             match &entry.change {
-                Change::Joined { .. } | Change::Left { .. } | Change::Muted { .. } => {
+                Change::Joined { .. } | Change::Left { .. } | Change::Muted { .. } | Change::Erased { .. } => {
                     committed.interests.push((entry.position, entry.change.clone()));
                 }
                 Change::Revoked { user } => {
@@ -393,6 +418,12 @@ impl Follower for Dispatch {
         for (engine, concerned) in self.engines.iter().zip(concerned.engines) {
             let command = Command::Committed(Arc::clone(&committed));
             if concerned { engine.tell(command) } else { engine.tell_unhurried(command) }
+        }
+    }
+
+    fn trimmed(&self, through: Position) {
+        for engine in self.engines.iter() {
+            engine.tell_unhurried(Command::Trimmed(through));
         }
     }
 }

@@ -268,8 +268,8 @@ pub const MUTES_ENDED_MAX: usize = 300;
 
 /// What a reader may see: her own audience, everyone, and the topics while she is a member; not what she has muted.
 ///
-/// Knowing more of the log never takes an entry away from an interest: spans are only added, and a span once ended
-/// stays ended. So it may be read from the store at any time after the reader has been registered.
+/// Knowing more of the log never takes an entry away from an interest, unless the user was erased: spans are only added,
+/// and a span once ended stays ended. So it may be read from the store at any time after the reader has been registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interest {
     /// The reader.
@@ -341,6 +341,12 @@ impl Interest {
             let kept = self.mutes.len() - (ended - MUTES_ENDED_MAX);
             self.mutes.truncate(kept);
         }
+    }
+
+    /// Forgets what began before that position, where she was erased.
+    pub fn erase(&mut self, at: Position) {
+        self.memberships.retain(|membership| membership.since > at);
+        self.mutes.retain(|mute| mute.since > at);
     }
 
     /// Adds what the store knows of her. What is known already stays.

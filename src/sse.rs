@@ -107,6 +107,12 @@ impl Frame {
         Frame::plain("reset", id, &json(&Reset { reason: ResetReason::Erased, oldest }))
     }
 
+    /// What is left of a frame that nobody may get any more.
+    #[must_use]
+    pub fn empty() -> Frame {
+        Frame { name: None, bytes: Bytes::new(), others: None }
+    }
+
     fn of(name: Option<&'static str>, id: EventId, notification: &Notification) -> Frame {
         let encode = |content: &Content| {
             let put = |put: &mut dyn FnMut(&str)| put_notification(notification, content, put);

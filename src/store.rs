@@ -411,6 +411,9 @@ pub struct Failing {
 pub trait Follower: Send + Sync {
     /// The log goes on after `before` with these entries, through `through`; called from one thread at a time.
     fn committed(&self, before: Position, entries: &[Entry], through: Position);
+
+    /// The log no longer has what stands up to `through`; called from the same thread.
+    fn trimmed(&self, through: Position);
 }
 
 /// A durable log.

@@ -25,16 +25,18 @@ use super::connection::Connection;
 use super::counts::Counts;
 use super::forms::Forms;
 use super::inquiries::Inquiries;
-use super::mailbox::{Attachment, Command, Committed, Handle, Revision};
+use super::mailbox::{Attachment, Command, Committed, Handle, Read, Told};
 use super::quiet::Quiet;
 use super::readers::Readers;
+use super::revisions::Revisions;
 use super::sink::Sink;
 use super::subscriber::{Input, Output, Reason, Start, Subscriber, View};
 use super::tail::{Batch, Placed, Tail, TailEntry};
-use super::{ConnectionId, NewStream, Presence, Shared, TICK, Tick, growth, place, ticks, ticks_until};
-use crate::diagnostics;
+use super::{
+    ConnectionId, NewStream, Presence, Shared, TICK, Tick, growth, place, ticks, ticks_until, whole_or_nothing,
+};
 use crate::notification::{Audience, Position, UserId};
-use crate::store::{Asked, Opening};
+use crate::store::{Asked, Opening, StoreError};
 
 const WAKER: Token = Token(usize::MAX);
 const EVENTS_PER_POLL: usize = 1024;
@@ -56,6 +58,7 @@ struct Engine {
     tail: Tail,
     readers: Readers,
     forms: Forms,
+    revisions: Revisions,
     connections: Slab<Connection>,
     generation: u32,
     due: Vec<usize>,
@@ -87,6 +90,7 @@ pub(super) fn start(
         tail,
         readers: Readers::default(),
         forms: Forms::default(),
+        revisions: Revisions::default(),
         connections: Slab::new(),
         generation: 0,
         due: Vec::new(),
@@ -94,25 +98,8 @@ pub(super) fn start(
         drained_by: None,
         counts,
     };
-    let thread = std::thread::Builder::new().name(format!("engine-{number}")).spawn(move || {
-        let _whole = WholeOrNothing;
-        engine.run();
-    })?;
+    let thread = whole_or_nothing(format!("engine-{number}"), move || engine.run())?;
     Ok((Handle::new(sender, waker), thread))
-}
-
-/// A server with a dead engine would look alive and leave a part of its users without anything. It ends instead: all
-/// that was acknowledged is on the disk, and every client comes back by itself.
-struct WholeOrNothing;
-
-impl Drop for WholeOrNothing {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            tracing::error!("an engine has ended with a panic; the server ends, so that it can be started again");
-            diagnostics::flush(Duration::from_secs(1));
-            std::process::abort();
-        }
-    }
 }
 
 impl Engine {
@@ -171,17 +158,8 @@ impl Engine {
                     }
                 }
             }
-            Command::Refilled(from, slice) => {
-                if let Some(number) = self.present(from) {
-                    match slice {
-                        Ok((told, through)) => {
-                            let frames: Vec<Placed> = told.into_iter().map(|told| told.placed(self.now)).collect();
-                            self.drive(number, Input::Refilled { frames: &frames, through });
-                        }
-                        Err(_) => self.close(number, Reason::Unavailable),
-                    }
-                }
-            }
+            Command::Trimmed(through) => self.tail.trim(through),
+            Command::Refilled(read, slice) => self.refilled(*read, slice),
             Command::Body(connection, notice) => {
                 if let Some(number) = self.present(connection) {
                     let input = match notice {
@@ -198,6 +176,28 @@ impl Engine {
             Command::Drain(within) => self.drain(within),
             Command::Stop => {}
         }
+    }
+
+    fn refilled(&mut self, read: Read, slice: Result<(Vec<Told>, Position), StoreError>) {
+        let (mut told, through) = slice.map_or((None, read.through), |(told, through)| (Some(told), through));
+        let known = self.revisions.answered(&read, told.as_mut().unwrap_or(&mut Vec::new()));
+        let Some(number) = self.present(read.from) else { return };
+        match told {
+            Some(told) if known => {
+                let frames: Vec<Placed> = told.into_iter().map(|told| told.placed(self.now)).collect();
+                self.drive(number, Input::Refilled { frames: &frames, through });
+            }
+            Some(_) => {
+                let interest = self.readers.interest(self.connections[number].reader).clone();
+                self.ask(Read { interest, asked_at: self.tail.head(), ..read });
+            }
+            None => self.close(number, Reason::Unavailable),
+        }
+    }
+
+    fn ask(&mut self, read: Read) {
+        self.revisions.asked();
+        self.inquiries.read(read);
     }
 
     /// The streams of a user that have begun.
@@ -320,11 +320,8 @@ impl Engine {
                     self.readers.listening(audience, |number| mark(number as usize, &mut connections[number as usize]));
                 }
             }
-            match &told.revision {
-                Revision::None => {}
-                Revision::Says(frame) => self.tail.revise(told.origin, &audiences, Some(frame)),
-                Revision::Gone => self.tail.revise(told.origin, &audiences, None),
-            }
+            self.tail.revise(told.position, told.origin, &audiences, &told.revision);
+            self.revisions.note(told);
             let placed = told.placed(self.now);
             self.tail.push(TailEntry { audiences, placed });
         }
@@ -398,7 +395,8 @@ impl Engine {
                 }
                 Output::Read { after, through } => {
                     let from = ConnectionId { engine: self.number, number, generation: connection.generation };
-                    return self.inquiries.read(from, interest.clone(), after, through);
+                    let (interest, asked_at) = (interest.clone(), self.tail.head());
+                    return self.ask(Read { from, interest, after, through, asked_at });
                 }
                 Output::Close(reason) => return self.close(number, reason),
             }

@@ -13,10 +13,9 @@ use futures_util::stream::{self, FuturesUnordered};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use super::mailbox::{Command, Handle};
+use super::mailbox::{Command, Handle, Read};
 use super::turns::Turns;
 use super::{ConnectionId, Shared};
-use crate::notification::{Interest, Position};
 use crate::store::{Asked, Store};
 
 /// Reads under way at once for streams that are behind the tail.
@@ -37,14 +36,6 @@ struct Open {
 
 /// Held by a connection as long as it waits for an answer.
 pub(super) type Waits = Arc<()>;
-
-/// Asks for what the tail no longer has.
-struct Read {
-    from: ConnectionId,
-    interest: Interest,
-    after: Position,
-    through: Position,
-}
 
 /// Where the engines ask.
 #[derive(Clone)]
@@ -76,9 +67,9 @@ impl Inquiries {
     }
 
     /// Asks for what the tail no longer has; the answer is [`Command::Refilled`].
-    pub(super) fn read(&self, from: ConnectionId, interest: Interest, after: Position, through: Position) {
+    pub(super) fn read(&self, read: Read) {
         // Nobody hears it any more when the server ends.
-        let _ = self.reads.send(Read { from, interest, after, through });
+        let _ = self.reads.send(read);
     }
 }
 
@@ -155,13 +146,13 @@ impl Desk {
         reads.for_each_concurrent(READS_AT_ONCE, |read| self.read(read)).await;
     }
 
-    async fn read(&self, Read { from, interest, after, through }: Read) {
-        let slice = self.store.read_after(&interest, after, through, ENTRIES_PER_READ).await;
+    async fn read(&self, read: Read) {
+        let slice = self.store.read_after(&read.interest, read.after, read.through, ENTRIES_PER_READ).await;
         if let Err(error) = &slice {
             tracing::warn!(%error, "a stream could not be continued; its client is asked to come back");
         }
         let told = slice
             .map(|slice| (slice.entries.iter().filter_map(|entry| self.shared.told(entry)).collect(), slice.through));
-        self.engines[from.engine].tell(Command::Refilled(from, told));
+        self.engines[read.from.engine].tell(Command::Refilled(Box::new(read), told));
     }
 }

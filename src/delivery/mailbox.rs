@@ -15,9 +15,9 @@ use rustls::ServerConnection;
 use tokio::sync::oneshot;
 
 use super::body::{BodySink, Notice};
-use super::tail::Placed;
+use super::tail::{Placed, Revision};
 use super::{ConnectionId, NewStream, Presence, Tick, ticks_until};
-use crate::notification::{Audience, Change, Position, UserId};
+use crate::notification::{Audience, Change, Interest, Position, UserId};
 use crate::sse::Frame;
 use crate::store::{Opening, StoreError};
 
@@ -50,8 +50,10 @@ pub(super) enum Command {
     Committed(Arc<Committed>),
     /// The store has said what streams must know to begin; nothing if it could not.
     Opened(Vec<(ConnectionId, Option<Opening>)>),
+    /// The log no longer has what stands up to there.
+    Trimmed(Position),
     /// The store has read what the tail no longer has.
-    Refilled(ConnectionId, Result<(Vec<Told>, Position), StoreError>),
+    Refilled(Box<Read>, Result<(Vec<Told>, Position), StoreError>),
     /// Something has happened to a body.
     Body(ConnectionId, Notice),
     /// Say which streams a user has.
@@ -60,6 +62,16 @@ pub(super) enum Command {
     Drain(Duration),
     /// End.
     Stop,
+}
+
+/// A question for what the tail no longer has.
+pub(super) struct Read {
+    pub(super) from: ConnectionId,
+    pub(super) interest: Interest,
+    pub(super) after: Position,
+    pub(super) through: Position,
+    /// How far the tail had come when it was asked: the answer knows all that became of what was sent up to there.
+    pub(super) asked_at: Position,
 }
 
 /// A batch of the log.
@@ -87,7 +99,7 @@ pub(super) struct Told {
     /// What it is about.
     pub(super) category: Option<Arc<str>>,
     pub(super) frame: Frame,
-    /// What becomes of the notification that it is about.
+    /// What becomes of what was sent before.
     pub(super) revision: Revision,
 }
 
@@ -98,17 +110,6 @@ impl Told {
         let expires = expires_at.map_or(Tick::MAX, |at| now.saturating_add(ticks_until(at)));
         Placed { position: *position, origin: *origin, expires, category: category.clone(), frame: frame.clone() }
     }
-}
-
-/// What becomes of a notification that has been sent.
-#[derive(Clone, Debug)]
-pub(super) enum Revision {
-    /// Nothing.
-    None,
-    /// It says this to whoever has not got it yet.
-    Says(Frame),
-    /// It is gone.
-    Gone,
 }
 
 /// The other end of an engine.

@@ -138,11 +138,20 @@ impl Readers {
 
     /// Takes in a change of what somebody may see or wants.
     pub(super) fn change(&mut self, position: Position, change: &Change) {
-        let (Change::Joined { user, .. } | Change::Left { user, .. } | Change::Muted { user, .. }) = change else {
+        let (Change::Joined { user, .. }
+        | Change::Left { user, .. }
+        | Change::Muted { user, .. }
+        | Change::Erased { user }) = change
+        else {
             return;
         };
         let Some(number) = self.number_of(user) else { return };
         let reader = &mut self.all[number as usize];
+        if matches!(change, Change::Erased { .. }) {
+            for membership in &reader.interest.memberships {
+                leave(&mut self.by_topic, &membership.topic, number);
+            }
+        }
         apply(&mut reader.interest, position, change);
         if let Some(awaiting) = &mut reader.awaiting {
             awaiting.changes.push((position, change.clone()));
@@ -177,6 +186,7 @@ fn apply(interest: &mut Interest, position: Position, change: &Change) {
         Change::Joined { topic, .. } => interest.join(topic, position),
         Change::Left { topic, .. } => interest.leave(topic, position),
         Change::Muted { categories, .. } => interest.mute(categories, position),
+        Change::Erased { .. } => interest.erase(position),
         _ => {}
     }
 }
@@ -260,6 +270,27 @@ mod tests {
         readers.change(Position(20), &left());
         readers.opened(number, stored(&[(5, None)]));
         assert_eq!(seen(&readers, number), (6..20).collect::<Vec<u64>>());
+    }
+
+    /// The store's answer may have her memberships still, or those that she has had since.
+    #[test]
+    fn an_erased_reader_has_only_what_she_joined_since() {
+        for (changes_first, answer) in [(true, vec![(5, None)]), (true, vec![(30, None)]), (false, vec![(5, None)])] {
+            let mut readers = Readers::default();
+            let number = readers.register(&user(), 7);
+            let changes = [(20, Change::Erased { user: user() }), (30, joined())];
+            let change = |readers: &mut Readers| changes.iter().for_each(|(at, c)| readers.change(Position(*at), c));
+            if changes_first {
+                change(&mut readers);
+            }
+            readers.opened(number, stored(&answer));
+            if !changes_first {
+                change(&mut readers);
+            }
+            assert_eq!(seen(&readers, number), (31..40).collect::<Vec<u64>>(), "{answer:?}");
+            readers.unregister(number, 7);
+            assert!(readers.by_topic.is_empty(), "{answer:?}");
+        }
     }
 
     /// Mutant: enter a topic of which the interest has no span.

@@ -4,11 +4,14 @@
 //! older than [`Tail::floor`] is served from here and never touches the store, and learns that it has missed nothing
 //! by a look at the last position of each of its audiences.
 //!
-//! **Invariant:** every entry in `(floor, head]` that was given to [`Tail::push`] can be gathered; for a cursor below
-//! the floor the answer is [`Gathered::Behind`], never a shorter list.
+//! **Invariants**
+//! * Every entry in `(floor, head]` that was given to [`Tail::push`] can be gathered; for a cursor below the floor, or
+//!   below what a user was erased at, the answer is [`Gathered::Behind`], never a shorter list.
+//! * What was taken back, replaced, edited away or erased is not kept, so nothing can say it again.
 //!
-//! Deliberately absent: sockets, and entries that are no notifications (a change of membership changes an
-//! [`Interest`], not what is sent).
+//! Deliberately absent: sockets; entries that are no notifications (a change of membership changes an [`Interest`], not
+//! what is sent); and `max_per_user`: what a user has too much of is out of her inbox, but a stream that is only a
+//! little behind still gets it from here.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -17,7 +20,7 @@ use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
 use super::Tick;
-use crate::notification::{Audience, Interest, Position};
+use crate::notification::{Audience, Interest, Position, UserId};
 use crate::sse::{Form, Frame};
 
 /// What an entry costs for each of its audiences beside its frame, in bytes: its name, a queue entry with room to grow,
@@ -38,12 +41,39 @@ pub(super) struct Placed {
 }
 
 impl Placed {
+    /// Lets it say nothing any more.
+    fn forget(&mut self) {
+        self.frame = Frame::empty();
+        self.expires = 0;
+    }
+
     fn is_muted_by(&self, interest: &Interest) -> bool {
         self.category.as_ref().is_some_and(|category| interest.mutes(category, self.origin))
     }
 }
 
-/// The same with its addressees.
+/// What a notification says since it was edited.
+#[derive(Clone, Debug)]
+pub(super) struct Says {
+    pub(super) frame: Frame,
+    /// What it is about now.
+    pub(super) category: Option<Arc<str>>,
+}
+
+/// What becomes of what has been sent.
+#[derive(Clone, Debug)]
+pub(super) enum Revision {
+    /// Nothing.
+    None,
+    /// It says this to whoever has not got it yet.
+    Says(Says),
+    /// It is gone.
+    Gone,
+    /// All that was this user's own is gone.
+    Erased(UserId),
+}
+
+/// An entry with its addressees.
 #[derive(Clone, Debug)]
 pub(super) struct TailEntry {
     pub(super) audiences: Box<[Audience]>,
@@ -57,8 +87,25 @@ impl TailEntry {
     }
 }
 
+/// An entry as it has to be found when its turn to go comes.
+#[derive(Debug)]
+struct Kept {
+    position: Position,
+    origin: Position,
+    audiences: Box<[Audience]>,
+    /// What it cost when it came, in bytes.
+    cost: usize,
+}
+
 /// Frames of one audience, in log order.
 type Queue = VecDeque<Placed>;
+
+/// Takes the first frame out if it stands there. It may have been forgotten with its queue.
+fn pop(queue: &mut Queue, position: Position) {
+    if queue.front().is_some_and(|first| first.position == position) {
+        queue.pop_front();
+    }
+}
 
 /// How a subscriber is told: what a frame is turned into when it is gathered.
 #[derive(Clone, Copy)]
@@ -74,11 +121,15 @@ pub(super) struct Telling<'a> {
 pub(super) struct Tail {
     floor: Position,
     head: Position,
-    entries: VecDeque<TailEntry>,
+    entries: VecDeque<Kept>,
     /// What is for everyone, which every reader looks at.
     everyone: Queue,
     /// The rest.
     by_audience: HashMap<Audience, Queue>,
+    /// For each notification that was edited the newest entry that says so.
+    edited_at: HashMap<Position, Position>,
+    /// Users who were erased, and where: what stood before that is not here. Seldom has it anybody.
+    erased_at: HashMap<UserId, Position>,
     bytes: usize,
     bytes_max: usize,
 }
@@ -176,6 +227,8 @@ impl Tail {
             entries: VecDeque::new(),
             everyone: Queue::new(),
             by_audience: HashMap::new(),
+            edited_at: HashMap::new(),
+            erased_at: HashMap::new(),
             bytes: 0,
             bytes_max,
         }
@@ -195,34 +248,67 @@ impl Tail {
     /// Takes an entry in. Entries come in log order.
     pub(super) fn push(&mut self, entry: TailEntry) {
         debug_assert!(entry.placed.position > self.head);
-        for audience in &entry.audiences {
+        let cost = entry.cost();
+        let TailEntry { audiences, placed } = entry;
+        for audience in &audiences {
             let queue = match audience {
                 Audience::Everyone => &mut self.everyone,
                 named => self.by_audience.entry(named.clone()).or_default(),
             };
-            queue.push_back(entry.placed.clone());
+            queue.push_back(placed.clone());
         }
-        self.bytes += entry.cost();
-        self.head = entry.placed.position;
-        self.entries.push_back(entry);
+        self.bytes += cost;
+        self.head = placed.position;
+        self.entries.push_back(Kept { position: placed.position, origin: placed.origin, audiences, cost });
         while self.bytes > self.bytes_max {
             self.evict();
         }
     }
 
-    /// Lets what stands at a position say something else, or nothing any more.
-    pub(super) fn revise(&mut self, position: Position, audiences: &[Audience], says: Option<&Frame>) {
+    /// Takes in what an entry makes of what was sent before: where it stands, and which notification it is about.
+    pub(super) fn revise(&mut self, at: Position, origin: Position, audiences: &[Audience], revision: &Revision) {
+        match revision {
+            Revision::None => {}
+            Revision::Says(says) => {
+                self.each_at(origin, audiences, |placed| {
+                    placed.frame = says.frame.clone();
+                    placed.category.clone_from(&says.category);
+                });
+                if let Some(former) = self.edited_at.insert(origin, at) {
+                    self.each_at(former, audiences, Placed::forget);
+                }
+            }
+            Revision::Gone => {
+                self.each_at(origin, audiences, Placed::forget);
+                if let Some(edited) = self.edited_at.remove(&origin) {
+                    self.each_at(edited, audiences, Placed::forget);
+                }
+            }
+            Revision::Erased(user) => {
+                self.by_audience.remove(&Audience::User(user.clone()));
+                self.erased_at.insert(user.clone(), at);
+            }
+        }
+    }
+
+    /// Forgets all up to a position.
+    pub(super) fn trim(&mut self, through: Position) {
+        while self.entries.front().is_some_and(|oldest| oldest.position <= through) {
+            self.evict();
+        }
+        self.floor = self.floor.max(through.min(self.head));
+    }
+
+    /// Calls `with` for what each of these audiences has at a position.
+    fn each_at(&mut self, position: Position, audiences: &[Audience], with: impl Fn(&mut Placed)) {
         for audience in audiences {
             let queue = match audience {
                 Audience::Everyone => Some(&mut self.everyone),
                 named => self.by_audience.get_mut(named),
             };
-            let place = |queue: &&mut Queue| queue.binary_search_by_key(&position, |placed| placed.position).ok();
             let Some(queue) = queue else { continue };
-            let Some(placed) = place(&queue).and_then(|place| queue.get_mut(place)) else { continue };
-            match says {
-                Some(frame) => placed.frame = frame.clone(),
-                None => placed.expires = 0,
+            if let Ok(place) = queue.binary_search_by_key(&position, |placed| placed.position) {
+                with(&mut queue[place]);
             }
         }
     }
@@ -233,19 +319,31 @@ impl Tail {
     }
 
     fn evict(&mut self) {
-        let Some(entry) = self.entries.pop_front() else { return };
-        for audience in &entry.audiences {
-            if *audience == Audience::Everyone {
-                self.everyone.pop_front();
-            } else if let Some(queue) = self.by_audience.get_mut(audience) {
-                queue.pop_front();
-                if queue.is_empty() {
-                    self.by_audience.remove(audience);
+        let Some(Kept { position, origin, audiences, cost }) = self.entries.pop_front() else { return };
+        for audience in &audiences {
+            match audience {
+                Audience::Everyone => pop(&mut self.everyone, position),
+                named => {
+                    if let Some(queue) = self.by_audience.get_mut(named) {
+                        pop(queue, position);
+                        if queue.is_empty() {
+                            self.by_audience.remove(named);
+                        }
+                    }
                 }
             }
+            // The entry that erases a user is hers, so it is here as long as her name has to be.
+            if let Audience::User(user) = audience
+                && self.erased_at.get(user) == Some(&position)
+            {
+                self.erased_at.remove(user);
+            }
         }
-        self.bytes -= entry.cost();
-        self.floor = entry.placed.position;
+        if self.edited_at.get(&origin) == Some(&position) {
+            self.edited_at.remove(&origin);
+        }
+        self.bytes -= cost;
+        self.floor = position;
     }
 
     /// Adds to `batch` what stands after `cursor` for that interest, in order, each entry once, within the budget.
@@ -261,7 +359,7 @@ impl Tail {
             batch.through = cursor;
             return Gathered::Through;
         }
-        if cursor < self.floor {
+        if cursor < self.floor || self.is_erased_after(cursor, &interest.user) {
             return Gathered::Behind;
         }
         let mut runs = self.runs(interest, cursor);
@@ -289,6 +387,11 @@ impl Tail {
         }
         batch.through = self.head;
         Gathered::Through
+    }
+
+    /// Whether the user was erased at a later position.
+    fn is_erased_after(&self, cursor: Position, user: &UserId) -> bool {
+        !self.erased_at.is_empty() && self.erased_at.get(user).is_some_and(|at| cursor < *at)
     }
 
     /// The parts of the queues that an interest still has to get.
@@ -447,6 +550,21 @@ pub(super) mod tests {
         assert_eq!(gathered(&tail, &reader, 0, WIDE), Ok((vec![8, 9, 12], 13)), "also after she has left");
     }
 
+    fn says(position: u64, category: Option<&str>) -> Revision {
+        Revision::Says(Says { frame: frame(position), category: category.map(Arc::from) })
+    }
+
+    fn said(tail: &Tail, reader: &Interest, cursor: u64) -> Vec<Bytes> {
+        let mut batch = Batch::default();
+        let telling = Telling { form: form(), replay_through: Position::START, now: 0 };
+        assert_eq!(tail.gather(reader, Position(cursor), telling, WIDE, &mut batch), Gathered::Through);
+        batch.slices
+    }
+
+    fn frames(positions: &[u64]) -> Vec<Bytes> {
+        positions.iter().flat_map(|at| frame(*at).pieces(form(), false)).collect()
+    }
+
     /// Mutant: what was taken back goes on being sent to those who come later.
     #[test]
     fn what_was_taken_back_or_edited_is_sent_as_it_is_now() {
@@ -455,14 +573,81 @@ pub(super) mod tests {
             tail.push(entry(position, &["user:1", "everyone"]));
         }
         let audiences = ["user:1", "everyone"].map(|audience| audience.parse().expect("valid"));
-        tail.revise(Position(1), &audiences, None);
-        tail.revise(Position(2), &audiences, Some(&frame(9)));
-        tail.revise(Position(7), &audiences, None);
-        let mut batch = Batch::default();
-        let telling = Telling { form: form(), replay_through: Position::START, now: 0 };
-        tail.gather(&interest("1"), Position(0), telling, WIDE, &mut batch);
-        let wanted: Vec<_> = [9, 3].into_iter().flat_map(|at| frame(at).pieces(form(), false)).collect();
-        assert_eq!(batch.slices, wanted);
+        tail.revise(Position(8), Position(1), &audiences, &Revision::Gone);
+        tail.revise(Position(8), Position(2), &audiences, &says(9, None));
+        tail.revise(Position(8), Position(7), &audiences, &Revision::Gone);
+        assert_eq!(said(&tail, &interest("1"), 0), frames(&[9, 3]));
+    }
+
+    /// Mutant: leave what an earlier edit says where it stands.
+    #[test]
+    fn what_an_edit_said_is_forgotten_with_the_next_one_and_with_the_notification() {
+        let mut tail = Tail::new(Position(0), 1 << 20);
+        let audiences = ["user:1".parse().expect("valid")];
+        let edit = |tail: &mut Tail, at: u64| {
+            tail.revise(Position(at), Position(1), &audiences, &says(at, None));
+            let mut entry = entry(at, &["user:1"]);
+            entry.placed.origin = Position(1);
+            tail.push(entry);
+        };
+        tail.push(entry(1, &["user:1"]));
+        edit(&mut tail, 2);
+        edit(&mut tail, 3);
+        assert_eq!(said(&tail, &interest("1"), 0), frames(&[3, 3]), "as it is now, and that it was edited, once");
+        tail.revise(Position(4), Position(1), &["user:1".parse().expect("valid")], &Revision::Gone);
+        assert!(said(&tail, &interest("1"), 0).is_empty());
+    }
+
+    /// Mutant: an edit leaves the category as it was.
+    #[test]
+    fn what_is_muted_follows_an_edit_of_the_category() {
+        let mut tail = Tail::new(Position(0), 1 << 20);
+        let mut reader = interest("1");
+        reader.mute(&["facturas".to_owned()], Position(0));
+        for position in [1, 2] {
+            let mut entry = entry(position, &["user:1"]);
+            entry.placed.category = (position == 1).then(|| "facturas".into());
+            tail.push(entry);
+        }
+        let audiences = ["user:1".parse().expect("valid")];
+        tail.revise(Position(3), Position(1), &audiences, &says(1, None));
+        tail.revise(Position(4), Position(2), &audiences, &says(2, Some("facturas")));
+        assert_eq!(said(&tail, &reader, 0), frames(&[1]));
+    }
+
+    /// Mutant: what was a user's stays in her queue.
+    #[test]
+    fn what_was_an_erased_users_is_said_by_nobody_again() {
+        let mut tail = Tail::new(Position(0), 4 * entry(11, &["user:1"]).cost());
+        tail.push(entry(1, &["user:1"]));
+        tail.push(entry(2, &["user:1", "everyone"]));
+        let erased = Revision::Erased("1".parse().expect("valid"));
+        tail.revise(Position(3), Position(3), &["user:1".parse().expect("valid")], &erased);
+        tail.push(entry(3, &["user:1"]));
+        assert_eq!(gathered(&tail, &interest("1"), 0, WIDE), Err(Gathered::Behind), "the store knows what is left");
+        assert_eq!(gathered(&tail, &interest("1"), 2, WIDE), Err(Gathered::Behind));
+        assert_eq!(gathered(&tail, &interest("1"), 3, WIDE), Ok((vec![], 3)));
+        assert_eq!(gathered(&tail, &interest("2"), 0, WIDE), Ok((vec![2], 3)), "what was to others too stays theirs");
+        for position in 4..=9 {
+            tail.push(entry(position, &["user:1"]));
+        }
+        assert_eq!(tail.floor(), Position(5));
+        assert_eq!(gathered(&tail, &interest("1"), 5, WIDE), Ok((vec![6, 7, 8, 9], 9)));
+        assert!(tail.erased_at.is_empty() && tail.everyone.is_empty(), "nothing of it stays for ever");
+    }
+
+    /// Mutant: what is too old stays here until there is too much.
+    #[test]
+    fn what_the_log_no_longer_has_is_not_here_either() {
+        let mut tail = Tail::new(Position(0), 1 << 20);
+        for position in [1, 2, 5] {
+            tail.push(entry(position, &["user:1"]));
+        }
+        tail.trim(Position(3));
+        assert_eq!(gathered(&tail, &interest("1"), 2, WIDE), Err(Gathered::Behind));
+        assert_eq!(gathered(&tail, &interest("1"), 3, WIDE), Ok((vec![5], 5)));
+        tail.trim(Position(9));
+        assert_eq!((tail.floor(), tail.head(), tail.bytes), (Position(5), Position(5), 0));
     }
 
     /// Mutant: sent to whoever has muted it.

@@ -165,6 +165,7 @@ async fn positions_rise_and_what_is_appended_is_read(store: &Arc<dyn Store>) {
 #[derive(Default)]
 struct Witness {
     seen: Mutex<Vec<(Position, Vec<Position>)>>,
+    trimmed: Mutex<Vec<Position>>,
     readable: Mutex<Vec<bool>>,
     reader: Option<(Arc<dyn Store>, tokio::runtime::Handle)>,
 }
@@ -179,6 +180,10 @@ impl Follower for Witness {
         }
         assert_eq!(positions.last().copied().unwrap_or(before), through);
         self.seen.lock().expect("not poisoned").push((before, positions));
+    }
+
+    fn trimmed(&self, through: Position) {
+        self.trimmed.lock().expect("not poisoned").push(through);
     }
 }
 
@@ -325,7 +330,10 @@ async fn retention_removes_what_is_old_and_keeps_the_newest(store: &Arc<dyn Stor
         let at = Timestamp::from_millisecond(millisecond).expect("in range");
         while store.trim(at).await.expect("trimmed") {}
     };
+    let witness = Arc::new(Witness::default());
+    store.follow(Arc::clone(&witness) as Arc<dyn Follower>, NO_BACKLOG).await.expect("followed");
     trim(1_000_000).await;
+    assert_eq!(witness.trimmed.lock().expect("not poisoned").last(), Some(&positions[998]), "the follower is told");
     let opening = opened(store, "1", None).await;
     assert_eq!((opening.counts.unread, opening.oldest, opening.head), (201, positions[998], positions[1199]));
     let interest = Interest::of(user("1"));
@@ -449,4 +457,6 @@ impl Follower for Heads {
     fn committed(&self, _before: Position, _entries: &[Entry], through: Position) {
         self.0.lock().expect("not poisoned").push(through);
     }
+
+    fn trimmed(&self, _through: Position) {}
 }

@@ -30,9 +30,10 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
             &["beginning", "body", "counts", "quiet"],
             &["mailbox"],
             &["turns"],
-            &["inquiries", "sink"],
+            &["inquiries", "revisions", "sink"],
             &["connection"],
             &["engine"],
+            &["agreement"],
         ],
     ),
     (

@@ -21,13 +21,18 @@ const PAGES_FREED_PER_TURN: usize = 1024;
 /// Pages that stay free for what comes: 1 MiB.
 const PAGES_KEPT_FREE: i64 = 256;
 
-/// Removes the oldest entries up to the first that is young enough, but never the one at `head`.
-pub(super) fn trim(connection: &Connection, head: Position, older_than: Timestamp) -> rusqlite::Result<bool> {
+/// Removes the oldest entries up to the first that is young enough, but never the one at `head`; gives the last one that it
+/// has removed.
+pub(super) fn trim(
+    connection: &Connection,
+    head: Position,
+    older_than: Timestamp,
+) -> rusqlite::Result<Option<Position>> {
     let sql = "SELECT position, audiences, at FROM log WHERE position < ?1 ORDER BY position LIMIT ?2";
     let old = entries(connection, sql, params![head, whole(TRIMMED_PER_TURN)], |row| {
         Ok(row.get::<_, Millisecond>(2)? < Millisecond(older_than))
     })?;
-    let Some((last, _)) = old.last() else { return Ok(false) };
+    let Some((last, _)) = old.last() else { return Ok(None) };
     for (position, audiences) in &old {
         forget(connection, *position, audiences.iter())?;
     }
@@ -41,7 +46,7 @@ pub(super) fn trim(connection: &Connection, head: Position, older_than: Timestam
     ] {
         connection.prepare_cached(sql)?.execute([last])?;
     }
-    Ok(true)
+    Ok(Some(*last))
 }
 
 /// Removes what has expired.

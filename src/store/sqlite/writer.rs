@@ -396,8 +396,11 @@ impl Writer {
     /// Removes some of what is too old; says whether to go on.
     fn trim(&mut self, older_than: Timestamp) -> Result<bool, StoreError> {
         let head = self.head;
-        let more = self.maintain("trim", |changes| retention::trim(changes.connection, head, older_than))?;
-        Ok(self.give_back()? || more)
+        let trimmed = self.maintain("trim", |changes| retention::trim(changes.connection, head, older_than))?;
+        if let Some(through) = trimmed {
+            self.followers.iter().for_each(|follower| follower.trimmed(through));
+        }
+        Ok(self.give_back()? || trimmed.is_some())
     }
 
     fn give_back(&mut self) -> Result<bool, Failure> {
