@@ -325,6 +325,13 @@ const mutants = [
     test: 'whoever_fails_too_often_is_shut_out_for_a_while_and_nobody_else',
   },
   {
+    name: 'all that a user has too many of removed in one commit',
+    file: 'src/store/sqlite/writer.rs',
+    from: '|changes| retention::trim_user(changes.connection, &user, inbox_max)',
+    to: '|changes| { while retention::trim_user(changes.connection, &user, inbox_max)? {} Ok(false) }',
+    test: 'a_user_with_many_too_many_is_trimmed_in_turns_and_others_come_between',
+  },
+  {
     name: 'a user who changes something as often as they like',
     file: 'src/http/identity.rs',
     from: 'if !parts.method.is_safe() {',

@@ -3,7 +3,7 @@
 //! **Invariant:** memory is bounded, and no user's count is lost. When there are too many users to count, each is looked at
 //! before its count is dropped: one for each further entry, so a flood of users costs the writer one look an entry.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::notification::UserId;
 
@@ -17,18 +17,22 @@ pub(super) struct Counted {
     entries: HashMap<UserId, u32>,
     /// Users whose count has made room for others'.
     displaced: Vec<UserId>,
-    /// Users to look at now.
-    due: Vec<UserId>,
+    /// Users to look at now, each once.
+    due: VecDeque<UserId>,
+    is_due: HashSet<UserId>,
 }
 
 impl Counted {
     /// Counts an entry for a user.
     pub(super) fn count(&mut self, user: &UserId) {
-        self.due.extend(self.displaced.pop());
+        if let Some(user) = self.displaced.pop() {
+            self.put_back(user);
+        }
         if let Some(count) = self.entries.get_mut(user) {
             *count += 1;
             if *count == ENTRIES_BETWEEN_LOOKS {
-                self.due.extend(self.entries.remove_entry(user).map(|(user, _)| user));
+                self.entries.remove(user);
+                self.put_back(user.clone());
             }
             return;
         }
@@ -39,9 +43,22 @@ impl Counted {
         self.entries.insert(user.clone(), 1);
     }
 
-    /// Users who may have too many, each given once.
-    pub(super) fn take_due(&mut self) -> Vec<UserId> {
-        std::mem::take(&mut self.due)
+    /// A user who may have too many.
+    pub(super) fn take_due(&mut self) -> Option<UserId> {
+        let user = self.due.pop_front()?;
+        self.is_due.remove(&user);
+        Some(user)
+    }
+
+    /// Notes that a user may have too many, or still has. The others who are due have their turn first.
+    pub(super) fn put_back(&mut self, user: UserId) {
+        if self.is_due.insert(user.clone()) {
+            self.due.push_back(user);
+        }
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        !self.due.is_empty()
     }
 }
 
@@ -58,10 +75,10 @@ mod tests {
         let mut counted = Counted::default();
         (1..ENTRIES_BETWEEN_LOOKS).for_each(|_| counted.count(&user(1)));
         counted.count(&user(2));
-        assert_eq!(counted.take_due(), []);
+        assert_eq!(counted.take_due(), None);
         counted.count(&user(1));
-        assert_eq!((counted.take_due(), counted.entries.len()), (vec![user(1)], 1));
-        assert_eq!(counted.take_due(), []);
+        assert_eq!((counted.take_due(), counted.entries.len()), (Some(user(1)), 1));
+        assert_eq!(counted.take_due(), None);
     }
 
     /// Mutant: when there are too many users, their counts are dropped.
@@ -72,7 +89,7 @@ mod tests {
         let mut looks = vec![0; users];
         for number in (0..4).flat_map(|_| 0..users) {
             counted.count(&user(number));
-            let due = counted.take_due();
+            let due: Vec<UserId> = std::iter::from_fn(|| counted.take_due()).collect();
             assert!(due.len() <= 2 && counted.displaced.len() <= USERS_COUNTED_MAX, "one look for one entry, or two");
             for user in due {
                 looks[user.as_str().parse::<usize>().expect("a number")] += 1;

@@ -87,27 +87,9 @@ pub(super) fn start(
     gate: Gate,
     reserve: Reserve,
 ) -> rusqlite::Result<Handle> {
-    let head = super::head(&connection)?;
-    let (uptime, latest) = (Uptime::load(&connection)?, rows::latest(&connection)?);
-    connection.set_prepared_statement_cache_capacity(64);
-    options.metrics.head.set(gauge(head.0));
     let (tasks, mut queue) = mpsc::channel(queued_max);
     let wal = Wal::new(&connection, gate, tasks.downgrade(), options.metrics.clone())?;
-    let mut writer = Writer {
-        connection,
-        head,
-        followers: Vec::new(),
-        options,
-        // A crash may have come between.
-        erasing: true,
-        wal,
-        reserve,
-        maintenance: Maintenance::default(),
-        counted: Counted::default(),
-        uptime,
-        age: None,
-        latest,
-    };
+    let mut writer = Writer::new(connection, options, wal, reserve)?;
     let thread = std::thread::Builder::new()
         .name("store-writer".into())
         .spawn(move || {
@@ -146,9 +128,31 @@ pub(super) fn start(
 }
 
 impl Writer {
-    /// What is next to be done. Nothing, if somebody is being erased and nobody waits.
+    fn new(connection: Connection, options: Options, wal: Wal, reserve: Reserve) -> rusqlite::Result<Writer> {
+        let head = super::head(&connection)?;
+        let (uptime, latest) = (Uptime::load(&connection)?, rows::latest(&connection)?);
+        connection.set_prepared_statement_cache_capacity(64);
+        options.metrics.head.set(gauge(head.0));
+        Ok(Writer {
+            connection,
+            head,
+            followers: Vec::new(),
+            options,
+            // A crash may have come between.
+            erasing: true,
+            wal,
+            reserve,
+            maintenance: Maintenance::default(),
+            counted: Counted::default(),
+            uptime,
+            age: None,
+            latest,
+        })
+    }
+
+    /// What is next to be done. Nothing, if somebody is being erased or has too many, and nobody waits.
     fn next(&self, queue: &mut mpsc::Receiver<Task>) -> Option<Task> {
-        if !self.erasing {
+        if !self.erasing && !self.counted.is_due() {
             return queue.blocking_recv();
         }
         match queue.try_recv() {
@@ -308,17 +312,21 @@ impl Writer {
         }
     }
 
-    /// Looks after those users who may have too many. False if the store must stop; what else fails is tried again
-    /// after as many more.
+    /// Looks after those users who may have too many, up to the first who has more than is removed in one turn. False if
+    /// the store must stop; what else fails is tried again after as many more.
     fn tidy(&mut self) -> bool {
         let inbox_max = self.options.inbox_max;
-        self.counted.take_due().iter().all(|user| {
-            let trimmed = self.maintain("trim_user", |changes| {
-                while retention::trim_user(changes.connection, user, inbox_max)? {}
-                Ok(())
-            });
-            !trimmed.is_err_and(Failure::stops)
-        })
+        while let Some(user) = self.counted.take_due() {
+            match self.maintain("trim_user", |changes| retention::trim_user(changes.connection, &user, inbox_max)) {
+                Ok(true) => {
+                    self.counted.put_back(user);
+                    return true;
+                }
+                Err(failure) if failure.stops() => return false,
+                Ok(false) | Err(_) => {}
+            }
+        }
+        true
     }
 
     /// Publishes some of what is due and removes some of what has expired; says when to go on.
@@ -435,4 +443,85 @@ fn apply(
 /// A number as gauges have it.
 fn gauge(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::content::{Content, Fields};
+    use crate::notification::{Notification, NotificationId};
+    use crate::store::sqlite::schema;
+
+    fn publish(writer: &mut Writer, user: &str, count: usize) {
+        let content = Content::parse(&Fields { message: "x".into(), ..Fields::default() }).expect("valid");
+        let command = || {
+            Command::Publish(Arc::new(Notification {
+                id: NotificationId::generate(),
+                timestamp: Timestamp::UNIX_EPOCH,
+                audiences: vec![Audience::User(user.parse().expect("valid"))],
+                content: content.clone(),
+                expires_at: None,
+                replaces: None,
+            }))
+        };
+        let commands = (0..count).map(|_| command()).collect();
+        let (answer, _) = oneshot::channel();
+        assert!(writer.append(vec![(Append { at: Timestamp::UNIX_EPOCH, commands, once: None }, answer)]));
+    }
+
+    fn count(connection: &Connection, user: &str) -> u32 {
+        let sql = "SELECT count(*) FROM addressed WHERE audience = 'user:' || ?1";
+        connection.query_row(sql, [user], |row| row.get(0)).expect("counted")
+    }
+
+    /// A writer with room for few, as after the option was lowered.
+    fn writer(path: &Path, tasks: &mpsc::Sender<Task>) -> Writer {
+        let mut connection = Connection::open(path).expect("opens");
+        schema::prepare(&mut connection).expect("prepared");
+        let options = Options { inbox_max: 10, ..Options::default() };
+        let gate = Gate::new(Arc::default(), Vec::new());
+        let wal = Wal::new(&connection, gate, tasks.downgrade(), options.metrics.clone()).expect("reads");
+        let mut writer = Writer::new(connection, options, wal, Reserve::in_folder(Path::new("."), 0)).expect("reads");
+        assert!(writer.go_on_erasing() && !writer.erasing, "nobody is being erased");
+        writer
+    }
+
+    /// Mutant: all of a user at once.
+    #[test]
+    fn a_user_with_many_too_many_is_trimmed_in_turns_and_others_come_between() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (tasks, _queue) = mpsc::channel(1);
+        let mut writer = writer(&folder.path().join("pregon.db"), &tasks);
+        publish(&mut writer, "ana", 1710);
+        publish(&mut writer, "bea", 1210);
+        let mut left = vec![(1710, 1210)];
+        while writer.counted.is_due() {
+            assert!(writer.tidy());
+            left.push((count(&writer.connection, "ana"), count(&writer.connection, "bea")));
+        }
+        assert_eq!(left, [(1710, 1210), (1210, 1210), (1210, 710), (710, 710), (710, 210), (210, 210), (10, 10)]);
+    }
+
+    /// Mutant: wait for a task first.
+    #[test]
+    fn whoever_waits_comes_before_what_is_to_be_tidied_and_that_waits_for_nobody() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (tasks, mut queue) = mpsc::channel(1);
+        let mut writer = writer(&folder.path().join("pregon.db"), &tasks);
+        publish(&mut writer, "ana", 600);
+        assert!(tasks.try_send(Task::Check { answer: oneshot::channel().0 }).is_ok());
+        assert!(matches!(writer.next(&mut queue), Some(Task::Check { .. })));
+        while writer.counted.is_due() {
+            assert!(matches!(writer.next(&mut queue), Some(Task::Nothing)));
+            assert!(writer.tidy());
+        }
+        assert_eq!(count(&writer.connection, "ana"), 10);
+        publish(&mut writer, "ana", 100);
+        drop(tasks);
+        assert!(writer.next(&mut queue).is_none(), "an end waits for nothing");
+    }
 }
