@@ -159,7 +159,7 @@ impl Engine {
                 }
             }
             Command::Trimmed(through) => self.tail.trim(through),
-            Command::Refilled(read, slice) => self.refilled(*read, slice),
+            Command::Refilled(read, slice) => self.refilled(&read, slice),
             Command::Body(connection, notice) => {
                 if let Some(number) = self.present(connection) {
                     let input = match notice {
@@ -178,9 +178,9 @@ impl Engine {
         }
     }
 
-    fn refilled(&mut self, read: Read, slice: Result<(Vec<Told>, Position), StoreError>) {
+    fn refilled(&mut self, read: &Read, slice: Result<(Vec<Told>, Position), StoreError>) {
         let (mut told, through) = slice.map_or((None, read.through), |(told, through)| (Some(told), through));
-        let known = self.revisions.answered(&read, told.as_mut().unwrap_or(&mut Vec::new()));
+        let known = self.revisions.answered(read, told.as_mut().unwrap_or(&mut Vec::new()));
         let Some(number) = self.present(read.from) else { return };
         match told {
             Some(told) if known => {
@@ -189,7 +189,7 @@ impl Engine {
             }
             Some(_) => {
                 let interest = self.readers.interest(self.connections[number].reader).clone();
-                self.ask(Read { interest, asked_at: self.tail.head(), ..read });
+                self.ask(read.again(interest, self.tail.head()));
             }
             None => self.close(number, Reason::Unavailable),
         }

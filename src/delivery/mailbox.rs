@@ -74,6 +74,14 @@ pub(super) struct Read {
     pub(super) asked_at: Position,
 }
 
+impl Read {
+    /// The same question, asked later.
+    pub(super) fn again(&self, interest: Interest, asked_at: Position) -> Read {
+        let Read { from, after, through, .. } = *self;
+        Read { from, interest, after, through, asked_at }
+    }
+}
+
 /// A batch of the log.
 pub(super) struct Committed {
     /// The log went to here before.
