@@ -427,6 +427,20 @@ const mutants = [
     test: 'whatever_the_store_forgets_no_stream_says_again',
   },
   {
+    name: 'what is deleted left in free pages of the file',
+    file: 'src/store/sqlite/schema.rs',
+    from: '"secure_delete", true',
+    to: '"secure_delete", false',
+    test: 'what_was_taken_back_is_in_no_file_soon_after',
+  },
+  {
+    name: 'what was taken back left in the -wal until that is large',
+    file: 'src/store/sqlite/checkpoint.rs',
+    from: 'since.elapsed() >= FORGETS_AFTER',
+    to: 'false && since.elapsed() >= FORGETS_AFTER',
+    test: 'what_was_taken_back_is_in_no_file_soon_after',
+  },
+  {
     name: 'what an earlier edit said kept by the tail',
     file: 'src/delivery/tail.rs',
     from: 'self.each_at(former, audiences, Placed::forget);',

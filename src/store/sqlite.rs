@@ -478,7 +478,7 @@ fn backlog_begins(connection: &Connection, backlog: Backlog) -> rusqlite::Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::content::Content;
+    use crate::content::{Content, Patch};
     use crate::notification::{Audience, Notification};
     use crate::store::suite::sequences;
     use crate::store::{Command, Once, Outcome};
@@ -691,6 +691,56 @@ mod tests {
             reading.abort();
         }
         assert!(most < checkpoint::WAL_BYTES_MAX + (1 << 20), "{most} bytes");
+    }
+
+    /// Mutants: leave what is deleted in free pages; leave the `-wal` until it is large.
+    #[tokio::test]
+    async fn what_was_taken_back_is_in_no_file_soon_after() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        let text =
+            |number: u128, version: &str| format!("canario-{number}-{version} {}", "x".repeat(50 << (number % 9)));
+        let content = |text: &str| {
+            Content::parse(&crate::content::Fields { message: text.to_owned(), ..crate::content::Fields::default() })
+                .expect("valid")
+        };
+        let at = Timestamp::UNIX_EPOCH;
+        let ids: Vec<_> = (0..40).map(|number| NotificationId(uuid::Uuid::from_u128(number + 1))).collect();
+        let commands = (0..40).zip(&ids).map(|(number, id)| {
+            Command::Publish(Arc::new(Notification {
+                id: *id,
+                timestamp: at,
+                audiences: vec![if number < 30 { "user:ana" } else { "user:zoe" }.parse().expect("valid")],
+                content: content(&text(number, "antes")),
+                expires_at: None,
+                replaces: None,
+            }))
+        });
+        store.append(Append { at, commands: commands.collect(), once: None }).await.expect("published");
+        let patch = |number| Patch::new(&["message".to_owned()], &content(&text(number, "ahora")));
+        let edits = (0..10).map(|number| Command::Edit { id: ids[number as usize], patch: patch(number) });
+        let recalls = ids[10..20].iter().map(|id| Command::Recall { id: *id });
+        let erase = Command::Erase { user: "zoe".parse().expect("valid") };
+        let commands = edits.chain(recalls).chain([erase]).collect();
+        store.append(Append { at, commands, once: None }).await.expect("taken back");
+        let found = || {
+            let files: Vec<u8> = ["pregon.db", "pregon.db-wal"]
+                .iter()
+                .flat_map(|file| std::fs::read(folder.path().join(file)).unwrap_or_default())
+                .collect();
+            let has = |text: &str| files.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+            let texts =
+                (0..40).flat_map(|number| ["antes", "ahora"].map(|version| format!("canario-{number}-{version} ")));
+            texts.filter(|text| has(text)).collect::<Vec<_>>()
+        };
+        // The scheduler does so at least once a minute.
+        let begun_at = std::time::Instant::now();
+        while wal_bytes(folder.path()) > 0 && begun_at.elapsed() < std::time::Duration::from_secs(30) {
+            store.advance(at).await.expect("advanced");
+        }
+        let there = (0..10).map(|number| format!("canario-{number}-ahora "));
+        let there: Vec<_> = there.chain((20..30).map(|number| format!("canario-{number}-antes "))).collect();
+        assert_eq!(found(), there);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

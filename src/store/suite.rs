@@ -331,7 +331,7 @@ async fn retention_removes_what_is_old_and_keeps_the_newest(store: &Arc<dyn Stor
         while store.trim(at).await.expect("trimmed") {}
     };
     let witness = Arc::new(Witness::default());
-    store.follow(Arc::clone(&witness) as Arc<dyn Follower>, NO_BACKLOG).await.expect("followed");
+    store.follow(Arc::<Witness>::clone(&witness), NO_BACKLOG).await.expect("followed");
     trim(1_000_000).await;
     assert_eq!(witness.trimmed.lock().expect("not poisoned").last(), Some(&positions[998]), "the follower is told");
     let opening = opened(store, "1", None).await;
@@ -440,10 +440,7 @@ async fn no_position_is_given_out_twice(open: &impl Fn(&Path) -> Arc<dyn Store>)
     drop(store);
     let store = open(folder.path());
     let witness = Arc::new(Heads::default());
-    store
-        .follow(Arc::clone(&witness) as Arc<dyn Follower>, Backlog { entries: 10, bytes: 1000 })
-        .await
-        .expect("followed");
+    store.follow(Arc::<Heads>::clone(&witness), Backlog { entries: 10, bytes: 1000 }).await.expect("followed");
     assert_eq!(witness.0.lock().expect("not poisoned").last(), Some(&newest), "the backlog ends where the log does");
     assert!(publish(&store, "user:1", "nueva").await > newest);
     assert_eq!(messages_after(&store, "1", newest).await, ["nueva"]);

@@ -36,6 +36,8 @@ pub(super) struct Changes<'a> {
     pub(super) latest: Timestamp,
     /// How far the inbox of a user reaches.
     pub(super) bounds: Bounds,
+    /// Whether some text is no longer to be found in the files.
+    pub(super) takes_back: bool,
 }
 
 impl Changes<'_> {
@@ -43,6 +45,7 @@ impl Changes<'_> {
         if let Some(user) = command.user() {
             erasing::finish(self.connection, user)?;
         }
+        self.takes_back |= matches!(command, Command::Edit { .. } | Command::Recall { .. } | Command::Erase { .. });
         match command {
             Command::Publish(notification) => self.publish(notification),
             Command::Schedule { notification, due } => self.schedule(&notification, due),
@@ -240,6 +243,7 @@ impl Changes<'_> {
         reason: RemovalReason,
         at: Timestamp,
     ) -> rusqlite::Result<Outcome> {
+        self.takes_back = true;
         forget(self.connection, position, notification.audiences.iter())?;
         let Notification { id, audiences, .. } = notification;
         let change = Change::Removed { id: *id, audiences: audiences.clone(), reason };

@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::mpsc::WeakSender;
@@ -24,6 +24,8 @@ use crate::metrics;
 pub(super) const WAL_BYTES_PER_CHECKPOINT: u64 = 4 << 20;
 /// Bytes beyond which reads under way are ended.
 pub(super) const WAL_BYTES_MAX: u64 = 64 << 20;
+/// How long a text that was taken back stays in the `-wal`, at least: so that those of a busy time go together.
+const FORGETS_AFTER: Duration = Duration::from_secs(1);
 /// How long new reads wait for those under way, at the most, for each attempt.
 const READS_WAIT_MAX: Duration = Duration::from_secs(1);
 
@@ -81,6 +83,8 @@ pub(super) struct Wal {
     asked: SyncSender<()>,
     /// Bytes at which the next attempt is due.
     due_bytes: u64,
+    /// Since when it has had a text that was taken back since.
+    forgets_since: Option<Instant>,
 }
 
 /// How much a checkpoint does.
@@ -126,7 +130,12 @@ impl Wal {
                 }
             })
             .expect("a thread can be started");
-        Ok(Wal { path, metrics, gate, asked, due_bytes: WAL_BYTES_PER_CHECKPOINT })
+        Ok(Wal { path, metrics, gate, asked, due_bytes: WAL_BYTES_PER_CHECKPOINT, forgets_since: None })
+    }
+
+    /// A text was taken back: it is in the `-wal` until that has been emptied.
+    pub(super) fn forget(&mut self) {
+        self.forgets_since.get_or_insert_with(Instant::now);
     }
 
     /// After a commit: begins a checkpoint if one is due.
@@ -140,7 +149,8 @@ impl Wal {
     /// shrinks with a checkpoint, and the `-wal` is emptied.
     pub(super) fn look(&mut self, connection: &Connection, maintenance: &mut Maintenance, full: bool) {
         let bytes = self.measure();
-        if bytes >= WAL_BYTES_PER_CHECKPOINT || maintenance.fails("checkpoint") || (full && bytes > 0) {
+        let forgets = self.forgets_since.is_some_and(|since| since.elapsed() >= FORGETS_AFTER);
+        if bytes >= WAL_BYTES_PER_CHECKPOINT || forgets || maintenance.fails("checkpoint") || (full && bytes > 0) {
             self.begin(connection, maintenance);
         }
     }
@@ -160,7 +170,11 @@ impl Wal {
     /// Empties it, while the gate is closed.
     pub(super) fn reset(&mut self, connection: &Connection, maintenance: &mut Maintenance) {
         self.checkpoint(connection, maintenance, Mode::Truncate);
-        self.due_bytes = next_due(self.measure());
+        let bytes = self.measure();
+        self.due_bytes = next_due(bytes);
+        if bytes == 0 {
+            self.forgets_since = None;
+        }
     }
 
     fn checkpoint(&self, connection: &Connection, maintenance: &mut Maintenance, mode: Mode) {

@@ -167,8 +167,14 @@ mod tests {
         let mut connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
         let head = super::super::head(&connection).expect("read");
         let transaction = connection.transaction().expect("begun");
-        let mut changes =
-            Changes { connection: &transaction, head, entries: Vec::new(), latest: NOW, bounds: options().bounds() };
+        let mut changes = Changes {
+            connection: &transaction,
+            head,
+            entries: Vec::new(),
+            latest: NOW,
+            bounds: options().bounds(),
+            takes_back: false,
+        };
         let erased = changes.apply(Command::Erase { user: user("zoe") }, NOW).expect("erased");
         assert_eq!(erased, Outcome::Logged(Position(head.0 + 1)));
         transaction.commit().expect("committed");

@@ -377,6 +377,7 @@ mod tests {
                 entries: Vec::new(),
                 latest: Timestamp::UNIX_EPOCH,
                 bounds: BOUNDS,
+                takes_back: false,
             };
             let outcome = changes.apply(command, Timestamp::UNIX_EPOCH).expect("applied");
             self.head = changes.head;

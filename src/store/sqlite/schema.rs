@@ -43,6 +43,8 @@ pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<u32> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // What is deleted is written over with zeros.
+    connection.pragma_update(None, "secure_delete", true)?;
     if found >= VERSION {
         return Ok(found);
     }

@@ -245,6 +245,7 @@ impl Writer {
             entries: Vec::new(),
             latest: self.latest,
             bounds: self.options.bounds(),
+            takes_back: false,
         };
         let begun = self.connection.execute_batch("BEGIN IMMEDIATE");
         let broken = |committing| move |error| Broken { error, committing };
@@ -252,8 +253,11 @@ impl Writer {
             self.connection.execute_batch("COMMIT").map_err(broken(true))?;
             Ok(done)
         });
-        let Changes { head, entries, latest, .. } = changes;
+        let Changes { head, entries, latest, takes_back, .. } = changes;
         let done = done?;
+        if takes_back {
+            self.wal.forget();
+        }
         (self.head, self.latest) = (head, latest);
         if !entries.is_empty() {
             let metrics = &self.options.metrics;
@@ -277,7 +281,11 @@ impl Writer {
         work: &'static str,
         task: impl FnOnce(&mut Changes<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, Failure> {
+        let before = self.connection.total_changes();
         let done = self.attempt(task);
+        if self.connection.total_changes() > before {
+            self.wal.forget();
+        }
         self.maintained(work, done)
     }
 
