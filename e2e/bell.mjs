@@ -19,14 +19,18 @@ export const nameSays = (page, text) => until(`the bell is called "${text}"`, as
  * but for what is `expected`.
  */
 export async function openHost(t, newContext, body, { head = "", expected = /^$/, ...options } = {}) {
+  // First of all: once its server is removed, a page has reasons to complain.
+  let over = false;
+  t.after(() => (over = true));
   const host = await startHost(t);
   const server = await startServer(t, "--cors-origin", host.url);
   host.pages.set("/", hostPage(server, body(server), head));
   const context = await newContext(t, options);
   const page = await context.newPage();
   const complaints = [];
-  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
-  page.on("pageerror", (error) => complaints.push(String(error)));
+  const complain = (text) => over || complaints.push(text);
+  page.on("console", (message) => message.type() === "error" && complain(message.text()));
+  page.on("pageerror", (error) => complain(String(error)));
   t.after(() => assert.deepEqual(complaints.filter((complaint) => !expected.test(complaint)), []));
   return { host, server, context, page };
 }
