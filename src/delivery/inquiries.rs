@@ -1,7 +1,7 @@
 //! What the engines ask of the store, and the tasks that ask it for them.
 //!
 //! **Invariant:** each question is answered by one command to the engine that asked, unless its connection is gone, or the
-//! store with the server. Users have their turn one after another ([`turns`]), however many streams each of them opens.
+//! store with the server. Users have their turn one after another ([`super::turns`]), however many streams each of them opens.
 //!
 //! Deliberately absent: a limit for the queues. Each connection asks once at a time, so they are as long as there are
 //! connections at most.
