@@ -119,8 +119,8 @@ fn forged() -> Vec<String> {
     // Claims that are no user's, or give no right, with the right secret.
     for (claim, values) in [
         ("exp", json!([null, "soon", soon.to_string(), soon - 601, 0, -1, 1e300, [soon], {"at": soon}, true, 0.5])),
-        ("nbf", json!([soon, soon - 540, 1e300, "soon", [soon], true, {}])),
-        ("iat", json!([soon, soon - 540, 1e300, "soon", [soon], true, {}])),
+        ("nbf", json!([soon, soon - 300, 1e300, "soon", [soon], true, {}])),
+        ("iat", json!([soon, soon - 300, 1e300, "soon", [soon], true, {}])),
         ("sub", json!([null, 1, true, ["1"], {}, "", " ", "a b", "a\u{0}", "a\nb", "x".repeat(129), "\u{85}"])),
         ("aud", json!(["x", ["x", "y"], "pregon"])),
     ] {
