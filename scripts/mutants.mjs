@@ -74,14 +74,6 @@ const mutants = [
     test: 'a_full_or_ending_server_asks_to_come_back_and_never_sends_an_error',
   },
   {
-    name: 'an idle connection that is closed when the streams are gone',
-    file: 'src/listener/ending.rs',
-    from: 'if quiet.spoken || *self.phase.borrow() == Phase::Ending =>',
-    to: 'if *self.phase.borrow() == Phase::Ending =>',
-    suite: 'it',
-    test: 'an_idle_connection_is_closed_while_the_server_goes_on_to_serve',
-  },
-  {
     name: 'a wake-up lost between reading and waiting',
     file: 'src/delivery/subscriber.rs',
     from: 'self.cursor = batch.through;\n            return;',
