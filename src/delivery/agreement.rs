@@ -100,7 +100,7 @@ impl Node {
         self.store.append(append).await.expect("stored");
     }
 
-    /// What the store says after a cursor, as lines, and whether a later line makes each of them superfluous.
+    /// The lines of the store after a cursor; for each, whether a later line replaces it.
     async fn wanted(&self, user: &UserId, cursor: Position, head: Position) -> Vec<(String, bool)> {
         let interest = self.store.interest(user).await.expect("read");
         let entries = self.store.read_after(&interest, cursor, head, 10_000).await.expect("read").entries;
@@ -117,7 +117,7 @@ impl Node {
         (0..entries.len()).filter_map(line).collect()
     }
 
-    /// What a stream says after a cursor, up to the notification with that id.
+    /// The lines of a stream after a cursor, up to the notification with that id.
     async fn said(&self, user: &UserId, cursor: Position, last: NotificationId) -> Vec<String> {
         let (abort, _) = AbortHandle::new_pair();
         let mut body = self.delivery.attach_body(
