@@ -39,6 +39,10 @@ impl Revised {
     fn bytes(&self) -> usize {
         if let Revision::Says(says) = &self.revision { says.frame.cost() } else { 0 }
     }
+
+    fn erases(&self, read: &Read) -> bool {
+        matches!(&self.revision, Revision::Erased(user) if *user == read.interest.user)
+    }
 }
 
 impl Revisions {
@@ -74,7 +78,7 @@ impl Revisions {
         let known = whole && since.clone().all(|revised| !revised.erases(read));
         if known {
             told.retain_mut(|told| {
-                let newest = since.clone().find(|revised| revised.origin == told.origin && revised.at > told.position);
+                let newest = since.clone().find(|revised| revised.origin == told.origin);
                 match newest.map(|revised| &revised.revision) {
                     Some(Revision::Gone) => false,
                     // What an edit said is said by the newest one, which comes after this answer.
@@ -94,12 +98,6 @@ impl Revisions {
             self.bytes = 0;
         }
         known
-    }
-}
-
-impl Revised {
-    fn erases(&self, read: &Read) -> bool {
-        matches!(&self.revision, Revision::Erased(user) if *user == read.interest.user)
     }
 }
 
