@@ -37,6 +37,13 @@ const mutants = [
     test: 'the_embedded_store_passes_the_suite',
   },
   {
+    name: 'what memory owes to the store is given up with the request',
+    file: 'src/store.rs',
+    from: '    match tokio::spawn(work).await {',
+    to: '    match Ok::<_, tokio::task::JoinError>(work.await) {',
+    test: 'memory_follows_the_store_though_the_client_goes_away_in_between',
+  },
+  {
     name: 'a delay counted though no stream waited',
     file: 'src/delivery/engine.rs',
     from: '            let audiences: Box<[Audience]> = audiences.iter().filter(ours)',

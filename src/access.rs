@@ -1,7 +1,7 @@
 //! Access: the server keys of the store, and the revocation of all that a user has been given.
 //!
 //! **Invariant:** the store first, then memory: what is answered holds also after a restart, and a key that could not be
-//! stored is never accepted. A revocation is an entry of the log, so her streams end as delivery comes to it; one that is
+//! stored is never accepted. Once the store has a change, memory follows even if the client has gone away. A revocation is an entry of the log, so her streams end as delivery comes to it; one that is
 //! about to begin learns of it from the store.
 //!
 //! Deliberately absent: what a credential is, and what it may do ([`crate::auth`]).
@@ -15,7 +15,7 @@ use crate::auth::keys::{KeptKey, KeyId, Scope};
 use crate::auth::revocations::Revoked;
 use crate::auth::{Auth, ServerKey};
 use crate::notification::UserId;
-use crate::store::{Command, Outcome, Store, StoreError};
+use crate::store::{self, Command, Outcome, Store, StoreError};
 
 /// Changes what is accepted.
 pub struct Access {
@@ -76,11 +76,14 @@ impl Access {
     ) -> Result<Option<Made>, StoreError> {
         let (key, now) = (ServerKey::generate(), (self.clock)());
         let kept = KeptKey::of(&key, name, scopes, now, expires_at);
-        if self.store.one(now, Command::KeepKey(kept.clone())).await? == Outcome::TooMany {
-            return Ok(None);
-        }
-        self.auth.keys().keep(&kept);
-        Ok(Some(Made { key, kept }))
+        let new = kept.clone();
+        let accept = move |auth: &Auth, outcome: &Outcome| {
+            if *outcome != Outcome::TooMany {
+                auth.keys().keep(&new);
+            }
+        };
+        let outcome = self.change(now, Command::KeepKey(kept.clone()), accept).await?;
+        Ok((outcome != Outcome::TooMany).then_some(Made { key, kept }))
     }
 
     /// Accepts a key no longer; says whether there was one of that id.
@@ -88,8 +91,8 @@ impl Access {
     /// # Errors
     /// Those of the store.
     pub async fn forget_key(&self, id: KeyId) -> Result<bool, StoreError> {
-        let outcome = self.store.one((self.clock)(), Command::ForgetKey { id }).await?;
-        self.auth.keys().forget(id);
+        let refuse = move |auth: &Auth, _: &Outcome| auth.keys().forget(id);
+        let outcome = self.change((self.clock)(), Command::ForgetKey { id }, refuse).await?;
         Ok(outcome != Outcome::Missing)
     }
 
@@ -102,10 +105,67 @@ impl Access {
     pub async fn revoke(&self, user: UserId) -> Result<(), StoreError> {
         let now = (self.clock)();
         let revoked = self.auth.revocations().at(now);
-        self.store.one(now, Command::Revoke { user: user.clone(), through: revoked.through }).await?;
-        self.auth.revocations().note(user, revoked);
+        let command = Command::Revoke { user: user.clone(), through: revoked.through };
+        self.change(now, command, move |auth, _| auth.revocations().note(user, revoked)).await?;
         let left = 1_000_000_000 - now.subsec_nanosecond();
         tokio::time::sleep(revoked.ahead + Duration::from_nanos(u64::try_from(left).unwrap_or_default())).await;
         Ok(())
+    }
+
+    /// Changes the store, then memory; does both even if the caller is dropped in between.
+    async fn change(
+        &self,
+        at: Timestamp,
+        command: Command,
+        in_memory: impl FnOnce(&Auth, &Outcome) + Send + 'static,
+    ) -> Result<Outcome, StoreError> {
+        let (store, auth) = (Arc::clone(&self.store), Arc::clone(&self.auth));
+        store::to_the_end(async move {
+            let outcome = store.one(at, command).await?;
+            in_memory(&auth, &outcome);
+            Ok(outcome)
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use tokio::runtime::Handle;
+    use tokio::task::yield_now;
+
+    use super::*;
+    use crate::store::sqlite::{self, SqliteStore};
+
+    /// Asks for a change, goes away before it is stored, and waits until everything is done that goes on without a client.
+    async fn give_up<T>(access: &Access, change: impl Future<Output = Result<T, StoreError>>) {
+        assert!(Box::pin(change).now_or_never().is_none(), "it was stored at once");
+        while Handle::current().metrics().num_alive_tasks() > 0 {
+            yield_now().await;
+        }
+        // What was asked of the store before this is done.
+        access.store.check().await.expect("well");
+    }
+
+    /// Mutant: the change of memory is given up with the request.
+    #[tokio::test]
+    async fn memory_follows_the_store_though_the_client_goes_away_in_between() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path(), sqlite::Options::default()).expect("opened");
+        let auth = Arc::new(Auth::new(None, None, None));
+        let access = Access::load(Arc::new(store), Arc::clone(&auth), Timestamp::now).await.expect("loaded");
+
+        let made = access.make_key("x".into(), vec![Scope::Admin], None).await.expect("stored").expect("there is room");
+        let bearer = format!("Bearer {}", made.key.reveal());
+        assert!(auth.principal(bearer.as_bytes()).is_ok());
+        give_up(&access, access.forget_key(made.kept.id)).await;
+        assert!(access.keys().await.expect("read").is_empty());
+        assert!(auth.principal(bearer.as_bytes()).is_err(), "a key is accepted that is no longer stored");
+
+        let (user, now): (UserId, _) = ("1".parse().expect("valid"), Timestamp::now());
+        give_up(&access, access.revoke(user.clone())).await;
+        assert_eq!(access.store.revocations().await.expect("read").len(), 1);
+        assert!(auth.revocations().cover(&user, now, now), "a token is accepted though its revocation is stored");
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::content::{Content, Patch};
 use crate::notification::{AUDIENCES_MAX, Audience, Notification, NotificationId, ReplacementKey, Topic, UserId};
-use crate::store::{Append, Appended, Command, Once, Outcome, RequestKey, Store, StoreError};
+use crate::store::{self, Append, Appended, Command, Once, Outcome, RequestKey, Store, StoreError};
 
 /// How far ahead a notification may be scheduled, and how long it may be kept from expiring.
 pub const AHEAD_MAX: Duration = Duration::from_hours(366 * 24);
@@ -252,10 +252,19 @@ impl Publisher {
             None => Command::Publish(notification),
         });
         let once = request.map(|Request { key, fingerprint }| Once { key, fingerprint, answer: answer.clone() });
-        let appended = self.store.append(Append { at, commands: commands.collect(), once }).await?;
-        if let Some(first) = first {
-            self.agenda.note(first);
-        }
+        let append = Append { at, commands: commands.collect(), once };
+        let appended = match first {
+            Some(first) => {
+                let (store, agenda) = (Arc::clone(&self.store), Arc::clone(&self.agenda));
+                let append = async move {
+                    let appended = store.append(append).await?;
+                    agenda.note(first);
+                    Ok(appended)
+                };
+                store::to_the_end(append).await?
+            }
+            None => self.store.append(append).await?,
+        };
         Ok(Published::of(appended, answer))
     }
 
@@ -352,6 +361,9 @@ mod tests {
     use std::sync::Mutex;
 
     use async_trait::async_trait;
+    use futures_util::FutureExt as _;
+    use tokio::runtime::Handle;
+    use tokio::task::yield_now;
     use tokio::time::Instant;
 
     use super::*;
@@ -359,6 +371,7 @@ mod tests {
     use crate::content::Fields;
     use crate::event_id::Seal;
     use crate::notification::{Interest, Position};
+    use crate::store::sqlite::{self, SqliteStore};
     use crate::store::{Answered, Asked, Backlog, Follower, Found, Item, Opening, Page, Slice, Wanted};
 
     /// A store that fails so many times, and notes when it was asked.
@@ -442,6 +455,23 @@ mod tests {
         let pauses: Vec<u128> = asked.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
         let expected = [50, 100, 200, 400, 800].into_iter().chain([1000; 95]).chain([60_000; 2]);
         assert_eq!(pauses, expected.collect::<Vec<_>>());
+    }
+
+    /// Without it, what is scheduled would be late by up to [`LOOK_MAX`].
+    #[tokio::test]
+    async fn what_is_scheduled_is_noted_though_the_client_goes_away() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path(), sqlite::Options::default()).expect("opened");
+        let publisher = Publisher::new(Arc::new(store), || Timestamp::UNIX_EPOCH);
+        publisher.agenda.next.store(i64::MAX, Ordering::Release);
+        let content = Content::parse(&Fields { message: "Hola".into(), ..Fields::default() }).expect("valid");
+        let mut draft = Draft::new(vec![Audience::Everyone], content).expect("valid");
+        draft.times.due = Timestamp::from_second(1).ok();
+        assert!(Box::pin(publisher.publish(draft)).now_or_never().is_none(), "it was stored at once");
+        while Handle::current().metrics().num_alive_tasks() > 0 {
+            yield_now().await;
+        }
+        assert_eq!(publisher.agenda.next.load(Ordering::Acquire), 1000);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //!
 //! Every backend passes the same suite, `store/suite.rs`. Deliberately absent: frames, connections, HTTP.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -491,4 +492,23 @@ pub trait Store: Send + Sync {
 
     /// Fails when the store has stopped; says which maintenance fails.
     async fn check(&self) -> Result<Vec<Failing>, StoreError>;
+}
+
+/// Does work to its end even if the caller is dropped, as a request is when its client goes away.
+///
+/// For a change of the store that memory has to follow: a caller dropped between the two would leave them different until
+/// a restart.
+///
+/// # Errors
+/// Those of the work; [`StoreError::Unknown`] if the runtime shuts down first.
+pub async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(StoreError::Unknown),
+        },
+    }
 }
