@@ -37,6 +37,14 @@ const mutants = [
     test: 'the_embedded_store_passes_the_suite',
   },
   {
+    name: 'HTTP/1.1 without a Host header',
+    file: 'src/http.rs',
+    from: '        (None, _) if request.version() != Version::HTTP_11 => {}',
+    to: '        (None, _) => {}',
+    suite: 'it',
+    test: 'http_1_1_must_name_its_host_once_and_http_1_0_need_not',
+  },
+  {
     name: 'what memory owes to the store is given up with the request',
     file: 'src/store.rs',
     from: '    match tokio::spawn(work).await {',

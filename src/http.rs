@@ -233,13 +233,14 @@ async fn by_own_name(State(app): State<Arc<App>>, request: Request, next: Next) 
 fn refused(request: &Request) -> Option<Problem> {
     let headers = request.headers();
     let mut hosts = headers.get_all(HOST).iter();
-    if let Some(host) = hosts.next() {
-        if hosts.next().is_some() {
-            return Some(Problem::header("Host", "must be there once"));
-        }
-        if !host.is_empty() && !host.to_str().is_ok_and(|host| host.parse::<Authority>().is_ok()) {
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if is_host(host) => {}
+        (Some(_), None) => {
             return Some(Problem::header("Host", "must be a name or an address, with a port or without"));
         }
+        // HTTP/1.0 has no such header, and HTTP/2 has `:authority`.
+        (None, _) if request.version() != Version::HTTP_11 => {}
+        _ => return Some(Problem::header("Host", "must be there once")),
     }
     if headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Some(Problem::unsupported_media_type("a body must come without Content-Encoding"));
@@ -248,6 +249,12 @@ fn refused(request: &Request) -> Option<Problem> {
     let is_chunked = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
     let is_known = codings.next().is_none_or(is_chunked) && codings.next().is_none();
     (!is_known).then(Problem::unknown_coding)
+}
+
+/// Whether a `Host` header has a valid value: empty, or a host with a port or without.
+fn is_host(value: &HeaderValue) -> bool {
+    let is_authority = |host: &str| !host.contains('@') && host.parse::<Authority>().is_ok();
+    value.is_empty() || value.to_str().is_ok_and(is_authority)
 }
 
 /// Whether there is no room for a request. The last places are for server keys, so that what others do keeps no back end
@@ -272,6 +279,8 @@ async fn crowded_out(app: &Arc<App>, Parts { headers, uri, .. }: Parts) -> Respo
 /// Names the request, counts it, writes a problem's body, and adds the headers that every answer has.
 async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let counted = metrics::Counted::begin(&request);
+    // Before the address takes the place of the header: HTTP/1.1 must have the header too.
+    let refused = refused(&request);
     // HTTP/2 says in the address itself which host is asked for.
     let host = request.uri().authority().and_then(|authority| HeaderValue::try_from(authority.as_str()).ok());
     if let Some(host) = host {
@@ -288,7 +297,7 @@ async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -
     let version = request.version();
     let watched = body::watch(&mut request, &app.bodies);
     let mut caller = None;
-    let mut response = match refused(&request) {
+    let mut response = match refused {
         Some(problem) => problem.into_response(),
         None if is_crowded_out(&app, &request) => crowded_out(&app, request.into_parts().0).await,
         None => {

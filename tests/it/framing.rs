@@ -98,6 +98,7 @@ async fn a_head_that_says_two_things_is_refused() {
     for (request, wanted) in [
         (publish("Host: other.example\r\nContent-Length: 4\r\n", "hola"), (400, "invalid_header")),
         (publish("", "").replace("localhost", "a b"), (400, "invalid_header")),
+        (publish("", "").replace("localhost", "user@localhost"), (400, "invalid_header")),
         (publish("Transfer-Encoding: gzip, chunked\r\n", chunks), (501, "transfer_coding")),
         (publish("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", chunks), (501, "transfer_coding")),
         (publish("Transfer-Encoding: chunked\r\n", "zz\r\nhola\r\n0\r\n\r\n"), (400, "malformed_body")),
@@ -110,6 +111,33 @@ async fn a_head_that_says_two_things_is_refused() {
     let answer = answered(&server, publish("Transfer-Encoding: Chunked\r\n", chunks).as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     server.stop().await;
+}
+
+/// RFC 9112, 3.2: a server must refuse it, so that nobody asks for one host and is served by another.
+/// Mutant: HTTP/1.1 may leave the header out.
+#[tokio::test(flavor = "multi_thread")]
+async fn http_1_1_must_name_its_host_once_and_http_1_0_need_not() {
+    let server = TestServer::start().await;
+    for (head, status) in [
+        ("GET /v1/inbox?user_id=1 HTTP/1.1\r\n", 400),
+        ("GET http://localhost/v1/inbox?user_id=1 HTTP/1.1\r\n", 400),
+        ("GET http://localhost/v1/inbox?user_id=1 HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n", 400),
+        ("GET http://localhost/v1/inbox?user_id=1 HTTP/1.1\r\nHost: localhost\r\n", 200),
+        ("GET /v1/inbox?user_id=1 HTTP/1.1\r\nHost: localhost\r\n", 200),
+        ("GET /v1/inbox?user_id=1 HTTP/1.0\r\nHost: localhost\r\n", 200),
+        ("GET /v1/inbox?user_id=1 HTTP/1.0\r\nHost: localhost\r\nHost: localhost\r\n", 400),
+    ] {
+        let answer = answered(&server, format!("{head}Connection: close\r\n\r\n").as_bytes()).await;
+        assert_eq!(answer.get(9..12), Some(status.to_string().as_str()), "{head}: {answer}");
+        if status == 400 {
+            assert_eq!(problem(&answer), (400, "invalid_header".to_owned()));
+        }
+    }
+    server.stop().await;
+    let by_any_name = TestServer::start_with(|config| config.open_user_id = false).await;
+    let answer = answered(&by_any_name, b"GET /healthz HTTP/1.0\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    by_any_name.stop().await;
 }
 
 /// Mutant: bytes of bodies are not counted.

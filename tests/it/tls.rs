@@ -80,6 +80,16 @@ async fn over_http2_a_stream_goes_on_where_it_was() {
     server.stop().await;
 }
 
+/// Mutant: HTTP/2 must have a `Host` header too.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http2_the_authority_names_the_host() {
+    let server = server(|_| {}, http2).await;
+    let asked = || server.anonymous(Method::GET, "/v1/inbox?user_id=1");
+    assert_eq!(within(asked().send()).await.unwrap().status(), 200);
+    assert_eq!(within(asked().header("host", "evil.example").send()).await.unwrap().status(), 200);
+    server.stop().await;
+}
+
 /// More than the client's window, the queue and TLS can hold: the stream falls behind, and the others on the connection
 /// do not wait for it.
 async fn one_that_does_not_read_disturbs_nobody(server: &TestServer) {
