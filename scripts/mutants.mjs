@@ -89,6 +89,20 @@ const mutants = [
     test: 'a_full_or_ending_server_asks_to_come_back_and_never_sends_an_error',
   },
   {
+    name: 'a quiet connection outlives the drain',
+    file: 'src/listener/ending.rs',
+    from: 'if quiet.spoken || *self.phase.borrow() == Phase::Ending =>',
+    to: 'if *self.phase.borrow() == Phase::Ending =>',
+    test: 'a_quiet_connection_is_closed_while_the_server_drains',
+  },
+  {
+    name: 'HTTP is not told that a quiet connection ends',
+    file: 'src/listener/http1.rs',
+    from: '                Pin::new(&mut http).graceful_shutdown();\n',
+    to: '',
+    test: 'a_quiet_connection_is_closed_while_the_server_drains',
+  },
+  {
     name: 'a wake-up lost between reading and waiting',
     file: 'src/delivery/subscriber.rs',
     from: 'self.cursor = batch.through;\n            return;',

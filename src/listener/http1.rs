@@ -169,3 +169,54 @@ fn head(response: &Response) -> Bytes {
     head.extend_from_slice(b"\r\n");
     head.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use axum::Router;
+    use futures_util::future::AbortHandle;
+    use tokio::io::DuplexStream;
+    use tokio::sync::{mpsc, watch};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::delivery;
+    use crate::http::address::Peer;
+    use crate::listener::places::{Room, Rules};
+    use crate::store::sqlite::{self, SqliteStore};
+
+    impl Connection for DuplexStream {
+        fn attach(self, _: &Delivery, _: NewStream, _: Bytes) -> io::Result<()> {
+            unreachable!("no stream is asked for")
+        }
+    }
+
+    /// The clock stands still unless everybody waits, so the time until the end is exact, and the limit of a connection that
+    /// is kept alive can't pass for it.
+    ///
+    /// Mutants: a quiet connection outlives the drain; HTTP is not told to end.
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_connection_is_closed_while_the_server_drains() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path(), sqlite::Options::default()).expect("opened");
+        let delivery = Delivery::start(delivery::Options::default(), Arc::new(store)).await.expect("started");
+        let (phase, followed) = watch::channel(Phase::Serving);
+        let peer = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let room = Room::new(Rules { most: 8, per_address: 8, trusted_proxies: Vec::new() });
+        let place = room.enter(peer, AbortHandle::new_pair().0).expect("there is room");
+        let end = End::new(followed, place.clone());
+        let (peer, router, delivery) = (Peer(peer), Router::new(), Arc::new(delivery));
+        let (mut client, connection) = tokio::io::duplex(4096);
+        let door = Door { peer, router, delivery, end, place, _open: mpsc::channel(1).0 };
+        tokio::spawn(serve(connection, door));
+
+        client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("sent");
+        let mut answer = [0; 1024];
+        assert!(client.read(&mut answer).await.expect("answered") > 0);
+        phase.send_replace(Phase::Draining);
+        let draining = Instant::now();
+        assert_eq!(client.read(&mut answer).await.expect("closed in good order"), 0);
+        assert!(draining.elapsed() < HEAD_TIME_MAX / 2, "closed after {:?}", draining.elapsed());
+    }
+}

@@ -194,7 +194,7 @@ async fn with_a_socket_that_is_handed_over_a_restart_refuses_no_publish() {
     assert_eq!(next.metric("pregon_log_head").await, outcomes.len() as u64);
 }
 
-/// Mutant: it is closed when the streams are gone.
+/// That it is closed for the end, and not for its own limit, is tested in `listener/http1.rs`.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_is_closed_while_the_server_goes_on_to_serve() {
     let folder = TempDir::new().unwrap();
