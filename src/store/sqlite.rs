@@ -185,7 +185,7 @@ impl Readers {
         let open = || {
             let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
             connection.busy_timeout(BUSY_MAX)?;
-            connection.pragma_update(None, "temp_store", "MEMORY")?;
+            schema::configure(&connection)?;
             Ok(connection)
         };
         let idle = (0..count).map(|_| open()).collect::<rusqlite::Result<Vec<_>>>()?;
@@ -568,6 +568,24 @@ mod tests {
         for _ in 0..readers.permits.available_permits() {
             assert_eq!(readers.read(temp_store).await.expect("read"), 2, "MEMORY");
         }
+    }
+
+    #[tokio::test]
+    async fn no_statement_is_planned_anew_for_another_limit() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pregon.db");
+        let mut connection = Connection::open(&path).expect("opens");
+        schema::prepare(&mut connection).expect("prepared");
+        let planned_anew = |connection: &Connection| {
+            let mut statement = connection.prepare("SELECT position FROM log LIMIT ?1")?;
+            for limit in 1..=10 {
+                statement.query_map([limit], |row| row.get::<_, i64>(0))?.collect::<Result<Vec<_>, _>>()?;
+            }
+            Ok(statement.get_status(rusqlite::StatementStatus::RePrepare))
+        };
+        assert_eq!(planned_anew(&connection), Ok(0));
+        let readers = Readers::open(&path).expect("opens");
+        assert_eq!(readers.read(planned_anew).await.expect("read"), 0);
     }
 
     /// Mutant: what is remembered is never forgotten.

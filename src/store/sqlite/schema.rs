@@ -5,6 +5,7 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, params};
 
 use super::OpenError;
@@ -30,10 +31,18 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Makes a file one of the newest version, unless it is newer; gives its version.
-pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<u32> {
+/// Sets what holds for every connection, whether it reads or writes.
+pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     // SQLite's temporary files would need a folder that can be written, which a read-only container does not have.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // Else SQLite plans a statement anew whenever another value is bound to its `LIMIT ?`: more work than the statement.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
+}
+
+/// Makes a file one of the newest version, unless it is newer; gives its version.
+pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<u32> {
+    configure(connection)?;
     let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found == 0 {
         // Setting it writes the first page, also where it is set already, and then a full disk would keep the server
