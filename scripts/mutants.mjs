@@ -1,6 +1,14 @@
 #!/usr/bin/env node
 // Breaks one invariant at a time in a copy of the tree and checks that its test notices. A test that stays green
-// guards nothing. Run: scripts/mutants.mjs [part of a name]
+// guards nothing.
+//
+//   scripts/mutants.mjs                 as the gate does: those of the files that changed, and a tenth of the others
+//   scripts/mutants.mjs --all           all of them
+//   scripts/mutants.mjs --anchors       none: only whether each text to break stands once in its file
+//   scripts/mutants.mjs 'off by one'    those with these words in their names
+//
+// "Changed" is against origin/main, or, where that is the commit at hand, against the commit before it. The tenth is chosen
+// by the commit, so that each commit tries another one, and the same commit the same one.
 import { execFile, execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
@@ -1071,7 +1079,30 @@ const mutants = [
   },
 ];
 
-const wanted = mutants.filter((mutant) => mutant.name.includes(process.argv[2] ?? ''));
+const git = (...words) => execFileSync('git', words, { cwd: root, stdio: ['ignore', 'pipe', 'ignore'] }).toString().trim();
+
+/** What git says, or null where it can't: no repository, no such commit. */
+function asked(...words) {
+  try {
+    return git(...words);
+  } catch {
+    return null;
+  }
+}
+
+/** The mutants of the files that changed, and a tenth of the others. All of them if git can't tell. */
+function chosen() {
+  const head = asked('rev-parse', 'HEAD');
+  const main = asked('merge-base', 'HEAD', 'origin/main');
+  const changed = head && asked('diff', '--name-only', main && main !== head ? main : 'HEAD~1');
+  if (changed === null) return mutants;
+  const files = new Set(changed.split('\n'));
+  const tenth = Number.parseInt(head.slice(0, 8), 16) % 10;
+  return mutants.filter(({ file }, number) => files.has(file) || number % 10 === tenth);
+}
+
+const [choice = ''] = process.argv.slice(2);
+const wanted = choice === '' ? chosen() : choice === '--all' ? mutants : mutants.filter((mutant) => mutant.name.includes(choice));
 
 const tracked = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: root })
   .toString()
@@ -1084,6 +1115,7 @@ if (astray.length > 0) {
   const lines = astray.map(({ name, file }) => `${name}: the text to break does not stand exactly once in ${file}`);
   throw new Error(lines.join('\n'));
 }
+if (choice === '--anchors') process.exit(0);
 
 /** A program's exit code and what it printed. */
 const run = (program, words, options) =>
@@ -1126,7 +1158,8 @@ class Breaker {
 
   /** Runs one test; true if it passed or did not compile, since that shows nothing. */
   async passes(suite, test) {
-    const env = { ...process.env, CARGO_TARGET_DIR: this.target, RUST_BACKTRACE: '0' };
+    // Few random sequences may miss what many find.
+    const env = { ...process.env, CARGO_TARGET_DIR: this.target, RUST_BACKTRACE: '0', PREGON_SEQUENCES: '2000' };
     // The packages that scripts/test tests together, so that nothing is built anew for this.
     const words = ['test', '--quiet', '--locked', '--workspace', '--exclude', 'pregon-fuzz', ...(suite ? ['--test', suite] : ['--lib'])];
     const cargo = (...more) => run('cargo', [...words, ...more], { cwd: this.copy, env });
