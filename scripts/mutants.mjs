@@ -456,6 +456,15 @@ const mutants = [
     test: 'whatever_the_store_forgets_no_stream_says_again',
   },
   {
+    name: 'what is written to the store logged',
+    file: 'src/store/sqlite/writer.rs',
+    from: '    fn apply(&mut self, appends: &[Append]) -> Result<Vec<Appended>, Failure> {\n',
+    to: `    fn apply(&mut self, appends: &[Append]) -> Result<Vec<Appended>, Failure> {
+        tracing::trace!(?appends);
+`,
+    test: 'what_was_taken_back_is_in_no_file_soon_after',
+  },
+  {
     name: 'what is deleted left in free pages of the file',
     file: 'src/store/sqlite/schema.rs',
     from: '"secure_delete", true',

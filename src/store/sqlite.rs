@@ -711,9 +711,33 @@ mod tests {
         assert!(most < checkpoint::WAL_BYTES_MAX + (1 << 20), "{most} bytes");
     }
 
-    /// Mutants: leave what is deleted in free pages; leave the `-wal` until it is large.
+    /// Lines of the process log, of all threads, that have one of the texts in them which are taken back.
+    static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+    struct Told;
+
+    impl std::io::Write for Told {
+        fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+            let text = String::from_utf8_lossy(line);
+            if text.contains("canario-") {
+                TOLD.lock().expect("whole").push(text.into_owned());
+            }
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Mutants: leave what is deleted in free pages; leave the `-wal` until it is large; log what is written.
     #[tokio::test]
     async fn what_was_taken_back_is_in_no_file_soon_after() {
+        let log = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(|| Told).finish();
+        tracing::subscriber::set_global_default(log).expect("the first one");
+        let control = std::thread::spawn(|| tracing::trace!("canario-0"));
+        control.join().expect("logged");
+        assert_eq!(TOLD.lock().expect("whole").drain(..).count(), 1, "the log is watched");
         let folder = tempfile::tempdir().expect("a folder");
         let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
         let text =
@@ -759,6 +783,7 @@ mod tests {
         let there = (0..10).map(|number| format!("canario-{number}-ahora "));
         let there: Vec<_> = there.chain((20..30).map(|number| format!("canario-{number}-antes "))).collect();
         assert_eq!(found(), there);
+        assert_eq!(*TOLD.lock().expect("whole"), Vec::<String>::new());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -122,6 +122,15 @@ async fn no_secret_is_seen(format: &str, tls: bool) {
         ticket = made["ticket"].as_str().unwrap().to_owned();
         server.json("post", "/v1/users/ana/notifications", &json!({"message": MESSAGE})).await;
     }
+    // Nor is a text logged because it is changed, taken back or erased.
+    let published = server.json("post", "/v1/users/zoe/notifications", &json!({"message": MESSAGE})).await;
+    let path = format!("/v1/notifications/{}", published["id"].as_str().unwrap());
+    let edited = server.json("patch", &path, &json!({"message": format!("{MESSAGE} otra")})).await;
+    assert_eq!(edited["message"], format!("{MESSAGE} otra"));
+    for path in [&path, "/v1/users/zoe"] {
+        let request = server.request("delete", path).bearer_auth(KEY);
+        assert_eq!(within(request.send()).await.unwrap().status(), 204, "{path}");
+    }
     let credentials = [
         KEY.to_owned(),
         WRONG_KEY.into(),
