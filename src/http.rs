@@ -106,6 +106,8 @@ pub struct App {
     pub options: Options,
     /// Room for long polls: each keeps a connection from speaking HTTP while it waits.
     pub polls: Semaphore,
+    /// The turn of a large batch. One at a time is read and committed, so that others wait for one commit at most.
+    pub large_batches: Semaphore,
     /// Bytes of the bodies of all requests that are under way.
     pub bodies: Arc<Budget>,
     /// Set when the server is about to end.

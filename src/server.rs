@@ -159,6 +159,7 @@ impl Server {
             bodies: Arc::new(Budget::new(config.limits.bodies_bytes_max)),
             // So that there is always room for publishers.
             polls: Semaphore::new(places.requests.div_ceil(2)),
+            large_batches: Semaphore::new(1),
             draining: AtomicBool::new(false),
         });
         // Last, since nobody else need wait for others.

@@ -1,6 +1,7 @@
 //! `/v1/notifications/batch`: many notifications in one commit.
 //!
-//! **Invariant:** an item that is wrong keeps no other from being published, and each is answered in its place.
+//! **Invariant:** an item that is wrong keeps no other from being published, and each is answered in its place. Of large
+//! batches one at a time is read and committed; all other requests go on meanwhile.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +26,11 @@ use crate::notification::Notification;
 
 /// Most notifications in one batch.
 pub(super) const BATCH_MAX: usize = 1000;
+/// Most notifications in a batch that takes no turn, and its largest body, in bytes.
+const SMALL_BATCH_MAX: usize = 32;
+const SMALL_BATCH_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that are read until another request may go on.
+const BYTES_PER_TURN: usize = 64 * 1024;
 /// Largest body of a batch, in bytes.
 pub(super) const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Most audiences of all notifications of one batch together: each is a row, and a commit keeps the others waiting.
@@ -77,6 +83,8 @@ pub(super) async fn publish(
     if items.is_empty() || items.len() > BATCH_MAX {
         return Err(Problem::batch_size(BATCH_MAX));
     }
+    let is_small = items.len() <= SMALL_BATCH_MAX && body.len() <= SMALL_BATCH_BYTES_MAX;
+    let _turn = if is_small { None } else { app.large_batches.acquire().await.ok() };
     let now = app.publisher.now();
     let mut drafts = Vec::new();
     let read = |item: &str| {
@@ -92,8 +100,16 @@ pub(super) async fn publish(
         backend.permit(object.finish(draft)?)
     };
     // What is wrong with each, or nothing if it goes out.
-    let problems: Vec<_> =
-        items.into_iter().map(|item| read(item).map(|draft| drafts.push(draft)).err().map(Problem::item)).collect();
+    let mut problems = Vec::with_capacity(items.len());
+    let mut bytes_read = 0;
+    for item in items {
+        problems.push(read(item).map(|draft| drafts.push(draft)).err().map(Problem::item));
+        bytes_read += item.len();
+        if bytes_read > BYTES_PER_TURN {
+            bytes_read = 0;
+            tokio::task::yield_now().await;
+        }
+    }
     if drafts.iter().map(Permitted::audience_count).sum::<usize>() > BATCH_AUDIENCES_MAX {
         return Err(Problem::batch_audiences(BATCH_AUDIENCES_MAX));
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::server::{TestServer, within};
 
@@ -18,6 +18,20 @@ fn series(text: &str) -> HashMap<String, f64> {
 
 async fn metrics(server: &TestServer) -> HashMap<String, f64> {
     series(&server.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap())
+}
+
+/// Batches that were committed together would keep all others waiting for the sum of them. Mutant: eight take their turn at
+/// once.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_large_batches_that_come_at_once_each_is_a_commit_of_its_own() {
+    let server = TestServer::start().await;
+    let batch = json!(vec![json!({"to": "user:1", "message": "x".repeat(1000)}); 1000]);
+    let publish = || server.request(Method::POST, "/v1/notifications/batch").json(&batch).send();
+    let answers = futures_util::future::join_all((0..8).map(|_| publish())).await;
+    assert!(answers.into_iter().all(|answer| answer.unwrap().status() == 200));
+    let commits = metrics(&server).await["pregon_commit_seconds_count"];
+    assert!(commits >= 8.0, "{commits} commits");
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
