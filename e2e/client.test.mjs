@@ -100,8 +100,12 @@ test("when the log is another one, every tab takes a snapshot and goes on", asyn
   const tabs = await openTabs(3, context, server, server.url, ANA);
   await server.kill();
   await server.forget();
+  // Whoever is there before it is published hears of it as of any news.
+  const isStream = (url) => url.pathname === "/v1/stream";
+  await context.route(isStream, (route) => route.abort());
   await server.start();
   await publish(server, 2, "De la nueva era");
+  await context.unroute(isStream);
   await assertHaveWhatTheServerHas(tabs, server, "ana");
   for (const tab of tabs) await isIn(tab, "live");
   await publish(server, 2, "En vivo otra vez");

@@ -134,9 +134,13 @@ export const STATES = {
     await page.route((url) => url.pathname === "/v1/stream", (route) => route.abort());
   },
   async offline(page, world, lang) {
-    await openPage(page, world, lang);
+    await openPage(page, world, lang, world.proxy.url);
+    // What arrives over the open stream would show that the browser is not offline after all.
+    await world.proxy.refuse();
+    await page.locator("#state[data-state=reconnecting]").waitFor();
     await page.context().setOffline(true);
     await page.locator("#state[data-state=offline]").waitFor();
+    await world.proxy.restore();
   },
   async expired(page, world, lang) {
     await spread(page, world);
