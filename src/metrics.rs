@@ -96,6 +96,8 @@ pub struct Log {
     pub commit_seconds: Histogram,
     /// Commits that failed.
     pub commits_failed: Counter,
+    /// Rows and pages of its file that are not as they were written, each counted once.
+    pub damaged: Counter,
 }
 
 /// What an entry of the log says.
@@ -169,6 +171,7 @@ impl Default for Log {
             maintenance_failed: Family::default(),
             commit_seconds: durations(),
             commits_failed: Counter::default(),
+            damaged: Counter::default(),
         }
     }
 }
@@ -198,6 +201,7 @@ impl Default for Metrics {
         own.register("maintenance_failed", failed, log.maintenance_failed.clone());
         own.register_with_unit("commit", "A commit, with its fsync", Unit::Seconds, log.commit_seconds.clone());
         own.register("commits_failed", "Commits that failed", log.commits_failed.clone());
+        own.register("store_damaged", "Rows and pages of the store's file that are damaged", log.damaged.clone());
         own.register("requests", "Requests answered", requests.answered.clone());
         let answer = "Until the head of an answer was there";
         own.register_with_unit("request", answer, Unit::Seconds, requests.seconds.clone());

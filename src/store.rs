@@ -43,6 +43,9 @@ pub enum StoreError {
         /// Everything after this position is still there.
         oldest: Position,
     },
+    /// What was to be read or changed is not as it was written. Everything else goes on.
+    #[error("the store's file is damaged there")]
+    Damaged(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// It could not be read or written this time.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),

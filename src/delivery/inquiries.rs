@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::mailbox::{Command, Handle, Read};
 use super::turns::Turns;
 use super::{ConnectionId, Shared};
-use crate::store::{Asked, Store};
+use crate::store::{Asked, Opening, Store, StoreError};
 
 /// Reads under way at once for streams that are behind the tail.
 const READS_AT_ONCE: usize = 16;
@@ -122,13 +122,17 @@ impl Desk {
 
     /// Answers as many as the store answers together, and gives back the rest.
     async fn open(&self, mut together: Vec<Open>) -> Vec<Open> {
-        let asked = together.iter().map(|open| open.asked.clone()).collect();
-        let openings: Vec<Option<_>> = match self.store.open(asked).await {
-            Ok(openings) => openings.into_iter().map(Some).collect(),
-            Err(error) => {
-                tracing::warn!(%error, streams = together.len(), "streams could not begin; their clients are asked to come back");
-                together.iter().map(|_| None).collect()
+        let asked: Vec<Asked> = together.iter().map(|open| open.asked.clone()).collect();
+        let openings = match self.store.open(asked.clone()).await {
+            // One of them met damage; the others did not.
+            Err(StoreError::Damaged(_)) if asked.len() > 1 => {
+                let mut openings = Vec::with_capacity(asked.len());
+                for one in asked {
+                    openings.extend(openings_of(self.store.open(vec![one]).await, 1));
+                }
+                openings
             }
+            answer => openings_of(answer, asked.len()),
         };
         let rest = together.split_off(openings.len().min(together.len()));
         let mut opened: Vec<Vec<_>> = self.engines.iter().map(|_| Vec::new()).collect();
@@ -154,5 +158,16 @@ impl Desk {
         let told = slice
             .map(|slice| (slice.entries.iter().filter_map(|entry| self.shared.told(entry)).collect(), slice.through));
         self.engines[read.from.engine].tell(Command::Refilled(Box::new(read), told));
+    }
+}
+
+/// What the store has said of each of so many streams, unless it could not.
+fn openings_of(answer: Result<Vec<Opening>, StoreError>, streams: usize) -> Vec<Option<Opening>> {
+    match answer {
+        Ok(openings) => openings.into_iter().map(Some).collect(),
+        Err(error) => {
+            tracing::warn!(%error, streams, "streams could not begin; their clients are asked to come back");
+            (0..streams).map(|_| None).collect()
+        }
     }
 }

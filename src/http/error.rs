@@ -440,6 +440,11 @@ impl From<StoreError> for Problem {
                 "outcome_unknown",
                 "a write failed: this may have been stored, or not; the store needs a restart",
             ),
+            StoreError::Damaged(_) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "store_damaged",
+                "the store's file is damaged there; the server's log says where",
+            ),
             StoreError::Unavailable(_) | StoreError::Trimmed { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "the store did not answer this time")
             }

@@ -9,15 +9,14 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
-use tokio::sync::{RwLock, Semaphore, oneshot};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use tokio::sync::oneshot;
 
 use super::{
     Answered, Append, Appended, Asked, Backlog, Failing, Follower, Found, Item, Opening, Page, RequestKey, Slice,
@@ -29,16 +28,25 @@ use crate::metrics;
 use crate::notification::{Interest, NotificationId, Position, Topic, UserId};
 
 mod access;
+mod audit;
 mod changes;
 mod checkpoint;
+mod checksum;
 mod clock;
 mod counted;
+mod damage;
 mod erasing;
 mod failure;
 mod feed;
+mod files;
+#[cfg(test)]
+mod flips;
 mod forgetting;
+mod head;
 mod maintenance;
 mod once;
+mod readers;
+mod replay;
 mod reserve;
 mod retention;
 mod rows;
@@ -48,9 +56,12 @@ mod tasks;
 mod writer;
 
 use clock::Uptime;
+use damage::{Damaged, Damages};
 use feed::{Bounds, Inbox, interest};
+use head::HeadFile;
+use readers::Readers;
 use reserve::Reserve;
-use rows::{Millisecond, notification, parsed, published, whole};
+use rows::{Millisecond, parsed, published, whole};
 
 /// Appends that wait for the writer before further ones wait for a place.
 const WRITES_QUEUED_MAX: usize = 4096;
@@ -98,6 +109,7 @@ impl Options {
 pub struct SqliteStore {
     seal: Seal,
     options: Options,
+    damages: Damages,
     readers: Readers,
     writer: writer::Handle,
     uptime: Uptime,
@@ -136,10 +148,15 @@ impl SqliteStore {
     /// # Errors
     /// When the file can't be opened, is in use, or is of a newer version.
     pub fn open(folder: &Path, options: Options) -> Result<SqliteStore, OpenError> {
-        std::fs::create_dir_all(folder).map_err(|e| OpenError::Folder(folder.to_owned(), e))?;
+        files::make_folder(folder).map_err(|e| OpenError::Folder(folder.to_owned(), e))?;
         let lock = schema::lock(&folder.join("pregon.lock"))?;
         let path = folder.join("pregon.db");
         let failed = |error| OpenError::Sqlite(path.clone(), error);
+        // SQLite takes an empty file for a new one, and keeps the mode that it has.
+        files::open(&path).map_err(|e| OpenError::Folder(path.clone(), e))?;
+        for name in ["pregon.db", "pregon.db-wal", "pregon.db-shm", "pregon.lock", "pregon.head", "pregon.reserve"] {
+            files::narrow(&folder.join(name));
+        }
         let mut reserve = Reserve::in_folder(folder, options.reserve_bytes);
         let open = || {
             let mut connection = Connection::open(&path)?;
@@ -152,12 +169,18 @@ impl SqliteStore {
         if found > schema::VERSION {
             return Err(OpenError::Newer { path, found });
         }
-        let seal = schema::identity(&connection).map_err(failed)?;
-        let readers = Readers::open(&path).map_err(failed)?;
+        let head_file = HeadFile::open(folder, &connection).map_err(failed)?;
+        let seal = head_file.seal(&schema::identity(&connection).map_err(failed)?);
+        let damages = Damages::of(path.clone(), options.metrics.damaged.clone());
+        if let Some(through) = audit::run(&connection, &damages).map_err(failed)? {
+            retention::forgo(&connection, through).map_err(failed)?;
+        }
+        let readers = Readers::open(&path, damages.clone()).map_err(failed)?;
         let uptime = Uptime::load(&connection).map_err(failed)?;
-        let writer = writer::start(connection, WRITES_QUEUED_MAX, options.clone(), readers.gate(), reserve);
+        let beside = writer::Beside { reserve, damages: damages.clone(), head_file };
+        let writer = writer::start(connection, WRITES_QUEUED_MAX, options.clone(), readers.gate(), beside);
         let writer = writer.map_err(failed)?;
-        Ok(SqliteStore { seal, options, readers, writer, uptime, _lock: lock })
+        Ok(SqliteStore { seal, options, damages, readers, writer, uptime, _lock: lock })
     }
 
     async fn ask<T>(
@@ -168,56 +191,6 @@ impl SqliteStore {
         self.writer.send(task(answer)).await?;
         // The writer answers all, unless it panics.
         answered.await.map_err(|_| StoreError::Unknown)?
-    }
-}
-
-/// Reading connections, one for each core: a query that has none waits for one.
-struct Readers {
-    idle: Arc<Mutex<Vec<Connection>>>,
-    permits: Arc<Semaphore>,
-    /// Held by a read that runs, so that a checkpoint can wait for those and for no others.
-    gate: Arc<RwLock<()>>,
-}
-
-impl Readers {
-    fn open(path: &Path) -> rusqlite::Result<Readers> {
-        let count = std::thread::available_parallelism().map_or(2, NonZeroUsize::get).max(2);
-        let open = || {
-            let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-            connection.busy_timeout(BUSY_MAX)?;
-            schema::configure(&connection)?;
-            Ok(connection)
-        };
-        let idle = (0..count).map(|_| open()).collect::<rusqlite::Result<Vec<_>>>()?;
-        Ok(Readers { idle: Arc::new(Mutex::new(idle)), permits: Arc::new(Semaphore::new(count)), gate: Arc::default() })
-    }
-
-    /// Where reads can be made to wait.
-    fn gate(&self) -> checkpoint::Gate {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let interrupts = idle.iter().map(Connection::get_interrupt_handle).collect();
-        checkpoint::Gate::new(Arc::clone(&self.gate), interrupts)
-    }
-
-    /// Runs a query on a thread that may block. All of it sees one moment of the log.
-    async fn read<T: Send + 'static>(
-        &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed");
-        let passed = Arc::clone(&self.gate).read_owned().await;
-        let idle = Arc::clone(&self.idle);
-        tokio::task::spawn_blocking(move || {
-            let connection =
-                idle.lock().unwrap_or_else(PoisonError::into_inner).pop().expect("a permit stands for a connection");
-            let result = connection.unchecked_transaction().and_then(|transaction| query(&transaction));
-            idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            drop((passed, permit));
-            result
-        })
-        .await
-        .map_err(|e| StoreError::Unavailable(e.into()))?
-        .map_err(|e| StoreError::Unavailable(e.into()))
     }
 }
 
@@ -283,24 +256,32 @@ impl Store for SqliteStore {
         through: Position,
         limit: usize,
     ) -> Result<Slice, StoreError> {
-        let interest = interest.clone();
-        self.readers
+        let of = interest.clone();
+        let (entries, through) = self
+            .readers
             .read(move |connection| {
-                let oldest = oldest(connection, &interest.user)?;
+                let oldest = oldest(connection, &of.user)?;
                 if after < oldest {
                     return Ok(Err(StoreError::Trimmed { oldest }));
                 }
-                let (positions, through) = feed::positions(connection, &interest, after, through, limit)?;
-                let mut entries = rows::entries_at(connection, &positions)?;
-                entries.retain(|entry| !entry.is_muted_by(&interest));
-                Ok(Ok(Slice { entries, through }))
+                replay::said(connection, &of, after, through, limit).map(Ok)
             })
-            .await?
+            .await??;
+        let Some((last, _)) = entries.damaged.last() else {
+            let mut entries = entries.sound;
+            entries.retain(|entry| !entry.is_muted_by(interest));
+            return Ok(Slice { entries, through });
+        };
+        for (_, damaged) in &entries.damaged {
+            self.damages.found(damaged);
+        }
+        self.ask(|answer| tasks::Task::Forgo { through: *last, answer }).await?;
+        Err(StoreError::Trimmed { oldest: *last })
     }
 
     async fn page(&self, wanted: Wanted) -> Result<Page, StoreError> {
-        let bounds = self.options.bounds();
-        self.readers.read(move |connection| page(connection, &wanted, bounds)).await
+        let (bounds, damages) = (self.options.bounds(), self.damages.clone());
+        self.readers.read(move |connection| page(connection, &wanted, bounds, &damages)).await
     }
 
     async fn item(&self, user: &UserId, id: NotificationId, at: Timestamp) -> Result<Option<Item>, StoreError> {
@@ -308,8 +289,11 @@ impl Store for SqliteStore {
         self.readers
             .read(move |connection| {
                 let Some((position, notification)) = published(connection, id)? else { return Ok(None) };
-                let inbox = Inbox::load(connection, &interest(connection, &user)?, at, bounds)?;
-                let index = inbox.index_of(position);
+                let interest = interest(connection, &user)?;
+                // The tables that lead there may be damaged.
+                let is_theirs = notification.audiences.iter().any(|audience| interest.includes(audience, position));
+                let inbox = Inbox::load(connection, &interest, at, bounds)?;
+                let index = inbox.index_of(position).filter(|_| is_theirs);
                 Ok(index.map(|index| Item { position, notification, state: inbox.items[index].1 }))
             })
             .await
@@ -387,11 +371,15 @@ fn head(connection: &Connection) -> rusqlite::Result<Position> {
 
 /// Everything after this position is still there for that user.
 fn oldest(connection: &Connection, user: &UserId) -> rusqlite::Result<Position> {
+    oldest_of(connection, user.as_str())
+}
+
+fn oldest_of(connection: &Connection, user: &str) -> rusqlite::Result<Position> {
     connection
         .prepare_cached(
             "SELECT max(trimmed, ifnull((SELECT through FROM user_trimmed WHERE user = ?1), 0)) FROM log_identity",
         )?
-        .query_row([user.as_str()], |row| row.get(0))
+        .query_row([user], |row| row.get(0))
 }
 
 /// The last position whose entry is older than `at`, but for a second. Times rise from one place where the clock was set back
@@ -427,15 +415,11 @@ fn position_before(connection: &Connection, at: Timestamp) -> rusqlite::Result<P
     Ok(low)
 }
 
-/// A page of what a user has.
-fn page(connection: &Connection, wanted: &Wanted, bounds: Bounds) -> rusqlite::Result<Page> {
-    let inbox = Inbox::load(connection, &interest(connection, &wanted.user)?, wanted.at, bounds)?;
+/// A page of what a user has. What is damaged is left out.
+fn page(connection: &Connection, wanted: &Wanted, bounds: Bounds, damages: &Damages) -> rusqlite::Result<Page> {
+    let interest = interest(connection, &wanted.user)?;
+    let inbox = Inbox::load(connection, &interest, wanted.at, bounds)?;
     let mut page = Page { items: Vec::new(), more: false, counts: inbox.counts(), head: head(connection)? };
-    let sql = format!(
-        "SELECT {} FROM log WHERE position = ?1 AND (?2 IS NULL OR content ->> '$.category' = ?2)",
-        rows::NOTIFICATION
-    );
-    let mut read = connection.prepare_cached(&sql)?;
     let before = wanted.before.unwrap_or(Position::END);
     for (position, state) in inbox.items.into_iter().filter(|(position, _)| *position < before) {
         if !wanted.status.includes(&state) {
@@ -446,9 +430,16 @@ fn page(connection: &Connection, wanted: &Wanted, bounds: Bounds) -> rusqlite::R
         {
             continue;
         }
-        let Some(notification) = read.query_row(params![position, wanted.category], notification).optional()? else {
-            continue;
+        let notification = match rows::published_for(connection, position, &interest) {
+            Ok(notification) => notification,
+            Err(error) => {
+                damages.found(&Damaged::of(&error).ok_or(error)?);
+                continue;
+            }
         };
+        if wanted.category.is_some() && notification.content.category() != wanted.category {
+            continue;
+        }
         if page.items.len() == wanted.limit {
             page.more = true;
             break;
@@ -458,25 +449,10 @@ fn page(connection: &Connection, wanted: &Wanted, bounds: Bounds) -> rusqlite::R
     Ok(page)
 }
 
-/// The position after which a backlog begins.
-fn backlog_begins(connection: &Connection, backlog: Backlog) -> rusqlite::Result<Position> {
-    let mut newest =
-        connection.prepare("SELECT position, octet_length(content) FROM log ORDER BY position DESC LIMIT ?1")?;
-    let mut rows = newest.query([whole(backlog.entries)])?;
-    let mut begins = head(connection)?;
-    let mut left = whole(backlog.bytes);
-    while let Some(row) = rows.next()? {
-        left -= row.get::<_, i64>(1)?;
-        if left < 0 {
-            break;
-        }
-        begins = Position(row.get::<_, Position>(0)?.0 - 1);
-    }
-    Ok(begins)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
     use crate::content::{Content, Patch};
     use crate::notification::{Audience, Notification};
@@ -484,10 +460,12 @@ mod tests {
     use crate::store::{Command, Once, Outcome};
 
     /// A writer on a connection, without a store around it.
-    fn start(connection: Connection) -> writer::Handle {
-        let (gate, reserve) =
-            (checkpoint::Gate::new(Arc::default(), Vec::new()), Reserve::in_folder(Path::new("."), 0));
-        writer::start(connection, 10, Options::default(), gate, reserve).expect("started")
+    fn start(connection: Connection, folder: &Path) -> writer::Handle {
+        checksum::add_to(&connection).expect("added");
+        let (gate, reserve) = (checkpoint::Gate::new(Arc::default(), Vec::new()), Reserve::in_folder(folder, 0));
+        let head_file = HeadFile::open(folder, &connection).expect("opens");
+        let beside = writer::Beside { reserve, damages: damages(), head_file };
+        writer::start(connection, 10, Options::default(), gate, beside).expect("started")
     }
 
     /// A notification to everyone of that time, with a message of that length.
@@ -500,6 +478,10 @@ mod tests {
             expires_at: None,
             replaces: None,
         }))
+    }
+
+    fn damages() -> Damages {
+        Damages::of(PathBuf::new(), prometheus_client::metrics::counter::Counter::default())
     }
 
     #[tokio::test]
@@ -546,7 +528,7 @@ mod tests {
         let before = std::fs::read(&path).expect("read");
         let mut connection = Connection::open(&path).expect("opens");
         assert_eq!(schema::prepare(&mut connection).expect("prepared"), schema::VERSION);
-        drop(Readers::open(&path).expect("opens"));
+        drop(Readers::open(&path, damages()).expect("opens"));
         let wal = std::fs::metadata(path.with_extension("db-wal")).map_or(0, |wal| wal.len());
         assert_eq!(wal, 0, "bytes are to be written into the file");
         drop(connection);
@@ -564,7 +546,7 @@ mod tests {
         schema::prepare(&mut connection).expect("prepared");
         let temp_store = |connection: &Connection| connection.pragma_query_value(None, "temp_store", |row| row.get(0));
         assert_eq!(temp_store(&connection), Ok(2), "MEMORY");
-        let readers = Readers::open(&path).expect("opens");
+        let readers = Readers::open(&path, damages()).expect("opens");
         for _ in 0..readers.permits.available_permits() {
             assert_eq!(readers.read(temp_store).await.expect("read"), 2, "MEMORY");
         }
@@ -584,7 +566,7 @@ mod tests {
             Ok(statement.get_status(rusqlite::StatementStatus::RePrepare))
         };
         assert_eq!(planned_anew(&connection), Ok(0));
-        let readers = Readers::open(&path).expect("opens");
+        let readers = Readers::open(&path, damages()).expect("opens");
         assert_eq!(readers.read(planned_anew).await.expect("read"), 0);
     }
 
@@ -624,7 +606,7 @@ mod tests {
         let open = || Connection::open(folder.path().join("pregon.db")).expect("opens");
         let (connection, operator) = (open(), open());
         connection.busy_timeout(Duration::ZERO).expect("set");
-        let writer = start(connection);
+        let writer = start(connection, folder.path());
         let join = async || {
             let (answer, answered) = oneshot::channel();
             let join = Command::Join { user: "1".parse().expect("valid"), topic: "t".parse().expect("valid") };
@@ -650,7 +632,7 @@ mod tests {
         let open = || Connection::open(folder.path().join("pregon.db")).expect("opens");
         let (connection, operator) = (open(), open());
         operator.execute("UPDATE log SET audiences = '?'", []).expect("damaged");
-        let writer = start(connection);
+        let writer = start(connection, folder.path());
         let (at, once) = (Timestamp::UNIX_EPOCH, None);
         let send = async |command, answer| {
             let append = Append { at, commands: vec![command], once: once.clone() };
@@ -665,7 +647,7 @@ mod tests {
         send(notified(2, 1), third).await;
         operator.execute_batch("ROLLBACK").expect("unlocked");
         assert!(before.await.expect("answered").is_ok());
-        assert!(matches!(harmed.await.expect("answered"), Err(StoreError::Unavailable(_))));
+        assert!(matches!(harmed.await.expect("answered"), Err(StoreError::Damaged(_))));
         assert!(after.await.expect("answered").is_ok());
         send(notified(3, 1), fourth).await;
         assert!(later.await.expect("answered").is_ok(), "and it goes on");
@@ -766,9 +748,9 @@ mod tests {
         let commands = edits.chain(recalls).chain([erase]).collect();
         store.append(Append { at, commands, once: None }).await.expect("taken back");
         let found = || {
-            let files: Vec<u8> = ["pregon.db", "pregon.db-wal"]
-                .iter()
-                .flat_map(|file| std::fs::read(folder.path().join(file)).unwrap_or_default())
+            let files: Vec<u8> = std::fs::read_dir(folder.path())
+                .expect("read")
+                .flat_map(|file| std::fs::read(file.expect("read").path()).unwrap_or_default())
                 .collect();
             let has = |text: &str| files.windows(text.len()).any(|bytes| bytes == text.as_bytes());
             let texts =
@@ -870,7 +852,7 @@ mod tests {
         let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
         // The store sees the same error as from a full disk.
         connection.pragma_update(None, "max_page_count", 64).expect("set");
-        let writer = start(connection);
+        let writer = start(connection, folder.path());
         let append = async |millisecond: i64| {
             let (answer, answered) = oneshot::channel();
             let commands = vec![notified(millisecond, 1000)];

@@ -23,6 +23,7 @@ mod keys;
 mod kill;
 mod lenient;
 mod limits;
+mod lost;
 mod metrics;
 mod openapi;
 mod own_name;

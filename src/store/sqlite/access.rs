@@ -1,8 +1,12 @@
 //! Server keys, as they are kept, and when what users had been given was revoked.
+//!
+//! A damaged key lets nobody in. A damaged revocation counts as one of the moment at which it is read, so that nothing passes
+//! which it may have refused.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::checksum::{REVOCATION, SERVER_KEY};
 use super::rows::{Millisecond, parsed, time, whole};
 use crate::auth::keys::{KEYS_MAX, KeptKey, KeyId, Scope};
 use crate::notification::UserId;
@@ -11,7 +15,10 @@ use crate::store::Outcome;
 /// All keys, as they were made: their ids rise with time.
 pub(super) fn keys(connection: &Connection) -> rusqlite::Result<Vec<KeptKey>> {
     connection
-        .prepare_cached("SELECT id, digest, name, scopes, hint, created, expires FROM server_key ORDER BY id")?
+        .prepare_cached(&format!(
+            "SELECT id, digest, name, scopes, hint, created, expires FROM server_key WHERE {} ORDER BY id",
+            SERVER_KEY.sound
+        ))?
         .query_map([], key)?
         .collect()
 }
@@ -35,20 +42,15 @@ pub(super) fn keep_key(connection: &Connection, key: &KeptKey) -> rusqlite::Resu
         return Ok(Outcome::TooMany);
     }
     let scopes: Vec<String> = key.scopes.iter().map(Scope::to_string).collect();
-    connection
-        .prepare_cached(
-            "INSERT INTO server_key (id, digest, name, scopes, hint, created, expires)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?
-        .execute(params![
-            key.id.to_string(),
-            key.digest,
-            key.name,
-            scopes.join(" "),
-            key.hint,
-            Millisecond(key.created_at),
-            key.expires_at.map(Millisecond),
-        ])?;
+    connection.prepare_cached(&SERVER_KEY.insert)?.execute(params![
+        key.id.to_string(),
+        key.digest,
+        key.name,
+        scopes.join(" "),
+        key.hint,
+        Millisecond(key.created_at),
+        key.expires_at.map(Millisecond),
+    ])?;
     Ok(Outcome::Kept)
 }
 
@@ -61,17 +63,24 @@ pub(super) fn forget_key(connection: &Connection, id: KeyId) -> rusqlite::Result
 /// Notes that all that a user had been given by then is over.
 pub(super) fn revoke(connection: &Connection, user: &UserId, at: Timestamp) -> rusqlite::Result<()> {
     connection
-        .prepare_cached(
-            "INSERT INTO revocation (user, at) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET at = max(at, excluded.at)",
-        )?
+        .prepare_cached(&format!(
+            "{} ON CONFLICT DO UPDATE SET at = max(at, excluded.at),
+                                          checksum = checksum_of('revocation', user, max(at, excluded.at))",
+            REVOCATION.insert
+        ))?
         .execute(params![user.as_str(), Millisecond(at)])
         .map(|_| ())
+}
+
+/// When a revocation was, as an SQL expression.
+fn revoked() -> String {
+    format!("iif({}, at, CAST(unixepoch('subsec') * 1000 AS INTEGER))", REVOCATION.sound)
 }
 
 /// When that was for a user, if ever.
 pub(super) fn revoked_at(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<Timestamp>> {
     connection
-        .prepare_cached("SELECT at FROM revocation WHERE user = ?1")?
+        .prepare_cached(&format!("SELECT {} FROM revocation WHERE user = ?1", revoked()))?
         .query_row([user.as_str()], |row| Ok(row.get::<_, Millisecond>(0)?.0))
         .optional()
 }
@@ -79,7 +88,55 @@ pub(super) fn revoked_at(connection: &Connection, user: &UserId) -> rusqlite::Re
 /// When that was, for every user for whom it ever was.
 pub(super) fn revocations(connection: &Connection) -> rusqlite::Result<Vec<(UserId, Timestamp)>> {
     connection
-        .prepare_cached("SELECT user, at FROM revocation")?
+        .prepare_cached(&format!("SELECT user, {} FROM revocation", revoked()))?
         .query_map([], |row| Ok((parsed(row.get_ref(0)?.as_str()?)?, row.get::<_, Millisecond>(1)?.0)))?
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Options, SqliteStore, checksum};
+    use super::*;
+    use crate::auth::keys::KeyId;
+    use crate::store::{Command, Store as _};
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    /// Mutant: a damaged row given out.
+    #[tokio::test]
+    async fn a_damaged_key_lets_nobody_in_and_a_damaged_revocation_refuses_more() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        let user: UserId = "1".parse().expect("valid");
+        let store = open();
+        for name in ["one", "two"] {
+            let key = KeptKey {
+                id: KeyId(uuid::Uuid::now_v7()),
+                digest: [name.as_bytes()[0]; 32],
+                name: name.to_owned(),
+                scopes: vec!["publish:user:1".parse().expect("valid")],
+                hint: "…".to_owned(),
+                created_at: NOW,
+                expires_at: None,
+            };
+            assert_eq!(store.one(NOW, Command::KeepKey(key)).await.expect("kept"), Outcome::Kept);
+        }
+        store.one(NOW, Command::Revoke { user: user.clone(), through: NOW }).await.expect("revoked");
+        assert_eq!(store.revocations().await.expect("read"), [(user.clone(), NOW)]);
+        drop(store);
+        let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        checksum::add_to(&connection).expect("added");
+        for change in
+            ["UPDATE server_key SET scopes = 'publish:user:3' WHERE name = 'two'", "UPDATE revocation SET at = -1"]
+        {
+            assert_eq!(connection.execute(change, []).expect("changed"), 1);
+        }
+        drop(connection);
+        let store = open();
+        let kept = store.keys().await.expect("read");
+        assert_eq!(kept.iter().map(|key| key.name.as_str()).collect::<Vec<_>>(), ["one"]);
+        let since_1970 = store.revocations().await.expect("read")[0].1;
+        assert!(since_1970 > "2020-01-01T00:00:00Z".parse().expect("a time"), "{since_1970}");
+        assert_eq!(store.options.metrics.damaged.get(), 2, "both are named");
+    }
 }

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rusqlite::types::Null;
 use rusqlite::{Connection, params};
 
 use super::access;
+use super::checksum::{LOG, SCHEDULED};
+use super::damage::Damaged;
 use super::erasing;
 use super::feed::{self, Bounds, Inbox};
 use super::forgetting::forget;
-use super::rows::{self, Millisecond, notification, published, scheduled};
+use super::rows::{self, Millisecond, published, scheduled};
 use super::spans;
 use crate::content::Patch;
 use crate::notification::{
@@ -38,6 +41,8 @@ pub(super) struct Changes<'a> {
     pub(super) bounds: Bounds,
     /// Whether some text is no longer to be found in the files.
     pub(super) takes_back: bool,
+    /// What was met and can't be read.
+    pub(super) damaged: Vec<Damaged>,
 }
 
 impl Changes<'_> {
@@ -90,11 +95,18 @@ impl Changes<'_> {
             }
             change => change.audiences().iter().map(Audience::to_string).collect(),
         };
-        self.connection
-            .prepare_cached(
-                "INSERT INTO log (position, kind, at, audiences, content, origin) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![position, kind, Millisecond(at), audiences.join(" "), content, origin])?;
+        let (id, expires, replaces) = (Null, Null, Null);
+        self.connection.prepare_cached(&LOG.insert)?.execute(params![
+            position,
+            kind,
+            Millisecond(at),
+            audiences.join(" "),
+            id,
+            content,
+            expires,
+            replaces,
+            origin
+        ])?;
         let mut changed =
             self.connection.prepare_cached("INSERT INTO changed (audience, position, origin) VALUES (?1, ?2, ?3)")?;
         for audience in audiences {
@@ -124,20 +136,17 @@ impl Changes<'_> {
         let position = Position(self.head.0 + 1);
         self.note_step(position, notification.timestamp)?;
         let expires = notification.expires_at.map(Millisecond);
-        self.connection
-            .prepare_cached(
-                "INSERT INTO log (position, kind, at, audiences, id, content, expires, replaces)
-                 VALUES (?1, 'notified', ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?
-            .execute(params![
-                position,
-                Millisecond(notification.timestamp),
-                joined,
-                notification.id.to_string(),
-                notification.content.json(),
-                expires,
-                notification.replaces.as_ref().map(ReplacementKey::as_str),
-            ])?;
+        self.connection.prepare_cached(&LOG.insert)?.execute(params![
+            position,
+            "notified",
+            Millisecond(notification.timestamp),
+            joined,
+            notification.id.to_string(),
+            notification.content.json(),
+            expires,
+            notification.replaces.as_ref().map(ReplacementKey::as_str),
+            Null,
+        ])?;
         let mut address = self
             .connection
             .prepare_cached("INSERT INTO addressed (audience, position, expires, category) VALUES (?1, ?2, ?3, ?4)")?;
@@ -152,36 +161,37 @@ impl Changes<'_> {
 
     fn schedule(&self, notification: &Notification, due: Timestamp) -> rusqlite::Result<Outcome> {
         let audiences: Vec<String> = notification.audiences.iter().map(Audience::to_string).collect();
-        self.connection
-            .prepare_cached(
-                "INSERT INTO scheduled (id, due, at, audiences, content, expires, replaces)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?
-            .execute(params![
-                notification.id.to_string(),
-                Millisecond(due),
-                Millisecond(notification.timestamp),
-                audiences.join(" "),
-                notification.content.json(),
-                notification.expires_at.map(Millisecond),
-                notification.replaces.as_ref().map(ReplacementKey::as_str),
-            ])?;
+        self.connection.prepare_cached(&SCHEDULED.insert)?.execute(params![
+            notification.id.to_string(),
+            Millisecond(due),
+            Millisecond(notification.timestamp),
+            audiences.join(" "),
+            notification.content.json(),
+            notification.expires_at.map(Millisecond),
+            notification.replaces.as_ref().map(ReplacementKey::as_str),
+        ])?;
         Ok(Outcome::Kept)
     }
 
     /// Publishes what is due at that time, at most `limit`; says how many it were.
     pub(super) fn publish_due(&mut self, now: Timestamp, limit: usize) -> rusqlite::Result<usize> {
-        let sql = format!("SELECT {} FROM scheduled WHERE due <= ?1 ORDER BY due, id LIMIT ?2", rows::NOTIFICATION);
-        let due: Vec<Arc<Notification>> = self
-            .connection
-            .prepare_cached(&sql)?
-            .query_map(params![Millisecond(now), rows::whole(limit)], notification)?
-            .collect::<rusqlite::Result<_>>()?;
-        for notification in &due {
-            self.unschedule(notification.id)?;
-            // After a long downtime it may be of no use any more.
-            if notification.expires_at.is_none_or(|at| at > now) {
-                self.publish(Arc::new(Notification { timestamp: now, ..Notification::clone(notification) }))?;
+        let due = rows::due(self.connection, now, limit)?;
+        for rows::Due { id, said } in &due {
+            match said {
+                Ok(notification) => {
+                    self.unschedule(notification.id)?;
+                    // After a long downtime it may be of no use any more.
+                    if notification.expires_at.is_none_or(|at| at > now) {
+                        self.publish(Arc::new(Notification { timestamp: now, ..Notification::clone(notification) }))?;
+                    }
+                }
+                Err(damaged) => {
+                    self.damaged.push(damaged.clone());
+                    // It stays to be looked at, and is not due again.
+                    self.connection
+                        .prepare_cached("UPDATE scheduled SET due = ?2 WHERE id = ?1")?
+                        .execute(params![id, rows::NEVER])?;
+                }
             }
         }
         Ok(due.len())
@@ -213,9 +223,9 @@ impl Changes<'_> {
         if former.content == content {
             return Ok(Outcome::Edited(former));
         }
-        let table = if origin.is_some() { "log" } else { "scheduled" };
+        let table = if origin.is_some() { &*LOG } else { &*SCHEDULED };
         self.connection
-            .prepare_cached(&format!("UPDATE {table} SET content = ?2 WHERE id = ?1"))?
+            .prepare_cached(&format!("{} WHERE id = ?1", table.update(&[("content", "?2")])))?
             .execute(params![id.to_string(), content.json()])?;
         let edited = Arc::new(Notification { content, ..Notification::clone(&former) });
         if let Some(origin) = origin {
@@ -376,9 +386,15 @@ impl Changes<'_> {
             "DELETE FROM member WHERE user = ?1",
             "DELETE FROM mute WHERE user = ?1",
             "DELETE FROM scheduled WHERE audiences = 'user:' || ?1",
-            "UPDATE scheduled
-             SET audiences = trim(replace(' ' || audiences || ' ', ' user:' || ?1 || ' ', ' '))
-             WHERE instr(' ' || audiences || ' ', ' user:' || ?1 || ' ')",
+            &format!(
+                "DELETE FROM scheduled WHERE instr(' ' || audiences || ' ', ' user:' || ?1 || ' ') AND NOT ({})",
+                SCHEDULED.sound
+            ),
+            &format!(
+                "{} WHERE instr(' ' || audiences || ' ', ' user:' || ?1 || ' ')",
+                SCHEDULED
+                    .update(&[("audiences", "trim(replace(' ' || audiences || ' ', ' user:' || ?1 || ' ', ' '))")])
+            ),
         ] {
             known |= self.connection.prepare_cached(sql)?.execute([user.as_str()])? > 0;
         }

@@ -165,6 +165,7 @@ mod tests {
         drop(store);
 
         let mut connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        super::super::checksum::add_to(&connection).expect("added");
         let head = super::super::head(&connection).expect("read");
         let transaction = connection.transaction().expect("begun");
         let mut changes = Changes {
@@ -174,6 +175,7 @@ mod tests {
             latest: NOW,
             bounds: options().bounds(),
             takes_back: false,
+            damaged: Vec::new(),
         };
         let erased = changes.apply(Command::Erase { user: user("zoe") }, NOW).expect("erased");
         assert_eq!(erased, Outcome::Logged(Position(head.0 + 1)));

@@ -4,6 +4,7 @@
 
 use rusqlite::{Error, ErrorCode, ffi};
 
+use super::damage::Damaged;
 use crate::store::StoreError;
 
 /// A transaction that failed.
@@ -23,6 +24,8 @@ pub(super) enum Failure {
     Locked,
     /// Nothing was stored, and others may fare better.
     Refused,
+    /// The same, since it needs something that is damaged.
+    Damaged,
     /// Nothing was stored, and nothing will be until a restart.
     Stopped,
     /// It may have been stored, and nothing more will be until a restart.
@@ -37,9 +40,9 @@ impl Failure {
     /// | `FULL` | full | full | the frame that makes a transaction valid is its last, and could not be written whole |
     /// | `BUSY`, `LOCKED`, `PROTOCOL` | locked | locked | it was not begun, or nothing was written |
     /// | `CONSTRAINT` | refused | refused | it is looked at before anything is written |
-    /// | `CORRUPT` | refused | refused | a damaged page is a matter of those who need it, and read before anything is written |
-    /// | a value that is none | refused | unknown | so is a damaged row |
-    /// | `IOERR_READ`, `_SHORT_READ`, `_DATA`, `_CORRUPTFS`, `_NOMEM` | refused | unknown | so is one that can't be read |
+    /// | `CORRUPT` | damaged | damaged | a damaged page is a matter of those who need it, and read before anything is written |
+    /// | a damaged row or value | damaged | unknown | so is that |
+    /// | `IOERR_READ`, `_SHORT_READ`, `_DATA`, `_CORRUPTFS`, `_NOMEM` | refused | unknown | so is a page that can't be read |
     /// | `NOMEM`, `CANTOPEN`, `PERM`, `AUTH` | refused | unknown | memory and descriptors come back |
     /// | `TOOBIG`, `MISMATCH`, `RANGE`, `ERROR`, `SCHEMA`, `INTERRUPT`, `ABORT`, `NOTFOUND` | refused | unknown | it is this statement that can't be done |
     /// | `IOERR`, all others | stopped | unknown | after a failed write or sync it is not known what the disk holds |
@@ -52,8 +55,10 @@ impl Failure {
         match code {
             Some((Code::DiskFull, _)) => Self::Full,
             Some((Code::DatabaseBusy | Code::DatabaseLocked | Code::FileLockingProtocolFailed, _)) => Self::Locked,
-            Some((Code::ConstraintViolation | Code::DatabaseCorrupt, _)) => Self::Refused,
+            Some((Code::ConstraintViolation, _)) => Self::Refused,
+            Some((Code::DatabaseCorrupt, _)) => Self::Damaged,
             _ if *committing => Self::Unknown,
+            None if Damaged::of(error).is_some() => Self::Damaged,
             None => Self::Refused,
             Some((
                 Code::SystemIoFailure,
@@ -96,6 +101,7 @@ impl From<Failure> for StoreError {
             Failure::Refused => {
                 StoreError::Unavailable("it failed and was taken back; the line before says why".into())
             }
+            Failure::Damaged => StoreError::Damaged("the server's log says where".into()),
             Failure::Stopped => StoreError::Stopped,
             Failure::Unknown => StoreError::Unknown,
         }
@@ -112,7 +118,7 @@ mod tests {
 
     #[test]
     fn each_error_of_sqlite_has_its_meaning() {
-        use Failure::{Full, Locked, Refused, Stopped, Unknown};
+        use Failure::{Damaged, Full, Locked, Refused, Stopped, Unknown};
         for (code, in_a_statement, in_the_commit) in [
             (ffi::SQLITE_FULL, Full, Full),
             (ffi::SQLITE_BUSY, Locked, Locked),
@@ -122,8 +128,8 @@ mod tests {
             (ffi::SQLITE_PROTOCOL, Locked, Locked),
             (ffi::SQLITE_CONSTRAINT, Refused, Refused),
             (ffi::SQLITE_CONSTRAINT_PRIMARYKEY, Refused, Refused),
-            (ffi::SQLITE_CORRUPT, Refused, Refused),
-            (ffi::SQLITE_CORRUPT_INDEX, Refused, Refused),
+            (ffi::SQLITE_CORRUPT, Damaged, Damaged),
+            (ffi::SQLITE_CORRUPT_INDEX, Damaged, Damaged),
             (ffi::SQLITE_IOERR_READ, Refused, Unknown),
             (ffi::SQLITE_IOERR_SHORT_READ, Refused, Unknown),
             (ffi::SQLITE_IOERR_DATA, Refused, Unknown),
@@ -160,6 +166,8 @@ mod tests {
             assert_eq!(meaning(code, false), in_a_statement, "{code} in a statement");
             assert_eq!(meaning(code, true), in_the_commit, "{code} in the commit");
         }
+        let value = |committing| Failure::of(&Broken { error: Error::IntegralValueOutOfRange(0, -1), committing });
+        assert_eq!((value(false), value(true)), (Damaged, Unknown), "a value that is none");
         let odd = |committing| Failure::of(&Broken { error: Error::InvalidQuery, committing });
         assert_eq!((odd(false), odd(true)), (Refused, Unknown), "what is not of SQLite");
     }

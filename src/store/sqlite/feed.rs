@@ -378,6 +378,7 @@ mod tests {
                 latest: Timestamp::UNIX_EPOCH,
                 bounds: BOUNDS,
                 takes_back: false,
+                damaged: Vec::new(),
             };
             let outcome = changes.apply(command, Timestamp::UNIX_EPOCH).expect("applied");
             self.head = changes.head;

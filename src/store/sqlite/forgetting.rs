@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::checksum::LOG;
 use crate::notification::{Audience, Position};
 
 /// Deletes an entry, and what is known of it by these audiences.
@@ -21,17 +22,19 @@ pub(super) fn forget<'a>(
 /// Deletes an entry for one audience; the others still have it.
 pub(super) fn forget_for(connection: &Connection, position: Position, audience: &str) -> rusqlite::Result<()> {
     take_from(connection, position, audience)?;
-    let audiences: Option<String> = connection
-        .prepare_cached("SELECT audiences FROM log WHERE position = ?1")?
+    let audiences: Option<Option<String>> = connection
+        .prepare_cached(&format!("SELECT iif({}, audiences, NULL) FROM log WHERE position = ?1", LOG.sound))?
         .query_row([position], |row| row.get(0))
         .optional()?;
     let Some(audiences) = audiences else { return Ok(()) };
-    let others: Vec<&str> = audiences.split(' ').filter(|other| *other != audience).collect();
+    // A damaged entry is nobody's.
+    let audiences = audiences.unwrap_or_default();
+    let others: Vec<&str> = audiences.split(' ').filter(|other| !other.is_empty() && *other != audience).collect();
     if others.is_empty() {
         return forget(connection, position, std::iter::empty());
     }
     connection
-        .prepare_cached("UPDATE log SET audiences = ?2 WHERE position = ?1")?
+        .prepare_cached(&format!("{} WHERE position = ?1", LOG.update(&[("audiences", "?2")])))?
         .execute(params![position, others.join(" ")])?;
     Ok(())
 }

@@ -2,12 +2,14 @@
 //!
 //! **Invariant:** while it is given up nothing is published, so that nothing else takes what it has freed.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
+
+use super::files;
 
 /// Bytes that are free beside it when it is made anew, for the `-wal`.
 const LEFT_FREE: u64 = super::checkpoint::WAL_BYTES_PER_CHECKPOINT;
@@ -62,7 +64,8 @@ impl Reserve {
     }
 
     fn allocate(&self) -> io::Result<()> {
-        let allocated = File::create(&self.path).and_then(|mut file| {
+        let allocated = files::open(&self.path).and_then(|mut file| {
+            file.set_len(0)?;
             if fallocate(&file, FallocateFlags::empty(), 0, self.bytes).is_err() {
                 // Not every file system can; and some keep no zeros.
                 let mut piece = [0; PIECE_BYTES];
@@ -83,6 +86,8 @@ impl Reserve {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]

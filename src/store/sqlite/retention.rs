@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::forgetting::{forget, forget_for};
-use super::rows::{self, Millisecond, whole};
+use super::rows::{Millisecond, whole};
 use crate::notification::{Audience, Position, UserId};
 
 /// Entries, addresses and pages removed in one turn.
@@ -42,11 +42,17 @@ pub(super) fn trim(
         "DELETE FROM mute WHERE until <= ?1",
         "DELETE FROM user_trimmed WHERE through <= ?1",
         "DELETE FROM watermark WHERE through <= ?1",
-        "UPDATE log_identity SET trimmed = max(trimmed, ?1)",
     ] {
         connection.prepare_cached(sql)?.execute([last])?;
     }
+    forgo(connection, *last)?;
     Ok(Some(*last))
+}
+
+/// Notes that not everything up to a position can be given any more.
+pub(super) fn forgo(connection: &Connection, through: Position) -> rusqlite::Result<()> {
+    let sql = "UPDATE log_identity SET trimmed = max(trimmed, ?1)";
+    connection.prepare_cached(sql)?.execute([through]).map(|_| ())
 }
 
 /// Removes what has expired.
@@ -129,7 +135,14 @@ fn entries(
         && let Some(row) = rows.next()?
         && wanted(row)?
     {
-        let audiences = rows::audiences(row.get_ref(1)?.as_str()?)?;
+        // Of a damaged row too, as far as they can be read.
+        let audiences: Vec<Audience> = row
+            .get_ref(1)?
+            .as_bytes()
+            .map(String::from_utf8_lossy)?
+            .split(' ')
+            .filter_map(|audience| audience.parse().ok())
+            .collect();
         addresses += audiences.len();
         found.push((row.get(0)?, audiences));
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, params};
 
-use super::OpenError;
+use super::{OpenError, checksum, files};
 use crate::event_id::Seal;
 
 /// What makes a file of each version from one of the version before; the first from nothing.
@@ -23,7 +23,7 @@ pub(super) const VERSION: u32 = 4;
 
 /// Two servers on one file would give out the same positions. The shell `sqlite3` may read beside us.
 pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
-    let lock = File::create(path).map_err(|e| OpenError::Folder(path.to_owned(), e))?;
+    let lock = files::open(path).map_err(|e| OpenError::Folder(path.to_owned(), e))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
@@ -33,6 +33,7 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
 
 /// Sets what holds for every connection, whether it reads or writes.
 pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    checksum::add_to(connection)?;
     // SQLite's temporary files would need a folder that can be written, which a read-only container does not have.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     // Else SQLite plans a statement anew whenever another value is bound to its `LIMIT ?`: more work than the statement.

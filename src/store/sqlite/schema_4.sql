@@ -5,6 +5,11 @@
 ALTER TABLE log_identity ADD COLUMN uptime INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE log_identity ADD COLUMN age INTEGER;
 
+-- For pregon.head, which says how far the log had come: how many commits put no entry into the log, and whether the log has had
+-- that file.
+ALTER TABLE log_identity ADD COLUMN quiet INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE log_identity ADD COLUMN has_head_file INTEGER NOT NULL DEFAULT 0;
+
 -- Positions at which `at` goes back by more than a second from an entry before: the clock was set back.
 CREATE TABLE clock_step (
     position INTEGER PRIMARY KEY
@@ -51,3 +56,14 @@ DELETE FROM mute WHERE (user, category, since) IN (
         FROM mute WHERE until IS NOT NULL
     ) WHERE number > 300
 );
+-- The CRC-32 of the table's name and of a row's other columns, made by a function of the program's: who changes a row with
+-- the shell makes it a damaged one.
+ALTER TABLE log ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE scheduled ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE server_key ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE revocation ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+UPDATE server_key SET checksum = checksum_of('server_key', id, digest, name, scopes, hint, created, expires);
+UPDATE revocation SET checksum = checksum_of('revocation', user, at);
+UPDATE log SET checksum =
+    checksum_of('log', position, kind, at, audiences, id, content, expires, replaces, origin);
+UPDATE scheduled SET checksum = checksum_of('scheduled', id, due, at, audiences, content, expires, replaces);

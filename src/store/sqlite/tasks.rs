@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::checkpoint::Closed;
+use crate::notification::Position;
 use crate::store::{Append, Appended, Backlog, Failing, Follower, StoreError};
 
 /// Most commands in one commit: bounds how long a reader of the newest entry waits for the others.
@@ -37,6 +38,11 @@ pub(super) enum Task {
         older_than: Timestamp,
         answer: Answer<bool>,
     },
+    /// Something of the log up to there is damaged: who has not seen all of that is told so.
+    Forgo {
+        through: Position,
+        answer: Answer<()>,
+    },
     Check {
         answer: Answer<Vec<Failing>>,
     },
@@ -55,7 +61,7 @@ impl Task {
         // Whoever has gone away no longer waits.
         let _ = match self {
             Self::Append { answer, .. } => answered(answer, Err(stopped)),
-            Self::Follow { answer, .. } => answered(answer, Err(stopped)),
+            Self::Follow { answer, .. } | Self::Forgo { answer, .. } => answered(answer, Err(stopped)),
             Self::Advance { answer, .. } => answered(answer, Err(stopped)),
             Self::LogTime { answer, .. } => answered(answer, Err(stopped)),
             Self::Trim { answer, .. } => answered(answer, Err(stopped)),

@@ -16,19 +16,18 @@ use super::changes::Changes;
 use super::checkpoint::{Gate, Wal};
 use super::clock::{self, Age, Uptime};
 use super::counted::Counted;
+use super::damage::{Damaged, Damages};
 use super::erasing;
 use super::failure::{Broken, Failure};
+use super::head::HeadFile;
 use super::maintenance::Maintenance;
 use super::reserve::Reserve;
-use super::rows::{Millisecond, time};
 use super::tasks::{Answer, Task, answered, gather};
-use super::{Options, once, retention, rows};
+use super::{Options, once, replay, retention, rows};
 use crate::metrics::Kind;
 use crate::notification::{Audience, Change, Entry, Position};
 use crate::store::{Append, Appended, Backlog, Command, Follower, Outcome, StoreError};
 
-/// Entries in one batch of a backlog.
-const ENTRIES_PER_BATCH: usize = 256;
 /// Notifications that are published in one turn when they are due.
 const DUE_PER_TURN: usize = 256;
 
@@ -42,6 +41,8 @@ struct Writer {
     wal: Wal,
     reserve: Reserve,
     maintenance: Maintenance,
+    damages: Damages,
+    head_file: HeadFile,
     counted: Counted,
     uptime: Uptime,
     /// Nothing until it was asked for and there was an entry.
@@ -79,17 +80,24 @@ impl Drop for Handle {
     }
 }
 
+/// What the thread works with beside the file.
+pub(super) struct Beside {
+    pub(super) reserve: Reserve,
+    pub(super) damages: Damages,
+    pub(super) head_file: HeadFile,
+}
+
 /// Starts the thread. It ends when its handle is dropped, or with a write whose fate is unknown.
 pub(super) fn start(
     connection: Connection,
     queued_max: usize,
     options: Options,
     gate: Gate,
-    reserve: Reserve,
+    beside: Beside,
 ) -> rusqlite::Result<Handle> {
     let (tasks, mut queue) = mpsc::channel(queued_max);
     let wal = Wal::new(&connection, gate, tasks.downgrade(), options.metrics.clone())?;
-    let mut writer = Writer::new(connection, options, wal, reserve)?;
+    let mut writer = Writer::new(connection, options, wal, beside)?;
     let thread = std::thread::Builder::new()
         .name("store-writer".into())
         .spawn(move || {
@@ -106,6 +114,9 @@ pub(super) fn start(
                     Task::Advance { now, answer } => answered(answer, writer.advance(now)),
                     Task::LogTime { now, answer } => answered(answer, writer.log_time(now)),
                     Task::Trim { older_than, answer } => answered(answer, writer.trim(older_than)),
+                    Task::Forgo { through, answer } => {
+                        answered(answer, writer.forgo(through).map_err(StoreError::from))
+                    }
                     Task::Check { answer } => answered(answer, Ok(writer.maintenance.failing())),
                     Task::Checkpoint { closed } => {
                         writer.wal.reset(&writer.connection, &mut writer.maintenance);
@@ -128,7 +139,8 @@ pub(super) fn start(
 }
 
 impl Writer {
-    fn new(connection: Connection, options: Options, wal: Wal, reserve: Reserve) -> rusqlite::Result<Writer> {
+    fn new(connection: Connection, options: Options, wal: Wal, beside: Beside) -> rusqlite::Result<Writer> {
+        let Beside { reserve, damages, head_file } = beside;
         let head = super::head(&connection)?;
         let (uptime, latest) = (Uptime::load(&connection)?, rows::latest(&connection)?);
         connection.set_prepared_statement_cache_capacity(64);
@@ -143,6 +155,8 @@ impl Writer {
             wal,
             reserve,
             maintenance: Maintenance::default(),
+            damages,
+            head_file,
             counted: Counted::default(),
             uptime,
             age: None,
@@ -193,7 +207,7 @@ impl Writer {
                 self.append_the_urgent(appends.into_iter().zip(answers).collect())
             }
             // The others are not to suffer for one.
-            Err(Failure::Refused) if appends.len() > 1 => {
+            Err(Failure::Refused | Failure::Damaged) if appends.len() > 1 => {
                 self.append_each(appends.into_iter().zip(answers).collect(), |_| true)
             }
             Err(failure) => {
@@ -246,19 +260,32 @@ impl Writer {
             latest: self.latest,
             bounds: self.options.bounds(),
             takes_back: false,
+            damaged: Vec::new(),
         };
+        let (rows_before, mut quiet) = (self.connection.total_changes(), self.head_file.reached.quiet);
         let begun = self.connection.execute_batch("BEGIN IMMEDIATE");
         let broken = |committing| move |error| Broken { error, committing };
-        let done = begun.and_then(|()| work(&mut changes)).map_err(broken(false)).and_then(|done| {
+        let done = begun.and_then(|()| work(&mut changes)).and_then(|done| {
+            if changes.entries.is_empty() && self.connection.total_changes() > rows_before {
+                quiet += 1;
+                self.connection.prepare_cached("UPDATE log_identity SET quiet = ?1")?.execute([quiet])?;
+            }
+            Ok(done)
+        });
+        let done = done.map_err(broken(false)).and_then(|done| {
             self.connection.execute_batch("COMMIT").map_err(broken(true))?;
             Ok(done)
         });
-        let Changes { head, entries, latest, takes_back, .. } = changes;
+        let Changes { head, entries, latest, takes_back, damaged, .. } = changes;
+        for damaged in &damaged {
+            self.damages.found(damaged);
+        }
         let done = done?;
         if takes_back {
             self.wal.forget();
         }
         (self.head, self.latest) = (head, latest);
+        self.head_file.note(head, quiet);
         if !entries.is_empty() {
             let metrics = &self.options.metrics;
             metrics.commit_seconds.observe(begun_at.elapsed().as_secs_f64());
@@ -307,6 +334,9 @@ impl Writer {
             failure if failure.stops() || rolled_back => failure,
             _ => Failure::Stopped,
         };
+        if let Some(damaged) = Damaged::of(&broken.error) {
+            self.damages.found(&damaged);
+        }
         self.options.metrics.commits_failed.inc();
         tracing::error!(error = %broken.error, ?failure, "the store could not be written");
         failure
@@ -362,12 +392,7 @@ impl Writer {
         if more {
             return Ok(Some(now));
         }
-        let next = "SELECT min(next) FROM (SELECT min(due) AS next FROM scheduled
-                    UNION ALL SELECT min(expires) FROM log WHERE expires > ?1)";
-        self.connection
-            .prepare_cached(next)
-            .and_then(|mut next| next.query_row([Millisecond(now)], |row| time(row, 0)))
-            .map_err(|error| StoreError::Unavailable(error.into()))
+        rows::next_due(&self.connection, now).map_err(|error| StoreError::Unavailable(error.into()))
     }
 
     /// Notes how large the file is.
@@ -379,17 +404,10 @@ impl Writer {
     }
 
     fn follow(&mut self, follower: Arc<dyn Follower>, backlog: Backlog) -> Result<(), StoreError> {
-        let unavailable = |error: rusqlite::Error| StoreError::Unavailable(error.into());
-        let mut before = super::backlog_begins(&self.connection, backlog).map_err(unavailable)?;
-        // Also an empty log has an end, from which the follower goes on.
-        follower.committed(before, &[], before);
-        while before < self.head {
-            let (entries, through) =
-                rows::entries_after(&self.connection, before, ENTRIES_PER_BATCH).map_err(unavailable)?;
-            // The newest entries may have expired.
-            let through = if through == before { self.head } else { through };
-            follower.committed(before, &entries, through);
-            before = through;
+        let damaged = replay::tell(&self.connection, &*follower, backlog, self.head, &self.damages)
+            .map_err(|error| StoreError::Unavailable(error.into()))?;
+        if let Some(last) = damaged {
+            self.forgo(last)?;
         }
         self.followers.push(follower);
         Ok(())
@@ -407,6 +425,12 @@ impl Writer {
             Err(failure) if failure.stops() => Err(failure.into()),
             Ok(()) | Err(_) => Ok(time),
         }
+    }
+
+    /// Notes that something of the log up to there can't be given.
+    fn forgo(&mut self, through: Position) -> Result<(), Failure> {
+        let through = through.min(self.head);
+        self.commit(|changes| retention::forgo(changes.connection, through))
     }
 
     /// Removes some of what is too old; says whether to go on.
@@ -493,7 +517,13 @@ mod tests {
         let options = Options { inbox_max: 10, ..Options::default() };
         let gate = Gate::new(Arc::default(), Vec::new());
         let wal = Wal::new(&connection, gate, tasks.downgrade(), options.metrics.clone()).expect("reads");
-        let mut writer = Writer::new(connection, options, wal, Reserve::in_folder(Path::new("."), 0)).expect("reads");
+        let folder = path.parent().expect("a folder");
+        let beside = Beside {
+            reserve: Reserve::in_folder(folder, 0),
+            damages: Damages::of(path.to_owned(), options.metrics.damaged.clone()),
+            head_file: HeadFile::open(folder, &connection).expect("opens"),
+        };
+        let mut writer = Writer::new(connection, options, wal, beside).expect("reads");
         assert!(writer.go_on_erasing() && !writer.erasing, "nobody is being erased");
         writer
     }

@@ -1,0 +1,108 @@
+//! The checksum of a row: so that a damaged row is noticed when it is read.
+//!
+//! Each checked table has a column `checksum`: the CRC-32 of the table's name and of all other columns, computed by the
+//! SQL function `checksum_of`, which each connection of ours has. A row whose checksum differs is damaged: nothing that it
+//! says is used. A missing checksum differs too, since a flipped bit in a row's header can take its last column away.
+//!
+//! **Invariant:** statements that write a checked table are made by [`Table::insert`] and [`Table::update`].
+//!
+//! Deliberately absent: protection against somebody who may write the file.
+
+use std::sync::LazyLock;
+
+use rusqlite::Connection;
+use rusqlite::functions::FunctionFlags;
+use rusqlite::types::ValueRef;
+
+use super::damage::Damaged;
+
+/// A table whose rows have checksums.
+pub(super) struct Table {
+    name: &'static str,
+    columns: &'static [&'static str],
+    /// Inserts a row; its parameters are the columns, in order.
+    pub(super) insert: String,
+    /// Whether a row is as it was written, as an SQL expression.
+    pub(super) sound: String,
+}
+
+pub(super) static LOG: LazyLock<Table> = LazyLock::new(|| {
+    Table::of("log", &["position", "kind", "at", "audiences", "id", "content", "expires", "replaces", "origin"])
+});
+pub(super) static SCHEDULED: LazyLock<Table> =
+    LazyLock::new(|| Table::of("scheduled", &["id", "due", "at", "audiences", "content", "expires", "replaces"]));
+pub(super) static SERVER_KEY: LazyLock<Table> =
+    LazyLock::new(|| Table::of("server_key", &["id", "digest", "name", "scopes", "hint", "created", "expires"]));
+pub(super) static REVOCATION: LazyLock<Table> = LazyLock::new(|| Table::of("revocation", &["user", "at"]));
+
+impl Table {
+    fn of(name: &'static str, columns: &'static [&'static str]) -> Table {
+        let parameters: Vec<String> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
+        let parameters = parameters.join(", ");
+        let joined = columns.join(", ");
+        Table {
+            name,
+            columns,
+            insert: format!(
+                "INSERT INTO {name} ({joined}, checksum) VALUES ({parameters}, checksum_of('{name}', {parameters}))"
+            ),
+            sound: format!("checksum IS checksum_of('{name}', {joined})"),
+        }
+    }
+
+    /// All damaged rows, by a column that names them.
+    pub(super) fn all_damaged(&self, connection: &Connection, key: &str) -> rusqlite::Result<Vec<Damaged>> {
+        let sql = format!("SELECT CAST({key} AS TEXT) FROM {} WHERE NOT ({})", self.name, self.sound);
+        connection.prepare(&sql)?.query_map([], |row| Ok(self.damaged(&row.get::<_, String>(0)?)))?.collect()
+    }
+
+    /// That a row is damaged.
+    pub(super) fn damaged(&self, key: &impl ToString) -> Damaged {
+        Damaged(format!("row {} of table {}", key.to_string(), self.name))
+    }
+
+    /// The start of a statement that sets columns to SQL expressions; `WHERE` follows.
+    pub(super) fn update(&self, set: &[(&str, &str)]) -> String {
+        let assigned: Vec<String> = set.iter().map(|(column, value)| format!("{column} = {value}")).collect();
+        let after =
+            self.columns.iter().map(|column| set.iter().find(|(set, _)| set == column).map_or(*column, |(_, to)| to));
+        let after: Vec<&str> = after.collect();
+        format!(
+            "UPDATE {name} SET {}, checksum = checksum_of('{name}', {})",
+            assigned.join(", "),
+            after.join(", "),
+            name = self.name
+        )
+    }
+}
+
+/// Gives a connection the function `checksum_of`.
+pub(super) fn add_to(connection: &Connection) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    connection.create_scalar_function("checksum_of", -1, flags, |context| {
+        let mut sum = crc32fast::Hasher::new();
+        for index in 0..context.len() {
+            // The kind and the length of each value keep two rows apart whose bytes are the same in a row.
+            match context.get_raw(index) {
+                ValueRef::Null => sum.update(&[0]),
+                ValueRef::Integer(number) => {
+                    sum.update(&[1]);
+                    sum.update(&number.to_le_bytes());
+                }
+                ValueRef::Real(number) => {
+                    sum.update(&[2]);
+                    sum.update(&number.to_le_bytes());
+                }
+                ValueRef::Text(bytes) => bytes_of(&mut sum, 3, bytes),
+                ValueRef::Blob(bytes) => bytes_of(&mut sum, 4, bytes),
+            }
+        }
+        Ok(i64::from(sum.finalize()))
+    })
+}
+
+fn bytes_of(sum: &mut crc32fast::Hasher, kind: u8, bytes: &[u8]) {
+    sum.update(&[kind]);
+    sum.update(&bytes.len().to_le_bytes());
+    sum.update(bytes);
+}

@@ -1,0 +1,237 @@
+//! How far the log had come, in a file beside it: so that a log that has lost commits is noticed.
+//!
+//! SQLite can't tell a log that was cut short from a short one: after a damaged frame of the `-wal` it ignores every commit that
+//! follows, and a copy of `pregon.db` without its `-wal` is an older log. `pregon.head` says what the last commit had reached. If
+//! the log has less at a start, or the file is missing, the log gets a new epoch, and clients are told `reset`. So is a backup
+//! noticed that was restored.
+//!
+//! **Invariant:** the file is written after the commit that it speaks of, and before anybody is told of that commit. So it never
+//! says more than was committed, and never less than somebody knows.
+//!
+//! It is synced only when it is made. After a power cut it may say less than the log has, and nothing is lost then.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, params};
+
+use super::files;
+use crate::event_id::Seal;
+use crate::notification::Position;
+
+const MAGIC: [u8; 8] = *b"pregon-1";
+const RECORD_BYTES: usize = 32;
+
+/// What a log has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reached {
+    /// Positions mean something only within their epoch.
+    pub(super) epoch: u32,
+    /// The last position given out.
+    pub(super) head: Position,
+    /// Commits that put no entry into the log.
+    pub(super) quiet: i64,
+}
+
+impl Reached {
+    fn load(connection: &Connection) -> rusqlite::Result<Reached> {
+        let head = super::head(connection)?;
+        let sql = "SELECT epoch, quiet FROM log_identity";
+        connection.query_row(sql, [], |row| Ok(Reached { epoch: row.get(0)?, head, quiet: row.get(1)? }))
+    }
+
+    fn record(self) -> [u8; RECORD_BYTES] {
+        let mut record = [0; RECORD_BYTES];
+        record[..8].copy_from_slice(&MAGIC);
+        record[8..12].copy_from_slice(&self.epoch.to_le_bytes());
+        record[12..20].copy_from_slice(&self.head.0.to_le_bytes());
+        record[20..28].copy_from_slice(&self.quiet.to_le_bytes());
+        let sum = crc32fast::hash(&record[..28]);
+        record[28..].copy_from_slice(&sum.to_le_bytes());
+        record
+    }
+
+    /// Nothing if it was not written by us.
+    fn of(record: [u8; RECORD_BYTES]) -> Option<Reached> {
+        let epoch = u32::from_le_bytes(record[8..12].try_into().ok()?);
+        let head = u64::from_le_bytes(record[12..20].try_into().ok()?);
+        let quiet = i64::from_le_bytes(record[20..28].try_into().ok()?);
+        let reached = Reached { epoch, head: Position(head), quiet };
+        (reached.record() == record).then_some(reached)
+    }
+}
+
+/// The file of a log that is open.
+pub(super) struct HeadFile {
+    path: PathBuf,
+    /// Nothing once it could not be made or written: the log goes on without it.
+    file: Option<File>,
+    pub(super) reached: Reached,
+}
+
+impl HeadFile {
+    /// Holds the log against its file, which it makes if the log never had one. A log that has less gets a new epoch.
+    pub(super) fn open(folder: &Path, connection: &Connection) -> rusqlite::Result<HeadFile> {
+        let path = folder.join("pregon.head");
+        let reached = Reached::load(connection)?;
+        let has_one =
+            connection.query_row("SELECT has_head_file FROM log_identity", [], |row| row.get::<_, bool>(0))?;
+        let said = std::fs::read(&path).ok().and_then(|record| Reached::of(record.try_into().ok()?));
+        let lost = match said {
+            None if !has_one => None,
+            None => Some("it is missing or damaged".to_owned()),
+            Some(said) if said.epoch != reached.epoch => {
+                Some("it belongs to another log, or to another epoch of it".to_owned())
+            }
+            Some(said) if said.head > reached.head || said.quiet > reached.quiet => Some(format!(
+                "it says that position {} and {} other changes had been committed",
+                said.head.0, said.quiet
+            )),
+            Some(_) => None,
+        };
+        let mut opened = HeadFile { path, file: None, reached };
+        if let Some(why) = lost {
+            tracing::error!(
+                file = %opened.path.display(), log_ends_at = reached.head.0, other_changes = reached.quiet,
+                "the log is not what its head file says: {why}. What came after is lost; clients are told `reset`"
+            );
+            opened.begin_epoch(connection);
+        }
+        match opened.make() {
+            Ok(file) => opened.file = Some(file),
+            Err(error) => opened.failed(&error),
+        }
+        if opened.file.is_some() && !has_one {
+            connection.execute("UPDATE log_identity SET has_head_file = 1", [])?;
+            // A copy without the `-wal` must know that it should have the file.
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        }
+        Ok(opened)
+    }
+
+    /// What makes the log's positions its own from now on.
+    fn begin_epoch(&mut self, connection: &Connection) {
+        let mut random = [0; 4];
+        aws_lc_rs::rand::fill(&mut random).expect("the operating system has randomness");
+        self.reached.epoch = u32::from_le_bytes(random);
+        let kept = connection.execute("UPDATE log_identity SET epoch = ?1", params![self.reached.epoch]);
+        if let Err(error) = kept {
+            // The file has the new one, so the next start finds that they differ.
+            tracing::error!(%error, "the log's new epoch could not be stored; the next start gives it another one");
+        }
+    }
+
+    fn make(&self) -> std::io::Result<File> {
+        let file = files::open(&self.path)?;
+        file.write_all_at(&self.reached.record(), 0)?;
+        file.set_len(RECORD_BYTES as u64)?;
+        file.sync_all()?;
+        File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+        Ok(file)
+    }
+
+    /// The log's identity, in its present epoch.
+    pub(super) fn seal(&self, stored: &Seal) -> Seal {
+        Seal { epoch: self.reached.epoch, key: stored.key }
+    }
+
+    /// Notes what a commit has reached.
+    pub(super) fn note(&mut self, head: Position, quiet: i64) {
+        let reached = Reached { head, quiet, ..self.reached };
+        if reached == self.reached {
+            return;
+        }
+        self.reached = reached;
+        let Some(file) = &self.file else { return };
+        if let Err(error) = file.write_all_at(&self.reached.record(), 0) {
+            self.failed(&error);
+        }
+    }
+
+    /// Goes on without the file, which says less than the log from now on, and so does no harm.
+    fn failed(&mut self, error: &std::io::Error) {
+        tracing::error!(file = %self.path.display(), %error, "the head file can't be written: lost commits would not be noticed");
+        self.file = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+
+    use super::super::{Options, SqliteStore};
+    use super::*;
+    use crate::content::Content;
+    use crate::notification::{Audience, Notification, NotificationId};
+    use crate::store::{Command, Store as _};
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn open(folder: &Path) -> SqliteStore {
+        SqliteStore::open(folder, Options::default()).expect("opens")
+    }
+
+    fn said() -> Arc<Notification> {
+        Arc::new(Notification {
+            id: NotificationId::generate(),
+            timestamp: NOW,
+            audiences: vec![Audience::Everyone],
+            content: Content::from_stored("{\"message\":\"m\"}"),
+            expires_at: None,
+            replaces: None,
+        })
+    }
+
+    /// The epochs of a store before and after a command was done and the file from before it put back.
+    async fn epochs(command: Command) -> (u32, u32) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pregon.db");
+        drop(open(folder.path()));
+        let former = std::fs::read(&path).expect("read");
+        let store = open(folder.path());
+        let before = store.seal().epoch;
+        store.one(NOW, command).await.expect("done");
+        drop(store);
+        std::fs::write(&path, former).expect("written");
+        let after = open(folder.path()).seal().epoch;
+        assert_eq!(open(folder.path()).seal().epoch, after, "the new one stays");
+        (before, after)
+    }
+
+    #[tokio::test]
+    async fn a_file_from_before_an_entry_is_noticed() {
+        let (before, after) = epochs(Command::Publish(said())).await;
+        assert_ne!(before, after);
+    }
+
+    /// Mutant: commits without an entry not counted.
+    #[tokio::test]
+    async fn a_commit_without_an_entry_is_missed_too() {
+        let (before, after) = epochs(Command::Schedule { notification: said(), due: Timestamp::MAX }).await;
+        assert_ne!(before, after);
+    }
+
+    #[tokio::test]
+    async fn what_changes_nothing_is_no_commit_to_be_missed() {
+        let (before, after) = epochs(Command::Recall { id: NotificationId::generate() }).await;
+        assert_eq!(before, after);
+    }
+
+    #[tokio::test]
+    async fn a_log_whose_head_file_is_missing_or_damaged_has_a_new_epoch() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pregon.head");
+        let first = open(folder.path()).seal().epoch;
+        assert_eq!(open(folder.path()).seal().epoch, first);
+        std::fs::remove_file(&path).expect("removed");
+        let second = open(folder.path()).seal().epoch;
+        assert_ne!(second, first);
+        let mut record = std::fs::read(&path).expect("read");
+        record[13] ^= 1;
+        std::fs::write(&path, record).expect("written");
+        assert_ne!(open(folder.path()).seal().epoch, second);
+    }
+}
