@@ -45,6 +45,14 @@ const mutants = [
     test: 'the_embedded_store_passes_the_suite',
   },
   {
+    name: 'the limit of an address is not that of the configuration',
+    file: 'src/server.rs',
+    from: '            per_address: config.limits.connections_per_address.unwrap_or(places.requests.div_ceil(4)),',
+    to: '            per_address: places.requests.div_ceil(4),',
+    suite: 'it',
+    test: 'an_address_has_so_many_connections_and_a_new_one_takes_the_place_of_its_oldest',
+  },
+  {
     name: 'HTTP/1.1 without a Host header',
     file: 'src/http.rs',
     from: '        (None, _) if request.version() != Version::HTTP_11 => {}',

@@ -451,10 +451,9 @@ fn page(connection: &Connection, wanted: &Wanted, bounds: Bounds, damages: &Dama
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
 
     use super::*;
-    use crate::content::{Content, Patch};
+    use crate::content::Content;
     use crate::notification::{Audience, Notification};
     use crate::store::suite::sequences;
     use crate::store::{Command, Once, Outcome};
@@ -469,7 +468,7 @@ mod tests {
     }
 
     /// A notification to everyone of that time, with a message of that length.
-    fn notified(millisecond: i64, bytes: usize) -> Command {
+    pub(super) fn notified(millisecond: i64, bytes: usize) -> Command {
         Command::Publish(Arc::new(Notification {
             id: NotificationId(uuid::Uuid::now_v7()),
             timestamp: Timestamp::from_millisecond(millisecond).expect("in range"),
@@ -652,174 +651,6 @@ mod tests {
         send(notified(3, 1), fourth).await;
         assert!(later.await.expect("answered").is_ok(), "and it goes on");
         assert!(!writer.has_stopped());
-    }
-
-    fn wal_bytes(folder: &Path) -> u64 {
-        std::fs::metadata(folder.join("pregon.db-wal")).map_or(0, |wal| wal.len())
-    }
-
-    /// Writes some 256 KiB in one commit.
-    async fn grow(store: &SqliteStore) {
-        let commands = (0..16).map(|_| notified(0, 16_000)).collect();
-        store.append(Append { at: Timestamp::UNIX_EPOCH, commands, once: None }).await.expect("appended");
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn the_wal_stays_within_its_bound_while_reads_overlap_all_the_time() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = Arc::new(SqliteStore::open(folder.path(), Options::default()).expect("opens"));
-        let reading: Vec<_> = (0..10)
-            .map(|_| {
-                let store = Arc::clone(&store);
-                tokio::spawn(async move {
-                    let sql = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 300000)
-                               SELECT count(*) + (SELECT count(*) FROM log) FROM n";
-                    loop {
-                        // One that is ended is of no interest here.
-                        let _ = store.readers.read(|connection| connection.query_row(sql, [], |_| Ok(()))).await;
-                    }
-                })
-            })
-            .collect();
-        let (mut most, mut written) = (0, 0);
-        while written < 2 * checkpoint::WAL_BYTES_MAX {
-            grow(&store).await;
-            written += 16 * 16_000;
-            most = most.max(wal_bytes(folder.path()));
-        }
-        for reading in reading {
-            reading.abort();
-        }
-        assert!(most < checkpoint::WAL_BYTES_MAX + (1 << 20), "{most} bytes");
-    }
-
-    /// Lines of the process log, of all threads, that have one of the texts in them which are taken back.
-    static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-    struct Told;
-
-    impl std::io::Write for Told {
-        fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-            let text = String::from_utf8_lossy(line);
-            if text.contains("canario-") {
-                TOLD.lock().expect("whole").push(text.into_owned());
-            }
-            Ok(line.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// Mutants: leave what is deleted in free pages; leave the `-wal` until it is large; log what is written.
-    #[tokio::test]
-    async fn what_was_taken_back_is_in_no_file_soon_after() {
-        let log = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(|| Told).finish();
-        tracing::subscriber::set_global_default(log).expect("the first one");
-        let control = std::thread::spawn(|| tracing::trace!("canario-0"));
-        control.join().expect("logged");
-        assert_eq!(TOLD.lock().expect("whole").drain(..).count(), 1, "the log is watched");
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
-        let text =
-            |number: u128, version: &str| format!("canario-{number}-{version} {}", "x".repeat(50 << (number % 9)));
-        let content = |text: &str| {
-            Content::parse(&crate::content::Fields { message: text.to_owned(), ..crate::content::Fields::default() })
-                .expect("valid")
-        };
-        let at = Timestamp::UNIX_EPOCH;
-        let ids: Vec<_> = (0..40).map(|number| NotificationId(uuid::Uuid::from_u128(number + 1))).collect();
-        let commands = (0..40).zip(&ids).map(|(number, id)| {
-            Command::Publish(Arc::new(Notification {
-                id: *id,
-                timestamp: at,
-                audiences: vec![if number < 30 { "user:ana" } else { "user:zoe" }.parse().expect("valid")],
-                content: content(&text(number, "antes")),
-                expires_at: None,
-                replaces: None,
-            }))
-        });
-        store.append(Append { at, commands: commands.collect(), once: None }).await.expect("published");
-        let patch = |number| Patch::new(&["message".to_owned()], &content(&text(number, "ahora")));
-        let edits = (0..10).map(|number| Command::Edit { id: ids[number as usize], patch: patch(number) });
-        let recalls = ids[10..20].iter().map(|id| Command::Recall { id: *id });
-        let erase = Command::Erase { user: "zoe".parse().expect("valid") };
-        let commands = edits.chain(recalls).chain([erase]).collect();
-        store.append(Append { at, commands, once: None }).await.expect("taken back");
-        let found = || {
-            let files: Vec<u8> = std::fs::read_dir(folder.path())
-                .expect("read")
-                .flat_map(|file| std::fs::read(file.expect("read").path()).unwrap_or_default())
-                .collect();
-            let has = |text: &str| files.windows(text.len()).any(|bytes| bytes == text.as_bytes());
-            let texts =
-                (0..40).flat_map(|number| ["antes", "ahora"].map(|version| format!("canario-{number}-{version} ")));
-            texts.filter(|text| has(text)).collect::<Vec<_>>()
-        };
-        // The scheduler does so at least once a minute.
-        let begun_at = std::time::Instant::now();
-        while wal_bytes(folder.path()) > 0 && begun_at.elapsed() < std::time::Duration::from_secs(30) {
-            store.advance(at).await.expect("advanced");
-        }
-        let there = (0..10).map(|number| format!("canario-{number}-ahora "));
-        let there: Vec<_> = there.chain((20..30).map(|number| format!("canario-{number}-antes "))).collect();
-        assert_eq!(found(), there);
-        assert_eq!(*TOLD.lock().expect("whole"), Vec::<String>::new());
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn the_wal_shrinks_after_a_long_read_has_ended() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = Arc::new(SqliteStore::open(folder.path(), Options::default()).expect("opens"));
-        let (begin, under_way) = oneshot::channel();
-        let (end, ended) = std::sync::mpsc::channel::<()>();
-        let reader = Arc::clone(&store);
-        let long = tokio::spawn(async move {
-            let long = reader.readers.read(move |connection| {
-                connection.query_row("SELECT count(*) FROM log", [], |_| Ok(()))?;
-                begin.send(()).expect("waited for");
-                ended.recv().expect("told");
-                Ok(())
-            });
-            long.await.expect("read");
-        });
-        under_way.await.expect("begun");
-        let large = 3 * checkpoint::WAL_BYTES_PER_CHECKPOINT;
-        while wal_bytes(folder.path()) < large {
-            grow(&store).await;
-        }
-        end.send(()).expect("read on");
-        long.await.expect("ended");
-        // The scheduler does so at least once a minute.
-        while wal_bytes(folder.path()) > 0 {
-            store.advance(Timestamp::UNIX_EPOCH).await.expect("advanced");
-        }
-        // It is measured within the same turn of the writer.
-        store.advance(Timestamp::UNIX_EPOCH).await.expect("advanced");
-        assert_eq!(store.options.metrics.wal_bytes.get(), 0);
-    }
-
-    /// A transaction on the writer's own connection makes a checkpoint fail as a disk would.
-    #[tokio::test]
-    async fn a_checkpoint_that_fails_is_counted_and_said_until_one_works() {
-        let folder = tempfile::tempdir().expect("a folder");
-        drop(SqliteStore::open(folder.path(), Options::default()).expect("opens"));
-        let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
-        let (tasks, _queue) = tokio::sync::mpsc::channel(1);
-        let metrics = metrics::Log::default();
-        let gate = checkpoint::Gate::new(Arc::default(), Vec::new());
-        let mut wal = checkpoint::Wal::new(&connection, gate, tasks.downgrade(), metrics.clone()).expect("made");
-        connection.execute_batch("BEGIN IMMEDIATE; CREATE TABLE t (t)").expect("begun");
-        let mut maintenance = maintenance::Maintenance::default();
-        wal.reset(&connection, &mut maintenance);
-        wal.reset(&connection, &mut maintenance);
-        let failed = metrics.maintenance_failed.get_or_create(&metrics::Work { work: "checkpoint" }).get();
-        assert_eq!(failed, 2);
-        assert_eq!(maintenance.failing(), [Failing { work: "checkpoint", passes: false }]);
-        connection.execute_batch("COMMIT").expect("committed");
-        wal.look(&connection, &mut maintenance, false);
-        assert_eq!(maintenance.failing(), []);
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::process::started;
 use crate::server::{KEY, within};
 
 /// The program on a folder, in a shell that keeps the signal of too large files from ending it.
@@ -31,19 +32,14 @@ impl Program {
 
     /// Runs it as the arguments of a command.
     async fn run(command: &mut Command, folder: &Path, log: &Path) -> Program {
-        let mut child = command
+        command
             .args([env!("CARGO_BIN_EXE_pregon"), "serve"])
             .args(["--listen", "127.0.0.1:0", "--open-user-id", "--server-key", KEY, "--data-dir"])
             .arg(folder)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
             .stderr(std::fs::File::create(log).unwrap())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        within(BufReader::new(child.stdout.take().unwrap()).read_line(&mut line)).await.unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap();
+            .kill_on_drop(true);
+        let (child, ready) = started(command).await;
         Program { child, url: ready["url"].as_str().unwrap().to_owned(), http: Client::new() }
     }
 

@@ -7,7 +7,6 @@
 //! * all tabs of a user have seen the same in the same order, and each publisher's own in the order it was published.
 
 use std::collections::{HashMap, HashSet};
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,10 +14,11 @@ use futures_util::StreamExt as _;
 use reqwest::Client;
 use serde_json::{Value, json};
 use sse_stream::SseByteStream;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::sync::watch;
 
+use crate::cli::pregon;
+use crate::process::started;
 use crate::server::{KEY, within};
 
 const KILLS: u64 = 12;
@@ -33,19 +33,10 @@ struct Life {
     url: String,
 }
 
-/// Starts the real program and waits for its line of JSON.
+/// Starts the real program and waits until it is ready.
 async fn start(folder: &std::path::Path, listen: &str) -> Life {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_pregon"))
-        .args(["serve", "--listen", listen, "--open-user-id", "--server-key", KEY, "--log", "off", "--data-dir"])
-        .arg(folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    within(BufReader::new(child.stdout.take().unwrap()).read_line(&mut line)).await.unwrap();
-    let ready: Value = serde_json::from_str(&line).unwrap();
+    let mut command = pregon(&["serve", "--listen", listen, "--open-user-id", "--server-key", KEY, "--log", "off"]);
+    let (child, ready) = started(command.arg("--data-dir").arg(folder)).await;
     Life { child, url: ready["url"].as_str().unwrap().to_owned() }
 }
 

@@ -3,7 +3,8 @@
 
 use reqwest::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::process::Command;
 
 use crate::server::{KEY, TestServer, within};
 
@@ -101,6 +102,47 @@ async fn idle_connections_give_way_to_new_ones() {
         assert!(ask(&mut next, &health("keep-alive")).await.starts_with("HTTP/1.1 200"), "{number}");
         idle.push(next);
     }
+    server.stop().await;
+}
+
+/// The addresses of loopback are not limited. So the test runs itself once more, in a network namespace that has another
+/// address; this needs `unshare` and `ip`, and a kernel that lets a user make namespaces, or root.
+/// Mutant: the limit of an address is not that of the configuration.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_so_many_connections_and_a_new_one_takes_the_place_of_its_oldest() {
+    const INSIDE: &str = "PREGON_TEST_INSIDE";
+    if std::env::var_os(INSIDE).is_none() {
+        let prepare = "ip link set lo up && ip address add 192.0.2.1/32 dev lo && exec \"$@\"";
+        let mut again = Command::new("unshare");
+        again.args(["--map-root-user", "--net", "sh", "-c", prepare, "sh"]).arg(std::env::current_exe().unwrap());
+        let name = "places::an_address_has_so_many_connections_and_a_new_one_takes_the_place_of_its_oldest";
+        let again = again.args(["--exact", name]).env(INSIDE, "1").kill_on_drop(true).output();
+        let told = within(again).await.unwrap();
+        assert!(String::from_utf8_lossy(&told.stdout).contains("1 passed"), "{told:?}");
+        return;
+    }
+    let server = with_few_places(|config| {
+        config.listen = "192.0.2.1:0".parse().unwrap();
+        config.limits.connections_per_address = Some(3);
+    })
+    .await;
+    let from = async |address: &str| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(address.parse().unwrap()).unwrap();
+        socket.connect(server.address().parse().unwrap()).await.unwrap()
+    };
+    let (mut of_one, mut of_loopback) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        of_loopback.push(from("127.0.0.1:0").await);
+        of_one.push(from("192.0.2.1:0").await);
+    }
+    let mut oldest = of_one.remove(0);
+    for connection in of_one.iter_mut().chain(&mut of_loopback) {
+        assert!(ask(connection, &health("close")).await.starts_with("HTTP/1.1 200"));
+    }
+    // If it still had a place, it would be answered.
+    let _ = oldest.write_all(health("close").as_bytes()).await;
+    assert!(ends(&mut oldest).await);
     server.stop().await;
 }
 

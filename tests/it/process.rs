@@ -4,13 +4,21 @@ use std::process::Stdio;
 
 use reqwest::Client;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::cli::{json_of, pregon};
 use crate::server::{KEY, within};
+
+/// Runs a command that serves; gives its process, and the line of JSON that says that it is ready.
+pub(crate) async fn started(command: &mut Command) -> (Child, Value) {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    within(BufReader::new(child.stdout.take().unwrap()).read_line(&mut line)).await.unwrap();
+    (child, json_of(&line))
+}
 
 pub(crate) struct Running {
     pub(crate) child: Child,
@@ -31,11 +39,8 @@ impl Running {
         command.env("PREGON_DATA_DIR", folder.path()).env("PREGON_SERVER_KEY", KEY);
         // So that each server has at least one line to log at its start.
         command.env("PREGON_UNKNOWN", "1");
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        within(BufReader::new(child.stdout.take().unwrap()).read_line(&mut line)).await.unwrap();
-        let url = json_of(&line)["url"].as_str().unwrap().to_owned();
-        Running { child, url, http: Client::new() }
+        let (child, ready) = started(&mut command).await;
+        Running { child, url: ready["url"].as_str().unwrap().to_owned(), http: Client::new() }
     }
 
     pub(crate) fn address(&self) -> &str {

@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -15,11 +14,11 @@ use reqwest::{Certificate, Client, Method, RequestBuilder, Response};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 
-use crate::cli::{json_of, pregon};
+use crate::cli::pregon;
 use crate::openapi::routed;
+use crate::process::started;
 use crate::server::within;
 
 const KEY: &str = "pregon_sk_GeheimerSchluessel0123456789";
@@ -56,11 +55,9 @@ impl Running {
         }
         let mut command = pregon(&arguments);
         command.env("PREGON_SERVER_KEY", KEY).env("PREGON_JWT_KEY", TOKEN_KEY);
-        let mut child = command.stdout(Stdio::piped()).stderr(fs::File::create(log).unwrap()).spawn().unwrap();
-        let mut line = String::new();
-        within(BufReader::new(child.stdout.take().unwrap()).read_line(&mut line)).await.unwrap();
-        assert!(!line.contains(KEY), "{line}");
-        Running { child, http: http.build().unwrap(), url: json_of(&line)["url"].as_str().unwrap().to_owned() }
+        let (child, ready) = started(command.stderr(fs::File::create(log).unwrap())).await;
+        assert!(!ready.to_string().contains(KEY), "{ready}");
+        Running { child, http: http.build().unwrap(), url: ready["url"].as_str().unwrap().to_owned() }
     }
 
     fn request(&self, method: &str, path: &str) -> RequestBuilder {

@@ -7,11 +7,12 @@ use std::time::Duration;
 use pregon::config::TlsFiles;
 use reqwest::{Certificate, Client, ClientBuilder, Method};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
+use crate::cli::pregon;
+use crate::process::started;
 use crate::server::{KEY, Tab, TestServer, within};
 
 /// A server with a certificate of its own, and a client that knows it.
@@ -220,25 +221,18 @@ async fn sighup_reads_the_certificate_again() {
     let folder = TempDir::new().unwrap();
     let files = TlsFiles { cert: folder.path().join("cert.pem"), key: folder.path().join("key.pem") };
     let first = make_certificate(&files);
-    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_pregon"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--server-key", KEY, "--log-format", "json", "--drain", "0s"])
-        .arg("--data-dir")
+    let mut command = pregon(&["serve", "--listen", "127.0.0.1:0", "--server-key", KEY, "--log-format", "json"]);
+    command
+        .args(["--drain", "0s", "--data-dir"])
         .arg(folder.path())
         .arg("--tls-cert")
         .arg(&files.cert)
         .arg("--tls-key")
         .arg(&files.key)
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+        .stderr(Stdio::piped());
+    let (mut child, ready) = started(&mut command).await;
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
-    let mut ready = String::new();
-    within(BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready)).await.unwrap();
-    let url = serde_json::from_str::<Value>(&ready).unwrap()["url"].as_str().unwrap().to_owned();
+    let url = ready["url"].as_str().unwrap().to_owned();
     let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
     let mut hang_up = async |says: &str| {
         kill_process(pid, Signal::HUP).unwrap();
