@@ -18,7 +18,7 @@ use crate::diagnostics::{self, Format};
 use crate::listener::tls::Certificate;
 use crate::server::{Server, StartError};
 
-/// How long the end of the process waits for threads, and then for the log.
+/// How long the process waits for its threads at the end, and then as long again for the log.
 const FLUSH_TIME_MAX: Duration = Duration::from_millis(100);
 
 /// Serve
@@ -57,7 +57,10 @@ pub(super) fn ready(config: Result<Config, ConfigError>) -> Result<(Config, Opti
     diagnostics::start(filter, format).context("can't log to stderr").map_err(Failure::Failed)?;
     let socket = handed_over().map_err(Failure::Config)?;
     if let Some(socket) = &socket {
-        config.listen = socket.local_addr().context("the socket that was handed over").map_err(Failure::Config)?;
+        config.listen = socket
+            .local_addr()
+            .context("can't read the address of the socket that was handed over (LISTEN_FDS)")
+            .map_err(Failure::Config)?;
     }
     Ok((config, socket))
 }
@@ -66,12 +69,14 @@ pub(super) fn ready(config: Result<Config, ConfigError>) -> Result<(Config, Opti
 fn handed_over() -> anyhow::Result<Option<TcpListener>> {
     let mut sockets = ListenFd::from_env();
     if sockets.len() > 1 {
-        bail!("{} sockets were handed over (LISTEN_FDS); one is served", sockets.len());
+        bail!("{} sockets were handed over (LISTEN_FDS); the server takes one", sockets.len());
     }
     if sockets.len() == 0 {
         return Ok(None);
     }
-    sockets.take_tcp_listener(0).context("what was handed over (LISTEN_FDS) is no listening TCP socket")
+    sockets
+        .take_tcp_listener(0)
+        .context("the descriptor that was handed over (LISTEN_FDS) must be a TCP socket that listens")
 }
 
 /// Runs a server until a signal; a second one ends it at once.

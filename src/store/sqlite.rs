@@ -451,7 +451,6 @@ fn page(connection: &Connection, wanted: &Wanted, bounds: Bounds, damages: &Dama
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::content::Content;
     use crate::notification::{Audience, Notification};
