@@ -958,7 +958,7 @@ const mutants = [
   {
     name: 'a name that is made to lead here',
     file: 'src/http/identity.rs',
-    from: 'is_loopback(headers) || host(headers).is_some_and(is_one_of_them)',
+    from: 'is_of_this_machine(headers) || host(headers).is_some_and(is_one_of_them)',
     to: 'true',
     test: 'a_name_that_only_leads_here_is_not_ours',
   },

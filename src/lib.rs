@@ -16,6 +16,7 @@ pub mod http;
 pub mod inbox;
 pub mod limits;
 pub mod listener;
+pub mod loopback;
 pub mod metrics;
 pub mod notification;
 pub mod publish;

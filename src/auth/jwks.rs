@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::Auth;
 use super::key_set::{DOCUMENT_BYTES_MAX, KeySet, KeySetError};
 use super::tokens::{Issuing, JwksUrl, Replaced};
+use crate::loopback;
 
 /// How long the start of a server waits for the first answers. Who takes longer is asked again while it runs.
 const BEGIN_TIME_MAX: Duration = Duration::from_secs(3);
@@ -93,7 +94,10 @@ impl Source {
             .user_agent(concat!("pregon/", env!("CARGO_PKG_VERSION")));
         let http = match url.url().scheme() {
             // Nobody stands between this machine and itself, and nobody has to be known by a certificate.
-            "http" => http.no_proxy().tls_certs_only([]),
+            "http" => http
+                .no_proxy()
+                .tls_certs_only([])
+                .resolve_to_addrs(url.url().host_str().unwrap_or_default(), &loopback::ADDRESSES),
             _ => http.https_only(true),
         };
         Ok(Source {

@@ -15,9 +15,10 @@ use jiff::Timestamp;
 use jsonwebtoken::dangerous::insecure_decode;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
+use url::Url;
 
 use super::Principal;
+use crate::loopback::is_loopback;
 use crate::notification::{NameError, UserId};
 
 mod header;
@@ -206,12 +207,7 @@ impl JwksUrl {
     /// Whether it is on this machine.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        match self.0.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(Host::Ipv6(ip)) => ip.is_loopback(),
-            None => false,
-        }
+        self.0.host().is_some_and(|host| is_loopback(&host))
     }
 }
 
@@ -767,6 +763,7 @@ mod tests {
             ("https://10.0.0.1:8443/keys?x=y", false),
             ("http://127.0.0.1:9/keys", true),
             ("http://localhost/keys", true),
+            ("http://login.localhost/keys", true),
             ("http://[::1]:9/keys", true),
         ] {
             assert_eq!(text.parse::<JwksUrl>().expect(text).is_loopback(), loopback, "{text}");

@@ -12,6 +12,7 @@ use serde_json::Value;
 use url::{Host, Url};
 
 use super::Failure;
+use crate::loopback::{self, is_loopback};
 
 /// Where `dev` and `serve` listen unless they are told otherwise.
 pub(super) const DEFAULT_SERVER: &str = "http://127.0.0.1:8000";
@@ -23,7 +24,7 @@ const ANSWER_TIME_MAX: Duration = Duration::from_mins(1);
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct Client {
-    /// The server
+    /// The server; without a scheme it is http on this machine, https elsewhere
     #[arg(long, value_name = "URL", env = "PREGON_SERVER", hide_env_values = true)]
     #[arg(default_value = DEFAULT_SERVER, value_parser = server)]
     server: Url,
@@ -49,7 +50,7 @@ pub(super) fn server(text: &str) -> Result<Url, String> {
     let url = if text.contains("://") {
         Url::parse(text)
     } else {
-        with("http").and_then(|url| if is_loopback(&url) { Ok(url) } else { with("https") })
+        with("http").and_then(|url| if is_of_this_machine(&url) { Ok(url) } else { with("https") })
     };
     let url = url.map_err(|error| error.to_string())?;
     if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
@@ -58,13 +59,8 @@ pub(super) fn server(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    }
+fn is_of_this_machine(url: &Url) -> bool {
+    url.host().is_some_and(|host| is_loopback(&host))
 }
 
 impl Client {
@@ -93,8 +89,14 @@ impl Connection {
     pub(super) fn new(server: Url, credential: Option<String>) -> Result<Connection, Failure> {
         let builder = || {
             let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIME_MAX);
-            // A proxy of the surroundings would look for its own loopback.
-            if is_loopback(&server) { builder.no_proxy() } else { builder }
+            match server.host() {
+                // A proxy of the surroundings would look for its own loopback.
+                Some(Host::Domain(name)) if is_of_this_machine(&server) => {
+                    builder.no_proxy().resolve_to_addrs(name, &loopback::ADDRESSES)
+                }
+                _ if is_of_this_machine(&server) => builder.no_proxy(),
+                _ => builder,
+            }
         };
         let built = match builder().build() {
             // A minimal image has no certificates of authorities, and http needs none.

@@ -10,7 +10,7 @@ use super::terminal::print_json;
 /// Say whether a server is ready
 #[derive(Debug, clap::Args)]
 pub(super) struct Health {
-    /// The server
+    /// The server; without a scheme it is http on this machine, https elsewhere
     #[arg(value_name = "URL", env = "PREGON_SERVER", hide_env_values = true)]
     #[arg(default_value = DEFAULT_SERVER, value_parser = server)]
     server: Url,

@@ -12,6 +12,7 @@ use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Uri};
 use jiff::Timestamp;
+use url::Host;
 
 use super::App;
 use super::address::Client;
@@ -22,6 +23,7 @@ use crate::auth::keys::{Key, Scope};
 use crate::auth::tickets::Admission;
 use crate::auth::{Principal, Refusal, Trust};
 use crate::limits::{Address, Short};
+use crate::loopback::is_loopback;
 use crate::notification::{Audience, UserId};
 use crate::publish::Draft;
 
@@ -303,7 +305,7 @@ pub(super) fn shows_server_key(app: &App, request: &Request) -> bool {
 /// request came here says nothing. With the prefix `__Host-` a browser takes it from this very host alone, so that no
 /// neighbour in the same domain can put somebody else's in its place.
 pub(super) fn session_cookie(headers: &HeaderMap) -> (&'static str, bool) {
-    if is_loopback(headers) { ("pregon", false) } else { ("__Host-pregon", true) }
+    if is_of_this_machine(headers) { ("pregon", false) } else { ("__Host-pregon", true) }
 }
 
 /// The token in the cookie.
@@ -339,14 +341,11 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
 /// Whether a request asks for this machine, or for one of these names.
 pub(super) fn is_asked_for(names: &[String], headers: &HeaderMap) -> bool {
     let is_one_of_them = |host: Authority| names.iter().any(|name| name.eq_ignore_ascii_case(host.host()));
-    is_loopback(headers) || host(headers).is_some_and(is_one_of_them)
+    is_of_this_machine(headers) || host(headers).is_some_and(is_one_of_them)
 }
 
-fn is_loopback(headers: &HeaderMap) -> bool {
-    host(headers).is_some_and(|host| {
-        let name = host.host().trim_matches(['[', ']']);
-        name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-    })
+fn is_of_this_machine(headers: &HeaderMap) -> bool {
+    host(headers).is_some_and(|host| Host::parse(host.host()).is_ok_and(|host| is_loopback(&host)))
 }
 
 /// Which host is asked for.
@@ -370,6 +369,7 @@ mod tests {
             ("127.0.0.1:8000", false),
             ("localhost", false),
             ("[::1]:8000", false),
+            ("shop.localhost:8000", false),
             ("notify.example", true),
             ("10.0.0.7:8000", true),
             ("localhost.evil.example", true),
@@ -390,6 +390,7 @@ mod tests {
         for (host, asked_for) in [
             ("127.0.0.1:8000", true),
             ("LOCALHOST", true),
+            ("shop.localhost:8000", true),
             ("[::1]:8000", true),
             ("Notify.example:443", true),
             ("[2001:db8::1]:8000", true),

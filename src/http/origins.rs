@@ -3,7 +3,9 @@
 //! **Invariant:** CORS and the same-origin gate ask the same list, so a page that may read may also change.
 
 use axum::http::HeaderValue;
-use url::{Host, Url};
+use url::Url;
+
+use crate::loopback::is_loopback;
 
 /// The origins that are let in.
 #[derive(Clone, Debug, Default)]
@@ -24,18 +26,13 @@ impl Origins {
     /// Whether pages of this origin are let in.
     #[must_use]
     pub fn include(&self, origin: &HeaderValue) -> bool {
-        self.named.contains(origin) || (self.loopback && is_loopback(origin))
+        self.named.contains(origin) || (self.loopback && is_of_this_machine(origin))
     }
 }
 
-fn is_loopback(origin: &HeaderValue) -> bool {
+fn is_of_this_machine(origin: &HeaderValue) -> bool {
     let url = origin.to_str().ok().and_then(|origin| Url::parse(origin).ok());
-    url.is_some_and(|url| match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    })
+    url.is_some_and(|url| url.host().is_some_and(|host| is_loopback(&host)))
 }
 
 #[cfg(test)]
