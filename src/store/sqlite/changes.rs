@@ -170,6 +170,11 @@ impl Changes<'_> {
             notification.expires_at.map(Millisecond),
             notification.replaces.as_ref().map(ReplacementKey::as_str),
         ])?;
+        let sql = "INSERT INTO scheduled_user (user, id) VALUES (?1, ?2)";
+        for audience in &notification.audiences {
+            let Audience::User(user) = audience else { continue };
+            self.connection.prepare_cached(sql)?.execute([user.as_str(), &notification.id.to_string()])?;
+        }
         Ok(Outcome::Kept)
     }
 
@@ -382,22 +387,10 @@ impl Changes<'_> {
                      OR EXISTS (SELECT 1 FROM mark WHERE user = ?2) OR EXISTS (SELECT 1 FROM watermark WHERE user = ?2)",
             )?
             .query_row([&hers, user.as_str()], |row| row.get(0))?;
-        for sql in [
-            "DELETE FROM member WHERE user = ?1",
-            "DELETE FROM mute WHERE user = ?1",
-            "DELETE FROM scheduled WHERE audiences = 'user:' || ?1",
-            &format!(
-                "DELETE FROM scheduled WHERE instr(' ' || audiences || ' ', ' user:' || ?1 || ' ') AND NOT ({})",
-                SCHEDULED.sound
-            ),
-            &format!(
-                "{} WHERE instr(' ' || audiences || ' ', ' user:' || ?1 || ' ')",
-                SCHEDULED
-                    .update(&[("audiences", "trim(replace(' ' || audiences || ' ', ' user:' || ?1 || ' ', ' '))")])
-            ),
-        ] {
+        for sql in ["DELETE FROM member WHERE user = ?1", "DELETE FROM mute WHERE user = ?1"] {
             known |= self.connection.prepare_cached(sql)?.execute([user.as_str()])? > 0;
         }
+        known |= erasing::take_from_scheduled(self.connection, &user)?;
         if !known {
             return Ok(Outcome::Unchanged);
         }

@@ -3,8 +3,11 @@
 //! **Invariant:** from the commit in which a user's erasure begins, nothing of hers up to there is shown, also after a crash. A
 //! later command that concerns her, or a notification that was hers, first removes what is left of it.
 
+use std::sync::LazyLock;
+
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::checksum::SCHEDULED;
 use super::forgetting::forget_for;
 use super::rows::whole;
 use crate::notification::{Audience, Position, UserId};
@@ -19,6 +22,26 @@ pub(super) fn through(connection: &Connection, user: &UserId) -> rusqlite::Resul
         .query_row([user.as_str()], |row| row.get(0))
         .optional()
 }
+
+/// Takes a user from all that is to be published later; says whether there was something.
+pub(super) fn take_from_scheduled(connection: &Connection, user: &UserId) -> rusqlite::Result<bool> {
+    let mut taken = 0;
+    for sql in &*TAKE_FROM_SCHEDULED {
+        taken += connection.prepare_cached(sql)?.execute([user.as_str()])?;
+    }
+    Ok(taken > 0)
+}
+
+/// What was for the user alone, or is damaged, goes; what is for others too stays theirs.
+static TAKE_FROM_SCHEDULED: LazyLock<[String; 3]> = LazyLock::new(|| {
+    let hers = "id IN (SELECT id FROM scheduled_user WHERE user = ?1)";
+    let others = "trim(replace(' ' || audiences || ' ', ' user:' || ?1 || ' ', ' '))";
+    [
+        format!("DELETE FROM scheduled WHERE {hers} AND (audiences = 'user:' || ?1 OR NOT ({}))", SCHEDULED.sound),
+        format!("{} WHERE {hers}", SCHEDULED.update(&[("audiences", others)])),
+        "DELETE FROM scheduled_user WHERE user = ?1".into(),
+    ]
+});
 
 /// Erases a user up to a position: all of it at once if it is little.
 pub(super) fn begin(connection: &Connection, user: &UserId, through: Position) -> rusqlite::Result<()> {
@@ -102,9 +125,10 @@ mod tests {
     use std::sync::Arc;
 
     use jiff::Timestamp;
+    use rusqlite::StatementStatus;
 
     use super::super::changes::Changes;
-    use super::super::{Options, SqliteStore};
+    use super::super::{Options, SqliteStore, schema};
     use super::*;
     use crate::content::{Content, Patch};
     use crate::notification::{Notification, NotificationId};
@@ -194,6 +218,41 @@ mod tests {
             store.log_time(NOW).await.expect("done");
         }
         assert_eq!((listed(&store, "zoe").await, listed(&store, "ana").await), (1, HERS + 1));
+    }
+
+    /// A scan would keep all others waiting, whoever has scheduled what.
+    #[test]
+    fn of_what_is_to_be_published_later_an_erasure_reads_the_users_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        schema::prepare(&mut connection).expect("prepared");
+        let zoe = user("zoe");
+        let insert = SCHEDULED.insert.as_str();
+        let keep = |id: &str, audiences: &str| {
+            let row = params![id, 1, 1, audiences, "{}", None::<i64>, None::<&str>];
+            connection.execute(insert, row).expect("kept");
+            for user in audiences.split(' ').filter_map(|audience| audience.strip_prefix("user:")) {
+                let sql = "INSERT INTO scheduled_user (user, id) VALUES (?1, ?2)";
+                connection.execute(sql, [user, id]).expect("kept");
+            }
+        };
+        for number in 0..100 {
+            keep(&format!("another {number}"), "user:ana topic:t");
+        }
+        keep("hers", "user:zoe");
+        keep("damaged", "user:zoe user:ana");
+        connection.execute("UPDATE scheduled SET content = '[]' WHERE id = 'damaged'", []).expect("damaged");
+        keep("of both", "user:ana user:zoe");
+        assert!(take_from_scheduled(&connection, &zoe).expect("taken"));
+        let left = "SELECT (SELECT count(*) FROM scheduled) + (SELECT count(*) FROM scheduled_user),
+                           (SELECT group_concat(audiences) FROM scheduled WHERE id = 'of both')";
+        let left: (u32, String) = connection.query_row(left, [], |row| Ok((row.get(0)?, row.get(1)?))).expect("read");
+        assert_eq!(left, (202, "user:ana".into()));
+        assert!(!take_from_scheduled(&connection, &zoe).expect("taken"), "nothing is left");
+        for sql in &*TAKE_FROM_SCHEDULED {
+            let statement = connection.prepare_cached(sql).expect("prepared");
+            assert_eq!(statement.get_status(StatementStatus::FullscanStep), 0, "{sql}");
+        }
     }
 
     #[tokio::test]

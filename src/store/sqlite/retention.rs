@@ -21,6 +21,23 @@ const PAGES_FREED_PER_TURN: usize = 1024;
 /// Pages that stay free for what comes: 1 MiB.
 const PAGES_KEPT_FREE: i64 = 256;
 
+/// What concerns entries up to a position, and nothing once they are gone: tables, their keys, the columns of the position.
+const ABOUT_ENTRIES: [(&str, &str, &str); 5] = [
+    ("clock_step", "position", "position"),
+    ("member", "user, topic, since", "until"),
+    ("mute", "user, category, since", "until"),
+    ("user_trimmed", "user", "through"),
+    ("watermark", "user, kind, through", "through"),
+];
+
+/// The statement that removes of such a table what concerns entries up to ?1, at most ?2 rows.
+fn oldest_removed((table, key, position): (&str, &str, &str)) -> String {
+    format!(
+        "DELETE FROM {table} WHERE ({key}) IN
+         (SELECT {key} FROM {table} WHERE {position} <= ?1 ORDER BY {position} LIMIT ?2)"
+    )
+}
+
 /// Removes the oldest entries up to the first that is young enough, but never the one at `head`; gives the last one that it
 /// has removed.
 pub(super) fn trim(
@@ -36,14 +53,9 @@ pub(super) fn trim(
     for (position, audiences) in &old {
         forget(connection, *position, audiences.iter())?;
     }
-    for sql in [
-        "DELETE FROM clock_step WHERE position <= ?1",
-        "DELETE FROM member WHERE until <= ?1",
-        "DELETE FROM mute WHERE until <= ?1",
-        "DELETE FROM user_trimmed WHERE through <= ?1",
-        "DELETE FROM watermark WHERE through <= ?1",
-    ] {
-        connection.prepare_cached(sql)?.execute([last])?;
+    for about in ABOUT_ENTRIES {
+        let mut removed = connection.prepare_cached(&oldest_removed(about))?;
+        removed.execute(params![last, whole(ADDRESSES_TRIMMED_PER_TURN)])?;
     }
     forgo(connection, *last)?;
     Ok(Some(*last))
@@ -147,4 +159,38 @@ fn entries(
         found.push((row.get(0)?, audiences));
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::super::schema;
+    use super::*;
+
+    /// However much there is that concerns younger entries.
+    #[test]
+    fn what_concerns_removed_entries_is_found_without_a_scan_and_goes_in_parts() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        schema::prepare(&mut connection).expect("prepared");
+        for number in 1..=100 {
+            for sql in [
+                "INSERT INTO clock_step (position) VALUES (?1)",
+                "INSERT INTO member (user, topic, since, until) VALUES (?1, ?1, 0, ?1), (?1, ?1, 1, NULL)",
+                "INSERT INTO mute (user, category, since, until) VALUES (?1, ?1, 0, ?1), (?1, ?1, 1, NULL)",
+                "INSERT INTO user_trimmed (user, through) VALUES (?1, ?1)",
+                "INSERT INTO watermark (user, kind, through, at) VALUES (?1, 'seen', ?1, 0)",
+            ] {
+                connection.execute(sql, [number]).expect("inserted");
+            }
+        }
+        for about in ABOUT_ENTRIES {
+            let sql = oldest_removed(about);
+            let mut statement = connection.prepare(&sql).expect("prepared");
+            let removed = [7, 3, 0].map(|_| statement.execute([10, 7]).expect("removed"));
+            assert_eq!(removed, [7, 3, 0], "{sql}");
+            assert_eq!(statement.get_status(StatementStatus::FullscanStep), 0, "{sql}");
+        }
+    }
 }

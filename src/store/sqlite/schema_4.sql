@@ -39,6 +39,18 @@ CREATE TABLE erasing (
     through INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Which notifications are to be published to a user later, so that an erasure reads no others.
+CREATE TABLE scheduled_user (
+    user TEXT NOT NULL,
+    id   TEXT NOT NULL REFERENCES scheduled (id) ON DELETE CASCADE,
+    PRIMARY KEY (user, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX scheduled_user_id ON scheduled_user (id);
+INSERT INTO scheduled_user (user, id)
+    SELECT DISTINCT substr(value, 6), scheduled.id
+    FROM scheduled, json_each('[' || replace(json_quote(audiences), ' ', '","') || ']')
+    WHERE substr(value, 1, 5) = 'user:';
+
 -- `category` is that of the notification, as it is now, so that what a user mutes is passed over without reading the log.
 ALTER TABLE addressed ADD COLUMN category TEXT;
 UPDATE addressed SET category =
@@ -47,6 +59,9 @@ UPDATE addressed SET category =
 -- What a mark of all still has to change.
 CREATE INDEX mark_unseen ON mark (user, position) WHERE seen IS NULL;
 CREATE INDEX mark_unread ON mark (user, position) WHERE read IS NULL;
+
+-- What of them is older than the log.
+CREATE INDEX mute_ended ON mute (until) WHERE until IS NOT NULL;
 
 -- Of the ended mutes of a user the newest 300 are kept.
 DELETE FROM mute WHERE (user, category, since) IN (
