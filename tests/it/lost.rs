@@ -86,6 +86,24 @@ async fn a_copy_without_its_wal_has_a_new_epoch_and_says_so() {
 }
 
 #[tokio::test]
+async fn all_that_is_damaged_is_named_in_the_log_and_nothing_of_what_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let (life, cursor) = running(folder.path()).await;
+    life.kill().await;
+    let connection = rusqlite::Connection::open(folder.path().join("pregon.db")).unwrap();
+    let sql = "UPDATE log SET content = '{\"message\":\"canario\"}' WHERE position IN (3, 7, 11, 12, 20)";
+    assert_eq!(connection.execute(sql, []).unwrap(), 5);
+    drop(connection);
+    let life = Life::start(folder.path()).await;
+    assert_eq!(life.resumed(Some(&cursor)).await.0, "full", "20 have been seen");
+    let log = life.kill().await;
+    for position in [3, 7, 11, 12, 20] {
+        assert!(log.contains(&format!("row {position} of table log")), "{position} in {log}");
+    }
+    assert!(!log.contains("canario"), "{log}");
+}
+
+#[tokio::test]
 async fn commits_that_a_flipped_bit_has_cut_off_are_missed() {
     let folder = tempfile::tempdir().unwrap();
     let (life, cursor) = running(folder.path()).await;

@@ -12,6 +12,8 @@
 //!
 //! Deliberately absent: mending pages. That is for a backup.
 
+use std::time::Instant;
+
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::checksum::{LOG, REVOCATION, SCHEDULED, SERVER_KEY};
@@ -20,11 +22,23 @@ use crate::notification::Position;
 
 /// Says what is damaged. If an entry may be gone, gives the position up to which one may be.
 pub(super) fn run(connection: &Connection, damages: &Damages) -> rusqlite::Result<Option<Position>> {
+    let through = look(connection, damages);
+    damages.say(Instant::now());
+    through
+}
+
+fn note_all(damages: &Damages, found: &[Damaged]) {
+    for damaged in found {
+        damages.note(damaged);
+    }
+}
+
+fn look(connection: &Connection, damages: &Damages) -> rusqlite::Result<Option<Position>> {
     let broken = match pages(connection) {
         Ok(said) => said,
         Err(error) => vec![Damaged::of(&error).ok_or(error)?],
     };
-    damages.found_all(&broken);
+    note_all(damages, &broken);
     rows(connection, damages)?;
     let looked = entries(connection, damages).and_then(|through| {
         // A log that isn't whole says too little of them.
@@ -36,7 +50,7 @@ pub(super) fn run(connection: &Connection, damages: &Damages) -> rusqlite::Resul
     let through = match looked {
         Ok(through) => through,
         Err(error) => {
-            damages.found(&Damaged::of(&error).ok_or(error)?);
+            damages.note(&Damaged::of(&error).ok_or(error)?);
             Some(super::head(connection)?)
         }
     };
@@ -47,8 +61,8 @@ pub(super) fn run(connection: &Connection, damages: &Damages) -> rusqlite::Resul
 fn rows(connection: &Connection, damages: &Damages) -> rusqlite::Result<()> {
     for (table, key) in [(&SCHEDULED, "id"), (&SERVER_KEY, "id"), (&REVOCATION, "user")] {
         match table.all_damaged(connection, key) {
-            Ok(found) => damages.found_all(&found),
-            Err(error) => damages.found(&Damaged::of(&error).ok_or(error)?),
+            Ok(found) => note_all(damages, &found),
+            Err(error) => damages.note(&Damaged::of(&error).ok_or(error)?),
         }
     }
     Ok(())
@@ -78,7 +92,7 @@ fn entries(connection: &Connection, damages: &Damages) -> rusqlite::Result<Optio
     if astray.is_empty() {
         return Ok(through);
     }
-    damages.found_all(&astray);
+    note_all(damages, &astray);
     super::head(connection).map(Some)
 }
 
@@ -99,7 +113,7 @@ fn unfound(connection: &Connection, damages: &Damages) -> rusqlite::Result<(Vec<
     while let Some(row) = entries.next()? {
         let position: Position = row.get(0)?;
         if !row.get::<_, bool>(1)? {
-            damages.found(&LOG.damaged(&position.0));
+            damages.note(&LOG.damaged(&position.0));
             through = through.max(Some(position));
             continue;
         }
@@ -132,32 +146,35 @@ fn strays(connection: &Connection) -> rusqlite::Result<Vec<Damaged>> {
     Ok(strays)
 }
 
-/// Memberships that are not as the log says, by user and topic. What the log has no longer is believed.
+/// Memberships that are not as the log says, by user and topic, and where they begin or end. What the log has no longer is
+/// believed.
 const WRONG_MEMBERS: &str = "
     WITH floor AS (SELECT trimmed FROM log_identity),
          said AS (SELECT position, kind, substr(audiences, 6) AS user, content AS topic FROM log
                   WHERE kind IN ('joined', 'left') AND substr(audiences, 6) NOT IN (SELECT user FROM erasing)),
          doubtful AS (SELECT member.user, topic, since, until, max(trimmed, ifnull(through, 0)) AS floor
                       FROM member, floor LEFT JOIN user_trimmed ON user_trimmed.user = member.user)
-    SELECT user, topic FROM said WHERE NOT EXISTS (
+    SELECT user, topic, min(at) FROM (
+    SELECT user, topic, position AS at FROM said WHERE NOT EXISTS (
         SELECT 1 FROM member WHERE member.user = said.user AND member.topic = said.topic
                                    AND iif(kind = 'joined', since, until) = position)
-    UNION
-    SELECT user, topic FROM doubtful
+    UNION ALL
+    SELECT user, topic, since AS at FROM doubtful
     WHERE since > floor AND NOT EXISTS (
               SELECT 1 FROM log WHERE position = since AND kind = 'joined' AND audiences = 'user:' || user AND content = topic)
        OR until > floor AND NOT EXISTS (
-              SELECT 1 FROM log WHERE position = until AND kind = 'left' AND audiences = 'user:' || user AND content = topic)";
+              SELECT 1 FROM log WHERE position = until AND kind = 'left' AND audiences = 'user:' || user AND content = topic)
+    ) GROUP BY user, topic";
 
 /// Makes memberships again that are not as the log says.
 fn members(connection: &Connection, damages: &Damages) -> rusqlite::Result<()> {
-    let wrong: Vec<(String, String)> = connection
+    let wrong: Vec<(String, String, i64)> = connection
         .prepare(WRONG_MEMBERS)?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<rusqlite::Result<_>>()?;
     let transaction = connection.unchecked_transaction()?;
-    for (user, topic) in &wrong {
-        damages.found(&Damaged(format!("the membership of user {user} in topic {topic}")));
+    for (user, topic, position) in &wrong {
+        damages.note(&Damaged(format!("the membership of table member that begins or ends at position {position}")));
         let floor = super::oldest_of(&transaction, user)?;
         for sql in [
             "DELETE FROM member WHERE user = ?1 AND topic = ?2 AND since > ?3",

@@ -122,14 +122,19 @@ impl Changes<'_> {
         let joined = audiences.join(" ");
         if let Some(key) = &notification.replaces {
             // There may be several since a user was erased from the audiences of one.
-            let former: Vec<NotificationId> = self
+            let former: Vec<rusqlite::Result<NotificationId>> = self
                 .connection
                 .prepare_cached("SELECT id FROM log WHERE replaces = ?1 AND audiences = ?2")?
                 .query_map([key.as_str(), &joined], |row| rows::parsed(row.get_ref(0)?.as_str()?))?
-                .collect::<rusqlite::Result<_>>()?;
+                .collect();
             for id in former {
-                if let Some((position, former)) = self.whole(id)? {
-                    self.remove(position, &former, RemovalReason::Replaced, notification.timestamp)?;
+                match id.and_then(|id| self.whole(id)) {
+                    Ok(Some((position, former))) => {
+                        self.remove(position, &former, RemovalReason::Replaced, notification.timestamp)?;
+                    }
+                    Ok(None) => {}
+                    // Nobody has it any more.
+                    Err(error) => self.damaged.push(Damaged::of(&error).ok_or(error)?),
                 }
             }
         }

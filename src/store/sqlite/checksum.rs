@@ -52,13 +52,20 @@ impl Table {
 
     /// All damaged rows, by a column that names them.
     pub(super) fn all_damaged(&self, connection: &Connection, key: &str) -> rusqlite::Result<Vec<Damaged>> {
-        let sql = format!("SELECT CAST({key} AS TEXT) FROM {} WHERE NOT ({})", self.name, self.sound);
-        connection.prepare(&sql)?.query_map([], |row| Ok(self.damaged(&row.get::<_, String>(0)?)))?.collect()
+        let sql = format!("SELECT CAST({key} AS BLOB) FROM {} WHERE NOT ({})", self.name, self.sound);
+        let named = |key: Option<Vec<u8>>| self.damaged(&String::from_utf8_lossy(&key.unwrap_or_default()));
+        connection.prepare(&sql)?.query_map([], |row| row.get(0).map(named))?.collect()
     }
 
-    /// That a row is damaged.
+    /// That a row is damaged. What it has as its key may be a piece of a message, so only positions and ids are named.
     pub(super) fn damaged(&self, key: &impl ToString) -> Damaged {
-        Damaged(format!("row {} of table {}", key.to_string(), self.name))
+        let (key, name) = (key.to_string(), self.name);
+        let is_position = || name == "log" && key.parse::<u64>().is_ok();
+        if is_position() || uuid::Uuid::try_parse(&key).is_ok() {
+            Damaged(format!("row {key} of table {name}"))
+        } else {
+            Damaged(format!("a row of table {name}"))
+        }
     }
 
     /// The start of a statement that sets columns to SQL expressions; `WHERE` follows.

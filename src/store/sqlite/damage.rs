@@ -2,13 +2,18 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
 use rusqlite::ErrorCode;
 
 /// Damages that are told apart; further ones are counted each time that they are met.
 const TOLD_APART_MAX: usize = 10_000;
+/// Damages that one line of the log names.
+const NAMED_PER_LINE_MAX: usize = 100;
+/// From one line to the next: the log leaves out lines of one kind that come faster than one a second.
+const SAID_EVERY: Duration = Duration::from_secs(2);
 
 /// Something in the file that is not as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -44,30 +49,66 @@ impl From<Damaged> for rusqlite::Error {
 #[derive(Clone, Debug)]
 pub(super) struct Damages {
     path: Arc<PathBuf>,
-    told: Arc<Mutex<HashSet<Damaged>>>,
+    found: Arc<Mutex<Found>>,
     count: Counter,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    all: HashSet<Damaged>,
+    unsaid: Vec<Damaged>,
+    said_at: Option<Instant>,
 }
 
 impl Damages {
     pub(super) fn of(path: PathBuf, count: Counter) -> Damages {
-        Damages { path: Arc::new(path), told: Arc::default(), count }
+        Damages { path: Arc::new(path), found: Arc::default(), count }
     }
 
-    /// Notes several.
-    pub(super) fn found_all(&self, found: &[Damaged]) {
-        for one in found {
-            self.found(one);
-        }
-    }
-
-    /// Notes one.
+    /// Notes one, and says so now or soon.
     pub(super) fn found(&self, damaged: &Damaged) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() < TOLD_APART_MAX && !told.insert(damaged.clone()) {
-            return;
+        self.note(damaged);
+        self.say(Instant::now());
+    }
+
+    /// Notes one that is to be said together with others, by [`Damages::say`].
+    pub(super) fn note(&self, damaged: &Damaged) {
+        let mut found = self.locked();
+        if found.all.len() < TOLD_APART_MAX {
+            if !found.all.insert(damaged.clone()) {
+                return;
+            }
+            found.unsaid.push(damaged.clone());
         }
         self.count.inc();
-        tracing::error!(file = %self.path.display(), "{damaged}; it is skipped");
+    }
+
+    /// Says what has not been said, unless a line was written a moment ago.
+    pub(super) fn say(&self, now: Instant) {
+        if let Some(line) = self.locked().line(now) {
+            tracing::error!(file = %self.path.display(), "damaged, and not used: {line}");
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Found {
+    fn line(&mut self, now: Instant) -> Option<String> {
+        let is_early = self.said_at.is_some_and(|at| now.saturating_duration_since(at) < SAID_EVERY);
+        if is_early || self.unsaid.is_empty() {
+            return None;
+        }
+        self.said_at = Some(now);
+        let count = self.unsaid.len().min(NAMED_PER_LINE_MAX);
+        let names: Vec<String> = self.unsaid.drain(..count).map(|Damaged(name)| name).collect();
+        let more = match self.unsaid.len() {
+            0 => String::new(),
+            more => format!(", and {more} more, which are named next"),
+        };
+        Some(format!("{}{more}", names.join(", ")))
     }
 }
 
@@ -176,6 +217,71 @@ mod tests {
         store.follow(Arc::clone(&heard) as _, backlog).await.expect("told");
         assert_eq!(*heard.0.lock().expect("not poisoned"), [Position(1), Position(3)]);
         assert_eq!(oldest(&store, "2").await, Position(2), "the tail has a gap there");
+    }
+
+    /// Mutant: believe the time of a damaged row.
+    #[tokio::test]
+    async fn a_damaged_time_neither_keeps_what_is_too_old_nor_takes_an_entry_away_unseen() {
+        let said = [said("user:1", "one"), said("user:1", "two"), said("user:1", "three")];
+        let far = NOW.as_millisecond() + 1_000_000_000;
+        let (folder, store) = damaged(&said, &format!("UPDATE log SET at = {far} WHERE position = 1")).await;
+        assert!(store.trim(Timestamp::from_second(1).expect("in range")).await.expect("trimmed"));
+        assert_eq!(listed(&store, "1").await, [Position(3)], "the newest one stays");
+        drop(store);
+        let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        connection.execute("UPDATE log SET expires = 1", []).expect("changed");
+        drop(connection);
+        let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        store.advance(Timestamp::from_second(1).expect("in range")).await.expect("advanced");
+        assert!(matches!(store.find(said[2].id).await, Err(StoreError::Damaged(_))), "still there");
+    }
+
+    /// Mutant: fail with what was to be replaced.
+    #[tokio::test]
+    async fn a_damaged_entry_can_be_replaced_and_muting_passes_over_it() {
+        let keyed = |message| {
+            Arc::new(Notification { replaces: Some("k".parse().expect("valid")), ..(*said("user:1", message)).clone() })
+        };
+        let change = "UPDATE log SET content = 'no JSON' WHERE position = 1";
+        let (_folder, store) = damaged(&[keyed("one")], change).await;
+        let mute = |categories: &[&str]| Command::Mute {
+            user: user("1"),
+            categories: categories.iter().map(ToString::to_string).collect(),
+        };
+        store.one(NOW, mute(&["a"])).await.expect("muted");
+        store.one(NOW, Command::Publish(keyed("two"))).await.expect("published");
+        store.one(NOW, mute(&[])).await.expect("muted no longer");
+        assert_eq!(listed(&store, "1").await, [Position(3)]);
+    }
+
+    /// Mutant: say each by a line of its own, of which the log leaves out all but one a second.
+    #[test]
+    fn each_of_many_that_are_found_at_once_is_named_in_the_log() {
+        let damages = Damages::of(PathBuf::new(), Counter::default());
+        for position in 1..=250 {
+            damages.note(&checksum::LOG.damaged(&position));
+            damages.note(&checksum::LOG.damaged(&position));
+        }
+        assert_eq!(damages.count.get(), 250);
+        let start = Instant::now();
+        let lines: Vec<String> =
+            (0..10).filter_map(|second| damages.locked().line(start + Duration::from_secs(second))).collect();
+        let named: Vec<usize> = lines.iter().map(|line| line.matches("of table log").count()).collect();
+        assert_eq!(named, [100, 100, 50], "not in every second");
+        assert!(lines[0].ends_with("and 150 more, which are named next"), "{}", lines[0]);
+    }
+
+    /// Mutant: name a damaged row by whatever it has as its key.
+    #[tokio::test]
+    async fn what_is_damaged_is_named_without_a_word_of_what_it_says() {
+        let position = checksum::LOG.damaged(&7).to_string();
+        assert_eq!(position, "row 7 of table log is damaged");
+        let id = NotificationId::generate();
+        assert_eq!(checksum::SCHEDULED.damaged(&id).to_string(), format!("row {id} of table scheduled is damaged"));
+        for text in ["hola", "ada", "845123"] {
+            let named = checksum::SCHEDULED.damaged(&text).to_string();
+            assert_eq!(named, "a row of table scheduled is damaged");
+        }
     }
 
     /// Mutant: trust the table `addressed`.

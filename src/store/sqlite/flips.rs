@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
+use rusqlite::Connection;
 
 use super::{Options, SqliteStore};
 use crate::content::{Content, Patch};
@@ -18,7 +19,9 @@ const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 const USERS: [&str; 4] = ["0", "1", "2", "3"];
 const AUDIENCES: [&str; 7] = ["user:0", "user:1", "user:2", "user:3", "topic:t", "topic:u", "everyone"];
 const PUBLISHED: usize = 300;
-const FILES: [&str; 2] = ["pregon.db", "pregon.db-wal"];
+/// What is damaged: the file after a clean end; the `-wal` after `kill -9`; the same if half of it had gone to the file.
+const DAMAGED: [(&str, &str); 3] =
+    [("stopped", "pregon.db"), ("killed", "pregon.db-wal"), ("killed after a checkpoint", "pregon.db-wal")];
 
 fn user(name: &str) -> UserId {
     name.parse().expect("valid")
@@ -200,18 +203,33 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Makes of a store that was killed in the middle and of the same that was killed later one whose file has what the first had in its
+/// `-wal`, while the `-wal` of the other goes on, as it does as long as somebody reads.
+fn go_halfway(later: &Path, earlier: &Path) {
+    let checkpointed = Connection::open(earlier.join("pregon.db")).expect("opens");
+    checkpointed.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).expect("checkpointed");
+    for name in ["pregon.db-wal", "pregon.head"] {
+        std::fs::copy(later.join(name), earlier.join(name)).expect("copied");
+    }
+    // Closing it would make a checkpoint of what it doesn't know.
+    std::mem::forget(checkpointed);
+}
+
 /// Mutants: no look through the file; damaged addresses not seen by it.
 #[tokio::test]
 async fn damaged_files_give_no_wrong_text_and_no_gap_in_silence() {
     let count = std::env::var("PREGON_DAMAGES").map_or(6, |count| count.parse().expect("a number"));
-    let (work, killed) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let [work, killed, halfway] = std::array::from_fn(|_| tempfile::tempdir().expect("a folder"));
     let store = open(work.path()).expect("opens");
     let mut ever = fill(&store, 0..PUBLISHED / 2).await;
     drop(store);
     let store = open(work.path()).expect("opens");
-    ever.extend(fill(&store, PUBLISHED / 2..PUBLISHED).await);
+    ever.extend(fill(&store, PUBLISHED / 2..PUBLISHED * 3 / 4).await);
+    copy(work.path(), halfway.path());
+    ever.extend(fill(&store, PUBLISHED * 3 / 4..PUBLISHED).await);
     // As `kill -9` leaves it.
     copy(work.path(), killed.path());
+    go_halfway(killed.path(), halfway.path());
     let head = store.open(vec![Asked { user: user("0"), since: None, at: NOW }]).await.expect("opened")[0].head.0;
     drop(store);
     let truth = said(&open(work.path()).expect("opens"), head).await;
@@ -219,7 +237,7 @@ async fn damaged_files_give_no_wrong_text_and_no_gap_in_silence() {
     assert_eq!(truth.replays.values().filter(|replay| replay.is_none()).count(), 0);
     let mut random = fastrand::Rng::with_seed(11);
     let (mut faults, mut table) = (Vec::new(), Vec::new());
-    for (file, template) in FILES.into_iter().zip([work.path(), killed.path()]) {
+    for ((state, file), template) in DAMAGED.into_iter().zip([work.path(), killed.path(), halfway.path()]) {
         for kind in ["flip", "swap", "truncation"] {
             let (mut refused, mut anew, mut noticed) = (0, 0, 0);
             for trial in 0..count {
@@ -237,11 +255,13 @@ async fn damaged_files_give_no_wrong_text_and_no_gap_in_silence() {
                 anew += u32::from(said.epoch != truth.epoch);
                 noticed += u32::from(said.damages > 0);
                 faults.extend(
-                    judge(&truth, &ever, &said).into_iter().map(|fault| format!("{kind} {trial} of {file}: {fault}")),
+                    judge(&truth, &ever, &said)
+                        .into_iter()
+                        .map(|fault| format!("{kind} {trial} of {file}, {state}: {fault}")),
                 );
             }
             table.push(format!(
-                "{file} {kind}: {count}, not opened {refused}, new epoch {anew}, damage named {noticed}"
+                "{file}, {state}, {kind}: {count}, not opened {refused}, new epoch {anew}, damage named {noticed}"
             ));
         }
     }

@@ -10,8 +10,9 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::checksum::LOG;
 use super::forgetting::{forget, forget_for};
-use super::rows::{Millisecond, whole};
+use super::rows::{Millisecond, time, whole};
 use crate::notification::{Audience, Position, UserId};
 
 /// Entries, addresses and pages removed in one turn.
@@ -45,9 +46,13 @@ pub(super) fn trim(
     head: Position,
     older_than: Timestamp,
 ) -> rusqlite::Result<Option<Position>> {
-    let sql = "SELECT position, audiences, at FROM log WHERE position < ?1 ORDER BY position LIMIT ?2";
-    let old = entries(connection, sql, params![head, whole(TRIMMED_PER_TURN)], |row| {
-        Ok(row.get::<_, Millisecond>(2)? < Millisecond(older_than))
+    // Of a damaged entry it is not known when it was; nobody can have it, so it keeps none behind it.
+    let sql = format!(
+        "SELECT position, audiences, iif({}, at, NULL) FROM log WHERE position < ?1 ORDER BY position LIMIT ?2",
+        LOG.sound
+    );
+    let old = entries(connection, &sql, params![head, whole(TRIMMED_PER_TURN)], |row| {
+        Ok(time(row, 2)?.is_none_or(|at| at < older_than))
     })?;
     let Some((last, _)) = old.last() else { return Ok(None) };
     for (position, audiences) in &old {
@@ -69,8 +74,9 @@ pub(super) fn forgo(connection: &Connection, through: Position) -> rusqlite::Res
 
 /// Removes what has expired.
 pub(super) fn expire(connection: &Connection, now: Timestamp) -> rusqlite::Result<bool> {
-    let sql = "SELECT position, audiences FROM log WHERE expires <= ?1 LIMIT ?2";
-    let expired = entries(connection, sql, params![Millisecond(now), whole(TRIMMED_PER_TURN)], |_| Ok(true))?;
+    // When a damaged entry expires is not known either. It stays, so that whoever looks for it is told that it is damaged.
+    let sql = format!("SELECT position, audiences FROM log WHERE expires <= ?1 AND {} LIMIT ?2", LOG.sound);
+    let expired = entries(connection, &sql, params![Millisecond(now), whole(TRIMMED_PER_TURN)], |_| Ok(true))?;
     for (position, audiences) in &expired {
         forget(connection, *position, audiences.iter())?;
     }

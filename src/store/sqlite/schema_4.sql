@@ -54,7 +54,8 @@ INSERT INTO scheduled_user (user, id)
 -- `category` is that of the notification, as it is now, so that what a user mutes is passed over without reading the log.
 ALTER TABLE addressed ADD COLUMN category TEXT;
 UPDATE addressed SET category =
-    (SELECT content ->> '$.category' FROM log WHERE log.position = addressed.position AND kind = 'notified');
+    (SELECT content ->> '$.category' FROM log
+     WHERE log.position = addressed.position AND kind = 'notified' AND json_valid(content));
 
 -- What a mark of all still has to change.
 CREATE INDEX mark_unseen ON mark (user, position) WHERE seen IS NULL;

@@ -26,7 +26,7 @@ pub(super) fn drop_empty(
     let mut newest: HashMap<String, Position> = HashMap::new();
     let mut looked_after = begins;
     let mut newest_first = connection.prepare_cached(
-        "SELECT position, CASE kind WHEN 'notified' THEN content ->> '$.category' END
+        "SELECT position, CASE WHEN kind = 'notified' AND json_valid(content) THEN content ->> '$.category' END
          FROM log WHERE position > ?1 ORDER BY position DESC LIMIT ?2",
     )?;
     let mut rows = newest_first.query(params![begins, whole(ENTRIES_LOOKED_AT_MAX)])?;

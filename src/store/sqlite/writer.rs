@@ -370,6 +370,7 @@ impl Writer {
     /// Publishes some of what is due and removes some of what has expired; says when to go on.
     fn advance(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         self.measure();
+        self.damages.say(Instant::now());
         self.erasing = true;
         let full = self.reserve.is_given_up();
         self.wal.look(&self.connection, &mut self.maintenance, full);
