@@ -1149,6 +1149,20 @@ const mutants = [
     test: 'a fresh token takes the place of the one in use, and only a fresh one does',
   },
   {
+    name: 'tab: a change sent before the one before it has its answer',
+    file: 'web/client/client.js',
+    from: 'before.then(next, next);',
+    to: 'next();',
+    test: 'two changes of one item keep their order',
+  },
+  {
+    name: 'tab: a change that waits when the page is left',
+    file: 'web/client/client.js',
+    from: '    for (const go of turns) go();\n',
+    to: '',
+    test: 'a change is sent when the one before it has its answer, or when the page is left',
+  },
+  {
     name: 'tab: an older snapshot in the place of a newer one',
     file: 'web/client/client.js',
     from: 'if (own === wanted && !inbox',

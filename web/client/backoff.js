@@ -17,8 +17,8 @@ export function createBackoff() {
 
   return {
     /**
-     * Gives what an attempt gives, once one succeeds. Fails when the token is refused, or at the end of an attempt or a
-     * wait in which the signal was aborted.
+     * Gives what an attempt gives, once one succeeds. Fails when the token is refused, or when the signal is aborted: at
+     * once if it was before, else at the end of the attempt or the wait.
      * @template T
      * @param {(live: () => void) => Promise<T>} attempt It says when it is good so far. It fails with `retryAfterMs` if
      *   the server has said how long to wait.
@@ -29,8 +29,9 @@ export function createBackoff() {
     async insist(attempt, signal, failed) {
       for (let failures = 0; ; failures += 1) {
         let liveSince = Infinity;
-        let waitMs = 0;
+        let waitMs;
         try {
+          signal.throwIfAborted();
           return await attempt(() => (liveSince = Date.now()));
         } catch (error) {
           if (signal.aborted || error instanceof Unauthenticated || failed(error) === false) throw error;
@@ -46,7 +47,6 @@ export function createBackoff() {
           waits.add(end);
           setTimeout(end, waitMs);
         });
-        signal.throwIfAborted();
       }
     },
 

@@ -111,8 +111,14 @@ export function createClient(options) {
     if (shown === inbox.shown && snapshot.state === state && snapshot.clockOffsetMs === clockOffsetMs) return snapshot;
     shown = inbox.shown;
     const { counts, loaded, nextCursor } = shown;
-    const items = shown.items.filter(({ archived_at }) => !archived_at);
-    return (snapshot = { state, items, counts, loaded, more: nextCursor !== null, clockOffsetMs });
+    return (snapshot = {
+      state,
+      items: shown.items.filter(({ archived_at }) => !archived_at),
+      counts,
+      loaded,
+      more: nextCursor !== null,
+      clockOffsetMs,
+    });
   }
 
   /** However much changes at once, listeners are told once. */
@@ -261,26 +267,28 @@ export function createClient(options) {
 
   // --- What the user does ------------------------------------------------------------------------------------
 
-  /** Changes that the server has put off, and those that came after them. @type {Set<Promise<unknown>>} */
-  const putOff = new Set();
+  /** The change that was asked for last. @type {Promise<unknown>} */
+  let before = Promise.resolve();
+  /** For each change that waits for its turn: call it, and the change is sent. @type {Set<() => void>} */
+  const turns = new Set();
 
   /**
-   * Asks for a change, and again when the server says that there were too many: then nothing was done. Later changes wait
-   * for it, since of two marks of one item the last one must win.
+   * Asks for a change, and again when the server says that there were too many: then nothing was done. Changes are sent
+   * one after the other, since of two marks of one item the last one must win. Only when the page is left does none wait,
+   * since none could be sent afterwards.
    * @param {"PATCH" | "POST" | "PUT"} method
    * @param {string} path
    * @param {object} body
    * @returns {Promise<any>}
    */
   function write(method, path, body) {
-    const attempt = () => access.json(method, path, { body });
-    /** @type {Promise<any>} */
-    const own = Promise.allSettled(putOff).then(() => {
-      end.signal.throwIfAborted();
-      return backoff.insist(attempt, end.signal, ({ status }) => status === TOO_MANY && putOff.add(own));
-    }).finally(() => putOff.delete(own));
-    if (putOff.size > 0) putOff.add(own);
-    return own;
+    return (before = new Promise((/** @type {(_?: undefined) => void} */ go) => {
+      turns.add(go);
+      const next = () => turns.delete(go) && go();
+      before.then(next, next);
+    }).then(() => backoff.insist(
+      () => access.json(method, path, { body }), end.signal, ({ status }) => status === TOO_MANY,
+    )));
   }
 
   /**
@@ -344,6 +352,7 @@ export function createClient(options) {
     presence.abort();
     leadership.leave();
     hurry();
+    for (const go of turns) go();
     clearTimeout(refreshing);
   }
 

@@ -223,7 +223,7 @@ async function startRefused(t, refusals) {
     if (url.pathname === "/v1/stream") return new Response(new ReadableStream({}), { headers: { "content-type": "text/event-stream" } });
     if (method === "GET") return Response.json({ ...PAGE, data, counts: { unread: 2, unseen: 2, total: 2 } });
     asked.push(`${url.pathname.split("/").at(-1)} ${body}`);
-    const status = refusals.shift() ?? 200;
+    const status = (await refusals.shift()) ?? 200;
     const headers = status === 429 ? { "retry-after": "7" } : {};
     return Response.json(status === 200 ? { muted: [] } : { code: "no" }, { status, headers });
   }
@@ -264,6 +264,40 @@ test("what comes after a change that was put off is done after it", async (t) =>
   assert.equal(client.counts.unread, 2);
   await client.inbox.update("b", { read: true });
   assert.equal(asked.length, 5, "what comes later waits for nobody");
+});
+
+test("two changes of one item keep their order though the first one is put off while the other is under way", async (t) => {
+  const { client, asked } = await startRefused(t, [429]);
+  const all = [client.inbox.update("a", { read: true }), client.inbox.update("a", { read: false })];
+  await settled();
+  t.mock.timers.tick(7_000);
+  await Promise.all(all);
+  assert.deepEqual(asked, ['a {"read":true}', 'a {"read":true}', 'a {"read":false}']);
+  assert.equal(client.counts.unread, 2);
+});
+
+test("a change is sent when the one before it has its answer, or when the page is left", async (t) => {
+  globalThis.document = new EventTarget();
+  globalThis.window = new EventTarget();
+  t.after(() => {
+    delete globalThis.document;
+    delete globalThis.window;
+  });
+  const answer = [];
+  const answers = [0, 1].map((number) => new Promise((resolve) => (answer[number] = resolve)));
+  const { client, asked } = await startRefused(t, answers);
+  const all = ["a", "b", "a"].map((id, number) => client.inbox.update(id, { read: number < 2 }));
+  await settled();
+  assert.deepEqual(asked, ['a {"read":true}']);
+  answer[0](500);
+  await assert.rejects(all[0], { status: 500 });
+  await settled();
+  assert.deepEqual(asked.slice(1), ['b {"read":true}'], "whatever the answer is");
+  window.dispatchEvent(new Event("pagehide"));
+  await settled();
+  assert.deepEqual(asked.slice(2), ['a {"read":false}']);
+  answer[1](200);
+  await Promise.all(all.slice(1));
 });
 
 test("a change that fails in another way is taken back at once, also one that was put off before", async (t) => {
