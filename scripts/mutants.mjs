@@ -722,6 +722,13 @@ const mutants = [
     test: 'damaged_files_give_no_wrong_text_and_no_gap_in_silence',
   },
   {
+    name: 'each membership called wrong that the table has not',
+    file: 'src/store/sqlite/audit.rs',
+    from: 'AND (ends IS NULL',
+    to: 'AND (TRUE OR ends IS NULL',
+    test: 'a_membership_that_is_gone_is_made_again_unless_nothing_was_said_in_it',
+  },
+  {
     name: 'a damaged row given out',
     file: 'src/store/sqlite/checksum.rs',
     from: `"checksum IS checksum_of('{name}', {joined})"`,

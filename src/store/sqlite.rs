@@ -492,7 +492,14 @@ mod tests {
     fn narrow(folder: &Path) -> Arc<dyn Store> {
         let options =
             Options { inbox_max: sequences::INBOX_MAX, passed_max: sequences::PASSED_MAX, ..Options::default() };
-        Arc::new(SqliteStore::open(folder, options).expect("opens"))
+        let epoch = std::fs::read(folder.join("pregon.head")).ok().map(|record| record[8..12].to_vec());
+        let store = SqliteStore::open(folder, options).expect("opens");
+        assert_eq!(store.options.metrics.damaged.get(), 0, "a file that is whole is called damaged");
+        assert!(
+            epoch.is_none_or(|epoch| epoch == store.seal.epoch.to_le_bytes()),
+            "a log that is whole has another epoch"
+        );
+        Arc::new(store)
     }
 
     #[test]

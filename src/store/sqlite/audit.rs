@@ -147,17 +147,27 @@ fn strays(connection: &Connection) -> rusqlite::Result<Vec<Damaged>> {
 }
 
 /// Memberships that are not as the log says, by user and topic, and where they begin or end. What the log has no longer is
-/// believed.
+/// believed. A membership that has ended may be missing if nothing was said to its topic meanwhile: it is not kept then.
 const WRONG_MEMBERS: &str = "
     WITH floor AS (SELECT trimmed FROM log_identity),
-         said AS (SELECT position, kind, substr(audiences, 6) AS user, content AS topic FROM log
+         told AS (SELECT position, kind, substr(audiences, 6) AS user, content AS topic FROM log
                   WHERE kind IN ('joined', 'left') AND substr(audiences, 6) NOT IN (SELECT user FROM erasing)),
+         said AS (SELECT told.*, lag(position) OVER same AS before, lead(position) OVER same AS after FROM told
+                  WINDOW same AS (PARTITION BY user, topic ORDER BY position)),
+         span AS (SELECT said.*, iif(kind = 'left', position, after) AS ends,
+                         iif(kind = 'joined', position, ifnull(before, max(trimmed, ifnull(through, 0)))) AS begins
+                  FROM said, floor LEFT JOIN user_trimmed ON user_trimmed.user = said.user),
          doubtful AS (SELECT member.user, topic, since, until, max(trimmed, ifnull(through, 0)) AS floor
                       FROM member, floor LEFT JOIN user_trimmed ON user_trimmed.user = member.user)
     SELECT user, topic, min(at) FROM (
-    SELECT user, topic, position AS at FROM said WHERE NOT EXISTS (
-        SELECT 1 FROM member WHERE member.user = said.user AND member.topic = said.topic
-                                   AND iif(kind = 'joined', since, until) = position)
+    SELECT user, topic, position AS at FROM span WHERE NOT EXISTS (
+        SELECT 1 FROM member WHERE member.user = span.user AND member.topic = span.topic
+                                   AND iif(kind = 'joined', since, until) = span.position)
+        AND (ends IS NULL
+             OR EXISTS (SELECT 1 FROM addressed
+                        WHERE audience = 'topic:' || topic AND addressed.position > begins AND addressed.position < ends)
+             OR EXISTS (SELECT 1 FROM changed
+                        WHERE audience = 'topic:' || topic AND changed.position > begins AND changed.position < ends))
     UNION ALL
     SELECT user, topic, since AS at FROM doubtful
     WHERE since > floor AND NOT EXISTS (
@@ -200,4 +210,59 @@ fn members(connection: &Connection, damages: &Damages) -> rusqlite::Result<()> {
         }
     }
     transaction.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::super::{Options, SqliteStore};
+    use super::*;
+    use crate::content::Content;
+    use crate::notification::{Notification, NotificationId, Topic, UserId};
+    use crate::store::{Command, Store as _};
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    /// Mutant: call each membership wrong that the log tells of and the table has not.
+    #[tokio::test]
+    async fn a_membership_that_is_gone_is_made_again_unless_nothing_was_said_in_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        let (ana, bea): (UserId, UserId) = ("ana".parse().expect("valid"), "bea".parse().expect("valid"));
+        let [quiet, busy]: [Topic; 2] = ["quiet", "busy"].map(|name| name.parse().expect("valid"));
+        let join = |user: &UserId, topic: &Topic| Command::Join { user: user.clone(), topic: topic.clone() };
+        let leave = |user: &UserId, topic: &Topic| Command::Leave { user: user.clone(), topic: topic.clone() };
+        let publish = Command::Publish(std::sync::Arc::new(Notification {
+            id: NotificationId::generate(),
+            timestamp: NOW,
+            audiences: vec!["topic:busy".parse().expect("valid")],
+            content: Content::from_stored("{\"message\":\"m\"}"),
+            expires_at: None,
+            replaces: None,
+        }));
+        let store = open();
+        for command in [
+            join(&ana, &quiet),
+            join(&ana, &busy),
+            leave(&ana, &quiet),
+            publish,
+            leave(&ana, &busy),
+            join(&bea, &quiet),
+        ] {
+            store.one(NOW, command).await.expect("done");
+        }
+        let whole = (store.interest(&ana).await.expect("read"), store.interest(&bea).await.expect("read"));
+        assert_eq!(whole.0.memberships.len(), 1, "nothing was said in the other");
+        drop(store);
+        let store = open();
+        assert_eq!(store.options.metrics.damaged.get(), 0);
+        drop(store);
+        let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        assert_eq!(connection.execute("DELETE FROM member", []).expect("deleted"), 2);
+        drop(connection);
+        let store = open();
+        assert_eq!(store.options.metrics.damaged.get(), 2);
+        assert_eq!((store.interest(&ana).await.expect("read"), store.interest(&bea).await.expect("read")), whole);
+    }
 }

@@ -165,7 +165,7 @@ mod tests {
     use super::super::{Options, SqliteStore};
     use super::*;
     use crate::content::Content;
-    use crate::notification::{Audience, Notification, NotificationId};
+    use crate::notification::{Audience, Notification, NotificationId, UserId};
     use crate::store::{Command, Store as _};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -212,6 +212,33 @@ mod tests {
     async fn a_commit_without_an_entry_is_missed_too() {
         let (before, after) = epochs(Command::Schedule { notification: said(), due: Timestamp::MAX }).await;
         assert_ne!(before, after);
+    }
+
+    /// Mutant: count the commits of publishers only.
+    #[tokio::test]
+    async fn what_is_erased_trimmed_and_expired_is_in_the_head_file_by_number_only() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, at) = (folder.path().join("pregon.db"), Timestamp::from_second(60).expect("in range"));
+        let store = open(folder.path());
+        let user: UserId = "zoe".parse().expect("valid");
+        let theirs = |expires_at| {
+            let audiences = vec![Audience::User(user.clone())];
+            Command::Publish(Arc::new(Notification { audiences, expires_at, ..(*said()).clone() }))
+        };
+        for command in [theirs(None), Command::Erase { user: user.clone() }, theirs(Some(NOW)), theirs(Some(NOW))] {
+            store.one(NOW, command).await.expect("done");
+        }
+        let record = || std::fs::read(folder.path().join("pregon.head")).expect("read");
+        let (epoch, known) = (store.seal().epoch, record());
+        let before = std::fs::read(&path).expect("read");
+        store.advance(at).await.expect("advanced");
+        while store.trim(at).await.expect("trimmed") {}
+        assert_ne!(record(), known, "what maintenance removes is counted");
+        assert_eq!(record().len(), RECORD_BYTES);
+        drop(store);
+        assert_eq!(open(folder.path()).seal().epoch, epoch, "the newest entry has gone, and nothing is lost");
+        std::fs::write(&path, before).expect("written");
+        assert_ne!(open(folder.path()).seal().epoch, epoch, "what was removed would be there again");
     }
 
     #[tokio::test]
