@@ -77,6 +77,9 @@ pub const RESERVE_BYTES: u64 = 8 << 20;
 /// milliseconds of work.
 const PASSED_MAX: usize = 10_000;
 
+/// Entries that are looked at before the store is open, unless [`Options::audited_max`] says otherwise.
+const AUDITED_MAX: usize = 50_000;
+
 /// Rows looked at for streams that begin together, after which the others are to be asked for again: some milliseconds.
 const ROWS_PER_OPENINGS: usize = 20_000;
 
@@ -89,13 +92,21 @@ pub struct Options {
     pub passed_max: usize,
     /// Bytes that are kept for a full disk, if any; see [`RESERVE_BYTES`].
     pub reserve_bytes: u64,
+    /// Most entries that are held against the other tables before the store is open; older ones are later.
+    pub audited_max: usize,
     /// Where it is counted what is written.
     pub metrics: metrics::Log,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { inbox_max: 1000, passed_max: PASSED_MAX, reserve_bytes: 0, metrics: metrics::Log::default() }
+        Options {
+            inbox_max: 1000,
+            passed_max: PASSED_MAX,
+            reserve_bytes: 0,
+            audited_max: AUDITED_MAX,
+            metrics: metrics::Log::default(),
+        }
     }
 }
 
@@ -107,6 +118,8 @@ impl Options {
 
 /// The embedded store.
 pub struct SqliteStore {
+    /// Ends before all else.
+    _audit: Option<audit::older::Look>,
     seal: Seal,
     options: Options,
     damages: Damages,
@@ -172,7 +185,8 @@ impl SqliteStore {
         let head_file = HeadFile::open(folder, &connection).map_err(failed)?;
         let seal = head_file.seal(&schema::identity(&connection).map_err(failed)?);
         let damages = Damages::of(path.clone(), options.metrics.damaged.clone());
-        if let Some(through) = audit::run(&connection, &damages).map_err(failed)? {
+        let looked = audit::run(&connection, &damages, options.audited_max).map_err(failed)?;
+        if let Some(through) = looked.through {
             retention::forgo(&connection, through).map_err(failed)?;
         }
         let readers = Readers::open(&path, damages.clone()).map_err(failed)?;
@@ -180,7 +194,12 @@ impl SqliteStore {
         let beside = writer::Beside { reserve, damages: damages.clone(), head_file };
         let writer = writer::start(connection, WRITES_QUEUED_MAX, options.clone(), readers.gate(), beside);
         let writer = writer.map_err(failed)?;
-        Ok(SqliteStore { seal, options, damages, readers, writer, uptime, _lock: lock })
+        let audit = looked
+            .older
+            .map(|older| audit::older::start(&path, older, &readers, &damages, writer.tasks()))
+            .transpose()
+            .map_err(failed)?;
+        Ok(SqliteStore { _audit: audit, seal, options, damages, readers, writer, uptime, _lock: lock })
     }
 
     async fn ask<T>(

@@ -1,8 +1,11 @@
-//! Looks through the whole file at the start, and says what of it is damaged before anybody reads it.
+//! Looks through the file at the start, and says what of it is damaged before anybody reads it.
 //!
 //! A checksum shows that a row is damaged when it is read, but not that a row is gone. So the log is held against the tables by
 //! which entries are found, `addressed` and `changed`, and SQLite's `quick_check` looks at the pages. If either finds something, it
 //! isn't known what is missing, so all clients are told `reset`, at each start until a backup is restored.
+//!
+//! All that takes some seconds for a million entries. Of a long log only the newest entries are looked at before the start, and
+//! whether they are found; the rest is looked at while the server serves, by [`older`].
 //!
 //! Memberships are held against the entries that say who joined and left, as far back as the log reaches. If all else is whole,
 //! wrong ones are made again from there, since a wrong one would show a topic to somebody else.
@@ -18,13 +21,24 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::checksum::{LOG, REVOCATION, SCHEDULED, SERVER_KEY};
 use super::damage::{Damaged, Damages};
+use super::rows::whole;
 use crate::notification::Position;
 
-/// Says what is damaged. If an entry may be gone, gives the position up to which one may be.
-pub(super) fn run(connection: &Connection, damages: &Damages) -> rusqlite::Result<Option<Position>> {
-    let through = look(connection, damages);
+pub(super) mod older;
+
+/// What a look has come to.
+pub(super) struct Looked {
+    /// Up to where an entry may be gone, if one may be.
+    pub(super) through: Option<Position>,
+    /// Up to where it has not looked yet, if the log is long.
+    pub(super) older: Option<Position>,
+}
+
+/// Says what is damaged: of a log of no more than `entries_max` all, of a longer one the newest.
+pub(super) fn run(connection: &Connection, damages: &Damages, entries_max: usize) -> rusqlite::Result<Looked> {
+    let looked = look(connection, damages, entries_max);
     damages.say(Instant::now());
-    through
+    looked
 }
 
 fn note_all(damages: &Damages, found: &[Damaged]) {
@@ -33,14 +47,32 @@ fn note_all(damages: &Damages, found: &[Damaged]) {
     }
 }
 
-fn look(connection: &Connection, damages: &Damages) -> rusqlite::Result<Option<Position>> {
+fn look(connection: &Connection, damages: &Damages, entries_max: usize) -> rusqlite::Result<Looked> {
+    rows(connection, damages)?;
+    let older = connection
+        .prepare("SELECT position FROM log ORDER BY position DESC LIMIT 1 OFFSET ?1")?
+        .query_row([whole(entries_max)], |row| row.get(0))
+        .optional();
+    let looked = match older {
+        Ok(None) => return Ok(Looked { through: all(connection, damages)?, older: None }),
+        Ok(Some(older)) => entries(connection, damages, older, false).map(|through| (through, Some(older))),
+        Err(error) => Err(error),
+    };
+    let (through, older) = looked.or_else(|error| {
+        damages.note(&Damaged::of(&error).ok_or(error)?);
+        Ok::<_, rusqlite::Error>((Some(super::head(connection)?), None))
+    })?;
+    Ok(Looked { through, older })
+}
+
+/// Looks at the pages and at all entries and memberships.
+fn all(connection: &Connection, damages: &Damages) -> rusqlite::Result<Option<Position>> {
     let broken = match pages(connection) {
         Ok(said) => said,
         Err(error) => vec![Damaged::of(&error).ok_or(error)?],
     };
     note_all(damages, &broken);
-    rows(connection, damages)?;
-    let looked = entries(connection, damages).and_then(|through| {
+    let looked = entries(connection, damages, Position(0), true).and_then(|through| {
         // A log that isn't whole says too little of them.
         if through.is_none() && broken.is_empty() {
             members(connection, damages)?;
@@ -65,6 +97,30 @@ fn rows(connection: &Connection, damages: &Damages) -> rusqlite::Result<()> {
             Err(error) => damages.note(&Damaged::of(&error).ok_or(error)?),
         }
     }
+    scheduled_users(connection, damages).or_else(|error| {
+        damages.note(&Damaged::of(&error).ok_or(error)?);
+        Ok(())
+    })
+}
+
+/// Makes rows again by which a user's scheduled notifications are found.
+fn scheduled_users(connection: &Connection, damages: &Damages) -> rusqlite::Result<()> {
+    let sql = format!(
+        "SELECT DISTINCT substr(value, 6), kept
+         FROM (SELECT id AS kept, audiences FROM scheduled WHERE {}) AS sound,
+              json_each('[' || replace(json_quote(audiences), ' ', '\",\"') || ']')
+         WHERE substr(value, 1, 5) = 'user:'
+           AND NOT EXISTS (SELECT 1 FROM scheduled_user WHERE user = substr(value, 6) AND scheduled_user.id = kept)",
+        SCHEDULED.sound
+    );
+    let missing: Vec<(String, String)> = connection
+        .prepare(&sql)?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (user, id) in &missing {
+        damages.note(&Damaged(format!("the row for {id} of table scheduled_user")));
+        connection.execute("INSERT INTO scheduled_user (user, id) VALUES (?1, ?2)", [user, id])?;
+    }
     Ok(())
 }
 
@@ -86,35 +142,55 @@ fn finding(is_notified: bool, position: Position) -> Damaged {
 
 /// Where an entry may be gone: the last damaged one, or the newest of all if the log and these tables differ. Those are left as
 /// they are: what is written into damaged pages damages others.
-fn entries(connection: &Connection, damages: &Damages) -> rusqlite::Result<Option<Position>> {
-    let (mut astray, through) = unfound(connection, damages)?;
-    astray.extend(strays(connection)?);
+fn entries(
+    connection: &Connection,
+    damages: &Damages,
+    after: Position,
+    with_strays: bool,
+) -> rusqlite::Result<Option<Position>> {
+    let Unfound { mut astray, damaged, .. } = unfound(connection, damages, after, usize::MAX)?;
+    if with_strays {
+        astray.extend(strays(connection)?);
+    }
     if astray.is_empty() {
-        return Ok(through);
+        return Ok(damaged);
     }
     note_all(damages, &astray);
     super::head(connection).map(Some)
 }
 
-/// The rows by which entries should be found, and are not; and the last entry that is damaged.
-fn unfound(connection: &Connection, damages: &Damages) -> rusqlite::Result<(Vec<Damaged>, Option<Position>)> {
+/// What is wrong with some entries of the log.
+struct Unfound {
+    /// Rows by which they should be found, and are not.
+    astray: Vec<Damaged>,
+    /// The last entry that is damaged.
+    damaged: Option<Position>,
+    /// The last entry.
+    through: Option<Position>,
+}
+
+/// Looks at the first `limit` entries after a position.
+fn unfound(connection: &Connection, damages: &Damages, after: Position, limit: usize) -> rusqlite::Result<Unfound> {
     let sql = format!(
         "SELECT position, {}, kind, audiences, expires, ifnull(origin, position),
-                CASE WHEN kind = 'notified' AND json_valid(content) THEN content ->> '$.category' END FROM log",
+                CASE WHEN kind = 'notified' AND json_valid(content) THEN content ->> '$.category' END FROM log
+         WHERE position > ?1 ORDER BY position LIMIT ?2",
         LOG.sound
     );
-    let mut entries = connection.prepare(&sql)?;
-    let mut entries = entries.query([])?;
-    let mut addressed = connection
-        .prepare("SELECT expires IS ?3 AND category IS ?4 FROM addressed WHERE audience = ?1 AND position = ?2")?;
-    let mut changed =
-        connection.prepare("SELECT origin IS ?3 AND ?4 IS NULL FROM changed WHERE audience = ?1 AND position = ?2")?;
-    let (mut wrong, mut through) = (Vec::new(), None);
+    let mut entries = connection.prepare_cached(&sql)?;
+    let mut entries = entries.query(params![after, whole(limit)])?;
+    let mut addressed = connection.prepare_cached(
+        "SELECT expires IS ?3 AND category IS ?4 FROM addressed WHERE audience = ?1 AND position = ?2",
+    )?;
+    let mut changed = connection
+        .prepare_cached("SELECT origin IS ?3 AND ?4 IS NULL FROM changed WHERE audience = ?1 AND position = ?2")?;
+    let mut unfound = Unfound { astray: Vec::new(), damaged: None, through: None };
     while let Some(row) = entries.next()? {
         let position: Position = row.get(0)?;
+        unfound.through = Some(position);
         if !row.get::<_, bool>(1)? {
             damages.note(&LOG.damaged(&position.0));
-            through = through.max(Some(position));
+            unfound.damaged = unfound.damaged.max(Some(position));
             continue;
         }
         let is_notified = row.get_ref(2)?.as_str()? == "notified";
@@ -125,20 +201,30 @@ fn unfound(connection: &Connection, damages: &Damages) -> rusqlite::Result<(Vec<
             let right: Option<bool> =
                 found.query_row(params![audience, position, beside, category], |row| row.get(0)).optional()?;
             if right != Some(true) {
-                wrong.push(finding(is_notified, position));
+                unfound.astray.push(finding(is_notified, position));
             }
         }
     }
-    Ok((wrong, through))
+    Ok(unfound)
+}
+
+/// The tables by which entries are found: whether notified ones, and their names.
+const FINDING: [(bool, &str); 2] = [(true, "addressed"), (false, "changed")];
+
+/// An SQL expression: whether a row of such a table, `found`, leads to no entry, or to one for somebody else.
+fn leads_astray(is_notified: bool) -> String {
+    let of_kind = if is_notified { "=" } else { "<>" };
+    format!(
+        "NOT EXISTS (SELECT 1 FROM log WHERE log.position = found.position
+                     AND instr(' ' || audiences || ' ', ' ' || audience || ' ') AND kind {of_kind} 'notified')"
+    )
 }
 
 /// Rows that lead to no entry, or to one for somebody else.
 fn strays(connection: &Connection) -> rusqlite::Result<Vec<Damaged>> {
-    let leads = "SELECT 1 FROM log WHERE log.position = found.position AND instr(' ' || audiences || ' ', ' ' || audience || ' ')";
     let mut strays = Vec::new();
-    for (is_notified, table, of_kind) in [(true, "addressed", "="), (false, "changed", "<>")] {
-        let sql =
-            format!("SELECT position FROM {table} AS found WHERE NOT EXISTS ({leads} AND kind {of_kind} 'notified')");
+    for (is_notified, table) in FINDING {
+        let sql = format!("SELECT position FROM {table} AS found WHERE {}", leads_astray(is_notified));
         for stray in connection.prepare(&sql)?.query_map([], |row| Ok(finding(is_notified, row.get(0)?)))? {
             strays.push(stray?);
         }
@@ -214,15 +300,86 @@ fn members(connection: &Connection, damages: &Damages) -> rusqlite::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use jiff::Timestamp;
 
     use super::super::{Options, SqliteStore};
     use super::*;
     use crate::content::Content;
-    use crate::notification::{Notification, NotificationId, Topic, UserId};
+    use crate::notification::{Audience, Notification, NotificationId, Topic, UserId};
     use crate::store::{Command, Store as _};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn publish(user: &UserId) -> Command {
+        Command::Publish(notification(user))
+    }
+
+    fn notification(user: &UserId) -> Arc<Notification> {
+        Arc::new(Notification {
+            id: NotificationId::generate(),
+            timestamp: NOW,
+            audiences: vec![Audience::User(user.clone())],
+            content: Content::from_stored("{\"message\":\"m\"}"),
+            expires_at: None,
+            replaces: None,
+        })
+    }
+
+    /// The start looks at ten entries. Mutants: the older ones are never looked at; what is found there is told to nobody.
+    #[tokio::test]
+    async fn in_the_older_part_of_a_long_log_damage_is_found_while_the_server_serves() {
+        let ana: UserId = "ana".parse().expect("valid");
+        let options = || Options { audited_max: 10, ..Options::default() };
+        for damage in [
+            "DELETE FROM addressed WHERE position = 3",
+            "UPDATE log SET content = '{}' WHERE position = 3",
+            "DELETE FROM log WHERE position = 3",
+        ] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let store = SqliteStore::open(folder.path(), options()).expect("opens");
+            for _ in 0..30 {
+                store.one(NOW, publish(&ana)).await.expect("published");
+            }
+            drop(store);
+            let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+            assert_eq!(connection.execute(damage, []).expect("damaged"), 1);
+            drop(connection);
+            let store = SqliteStore::open(folder.path(), options()).expect("opens");
+            let interest = store.interest(&ana).await.expect("read");
+            let told = async {
+                while store.read_after(&interest, Position(2), Position(30), 100).await.is_ok() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_mins(1), told).await.expect("who comes from before it is told");
+            assert!(store.options.metrics.damaged.get() >= 1, "{damage}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_scheduled_notification_whose_user_is_not_noted_is_erased_all_the_same() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        let ana: UserId = "ana".parse().expect("valid");
+        let notification = notification(&ana);
+        let due = Timestamp::from_second(1000).expect("in range");
+        let schedule = Command::Schedule { notification: Arc::clone(&notification), due };
+        let store = open();
+        store.one(NOW, schedule).await.expect("kept");
+        drop(store);
+        let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        assert_eq!(connection.execute("DELETE FROM scheduled_user", []).expect("deleted"), 1);
+        drop(connection);
+        let store = open();
+        assert_eq!(store.options.metrics.damaged.get(), 1);
+        store.one(NOW, Command::Erase { user: ana }).await.expect("erased");
+        assert_eq!(store.find(notification.id).await.expect("read"), None);
+        drop(store);
+        assert_eq!(open().options.metrics.damaged.get(), 0);
+    }
 
     /// Mutant: call each membership wrong that the log tells of and the table has not.
     #[tokio::test]
@@ -233,7 +390,7 @@ mod tests {
         let [quiet, busy]: [Topic; 2] = ["quiet", "busy"].map(|name| name.parse().expect("valid"));
         let join = |user: &UserId, topic: &Topic| Command::Join { user: user.clone(), topic: topic.clone() };
         let leave = |user: &UserId, topic: &Topic| Command::Leave { user: user.clone(), topic: topic.clone() };
-        let publish = Command::Publish(std::sync::Arc::new(Notification {
+        let publish = Command::Publish(Arc::new(Notification {
             id: NotificationId::generate(),
             timestamp: NOW,
             audiences: vec!["topic:busy".parse().expect("valid")],

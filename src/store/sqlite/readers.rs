@@ -11,6 +11,27 @@ use super::damage::{Damaged, Damages};
 use super::{BUSY_MAX, checkpoint, schema};
 use crate::store::StoreError;
 
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(BUSY_MAX)?;
+    schema::configure(&connection)?;
+    Ok(connection)
+}
+
+/// One of them, for a thread that may block.
+pub(super) struct Reader {
+    connection: Connection,
+    gate: Arc<RwLock<()>>,
+}
+
+impl Reader {
+    /// Runs a query that takes no longer than any other read. All of it sees one moment of the log.
+    pub(super) fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let _passed = self.gate.blocking_read();
+        self.connection.unchecked_transaction().and_then(|transaction| query(&transaction))
+    }
+}
+
 /// Reading connections, one for each core: a query that has none waits for one.
 pub(super) struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
@@ -23,13 +44,7 @@ pub(super) struct Readers {
 impl Readers {
     pub(super) fn open(path: &Path, damages: Damages) -> rusqlite::Result<Readers> {
         let count = std::thread::available_parallelism().map_or(2, NonZeroUsize::get).max(2);
-        let open = || {
-            let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-            connection.busy_timeout(BUSY_MAX)?;
-            schema::configure(&connection)?;
-            Ok(connection)
-        };
-        let idle = (0..count).map(|_| open()).collect::<rusqlite::Result<Vec<_>>>()?;
+        let idle = (0..count).map(|_| open(path)).collect::<rusqlite::Result<Vec<_>>>()?;
         let (idle, permits) = (Arc::new(Mutex::new(idle)), Arc::new(Semaphore::new(count)));
         Ok(Readers { idle, permits, gate: Arc::default(), damages })
     }
@@ -39,6 +54,11 @@ impl Readers {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let interrupts = idle.iter().map(Connection::get_interrupt_handle).collect();
         checkpoint::Gate::new(Arc::clone(&self.gate), interrupts)
+    }
+
+    /// A connection for a thread of its own.
+    pub(super) fn another(&self, path: &Path) -> rusqlite::Result<Reader> {
+        Ok(Reader { connection: open(path)?, gate: Arc::clone(&self.gate) })
     }
 
     /// Runs a query on a thread that may block. All of it sees one moment of the log.

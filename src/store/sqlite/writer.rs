@@ -64,6 +64,11 @@ impl Handle {
         self.tasks.as_ref().is_none_or(mpsc::Sender::is_closed)
     }
 
+    /// Where tasks can be queued as long as the handle is there.
+    pub(super) fn tasks(&self) -> mpsc::WeakSender<Task> {
+        self.tasks.as_ref().expect("it is there until the handle is dropped").downgrade()
+    }
+
     /// Queues a task, and waits for a place in the queue.
     pub(super) async fn send(&self, task: Task) -> Result<(), StoreError> {
         let tasks = self.tasks.as_ref().ok_or(StoreError::Stopped)?;
