@@ -686,6 +686,13 @@ const mutants = [
     test: 'a_scheduled_notification_whose_user_is_not_noted_is_erased_all_the_same',
   },
   {
+    name: 'a user who reads all at once',
+    file: 'src/store/sqlite/readers.rs',
+    from: 'let _turn = self.turns.take(user).await;',
+    to: 'let _turn = self.turns.clone();',
+    test: 'a_user_who_asks_for_much_at_once_leaves_connections_to_others',
+  },
+  {
     name: 'all that is scheduled read to erase a user',
     file: 'src/store/sqlite/erasing.rs',
     from: 'let hers = "id IN (SELECT id FROM scheduled_user WHERE user = ?1)";',

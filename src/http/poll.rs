@@ -3,6 +3,7 @@
 //! A poll is a short stream of JSON lines: it waits for the first event, takes what comes with it, and gives it together
 //! with the cursor for the next poll. So it obeys the same rules, and nothing is lost or doubled between two polls.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
@@ -10,7 +11,8 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use futures_util::stream::AbortHandle;
 use futures_util::{FutureExt as _, StreamExt as _};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
 use super::App;
@@ -63,7 +65,8 @@ pub(super) async fn answer(
 /// What a poll has got so far.
 struct Polled {
     cursor: Option<String>,
-    events: Vec<Value>,
+    /// As the stream's lines say them.
+    events: Vec<Box<RawValue>>,
     /// After how many milliseconds to come back, if the stream could not begin.
     retry_ms: Option<u64>,
     /// The beginning of a line.
@@ -83,26 +86,39 @@ impl Polled {
             };
             let Some(part) = next else { return };
             self.partial.extend_from_slice(&part);
-            while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.partial.drain(..=end).collect();
-                self.take(&line);
+            let partial = std::mem::take(&mut self.partial);
+            let mut lines = partial.split_inclusive(|byte| *byte == b'\n').peekable();
+            while let Some(line) = lines.next_if(|line| line.ends_with(b"\n")) {
+                self.take(line);
                 if self.events.len() == EVENTS_MAX {
                     return;
                 }
             }
+            self.partial = lines.next().unwrap_or_default().to_vec();
         }
     }
 
     fn take(&mut self, line: &[u8]) {
-        let Ok(event) = serde_json::from_slice::<Value>(line) else { return };
-        if event["event"] == "retry" {
-            self.retry_ms = event["retry_ms"].as_u64();
+        let Ok(event) = serde_json::from_slice::<&RawValue>(line) else { return };
+        let Ok(about) = serde_json::from_str::<About>(event.get()) else { return };
+        if about.event == "retry" {
+            self.retry_ms = about.retry_ms;
         }
-        if let Some(id) = event["id"].as_str() {
-            self.cursor = Some(id.to_owned());
+        if let Some(id) = about.id {
+            self.cursor = Some(id.into_owned());
         }
-        if event["event"].as_str().is_some_and(|name| !ABOUT_STREAMS.contains(&name)) {
-            self.events.push(event);
+        if !ABOUT_STREAMS.contains(&&*about.event) {
+            self.events.push(event.to_owned());
         }
     }
+}
+
+/// What a poll has to know of an event.
+#[derive(Deserialize)]
+struct About<'a> {
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+    retry_ms: Option<u64>,
 }

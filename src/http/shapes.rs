@@ -12,6 +12,7 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::openapi::{Ref, RefOr, SchemaFormat};
@@ -410,7 +411,7 @@ pub struct Ready {
 pub struct Polled {
     /// What has happened, at most 100.
     #[schema(value_type = Vec<StreamEvent>)]
-    pub data: Vec<Value>,
+    pub data: Vec<Box<RawValue>>,
     /// Give it back as `?last_event_id=`.
     #[schema(required, examples("q0bN2nJv7cO1m9kX3fHsVQ"))]
     pub cursor: Option<String>,

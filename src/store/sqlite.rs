@@ -278,7 +278,7 @@ impl Store for SqliteStore {
         let of = interest.clone();
         let (entries, through) = self
             .readers
-            .read(move |connection| {
+            .read_for(&interest.user, move |connection| {
                 let oldest = oldest(connection, &of.user)?;
                 if after < oldest {
                     return Ok(Err(StoreError::Trimmed { oldest }));
@@ -300,15 +300,16 @@ impl Store for SqliteStore {
 
     async fn page(&self, wanted: Wanted) -> Result<Page, StoreError> {
         let (bounds, damages) = (self.options.bounds(), self.damages.clone());
-        self.readers.read(move |connection| page(connection, &wanted, bounds, &damages)).await
+        let user = wanted.user.clone();
+        self.readers.read_for(&user, move |connection| page(connection, &wanted, bounds, &damages)).await
     }
 
     async fn item(&self, user: &UserId, id: NotificationId, at: Timestamp) -> Result<Option<Item>, StoreError> {
-        let (user, bounds) = (user.clone(), self.options.bounds());
+        let (of, bounds) = (user.clone(), self.options.bounds());
         self.readers
-            .read(move |connection| {
+            .read_for(user, move |connection| {
                 let Some((position, notification)) = published(connection, id)? else { return Ok(None) };
-                let interest = interest(connection, &user)?;
+                let interest = interest(connection, &of)?;
                 // The tables that lead there may be damaged.
                 let is_theirs = notification.audiences.iter().any(|audience| interest.includes(audience, position));
                 let inbox = Inbox::load(connection, &interest, at, bounds)?;
@@ -331,8 +332,8 @@ impl Store for SqliteStore {
     }
 
     async fn interest(&self, user: &UserId) -> Result<Interest, StoreError> {
-        let user = user.clone();
-        self.readers.read(move |connection| interest(connection, &user)).await
+        let of = user.clone();
+        self.readers.read_for(user, move |connection| interest(connection, &of)).await
     }
 
     async fn members(&self, topic: &Topic, after: Option<UserId>, limit: usize) -> Result<Vec<UserId>, StoreError> {
