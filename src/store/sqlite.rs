@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 use tokio::sync::oneshot;
 
 use super::{
@@ -176,8 +176,13 @@ impl SqliteStore {
             let found = schema::prepare(&mut connection)?;
             Ok((connection, found))
         };
-        // The index of the `-wal` needs some space.
-        let opened: rusqlite::Result<_> = open().or_else(|error| if reserve.give_up() { open() } else { Err(error) });
+        // The index of the `-wal` needs some space. None helps a damaged file.
+        let wants_space = |error: &rusqlite::Error| {
+            let code = error.sqlite_error_code();
+            !matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+        };
+        let opened: rusqlite::Result<_> =
+            open().or_else(|error| if wants_space(&error) && reserve.give_up() { open() } else { Err(error) });
         let (connection, found) = opened.map_err(failed)?;
         if found > schema::VERSION {
             return Err(OpenError::Newer { path, found });

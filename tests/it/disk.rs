@@ -61,6 +61,13 @@ impl Program {
     }
 
     /// Publishes some 1.6 MB in one commit.
+    /// `pregon_commits_failed_total`.
+    async fn failed_commits(&self) -> u64 {
+        let (_, text) = self.get("/metrics").await;
+        let value = text.lines().find_map(|line| line.strip_prefix("pregon_commits_failed_total "));
+        value.unwrap().parse().unwrap()
+    }
+
     async fn publish_much(&self, to: &str) -> StatusCode {
         let items = vec![json!({"to": to, "message": "x".repeat(16_000)}); 100];
         self.ask(Method::POST, "/v1/notifications/batch", Some(json!(items))).await.0
@@ -194,7 +201,9 @@ async fn a_full_disk_lets_start_read_recall_erase_and_mark_and_publish_once_ther
     ] {
         let (status, answer) = program.ask(method, &path, None).await;
         assert!(status.is_success(), "{path}: {answer}");
+        let failed = program.failed_commits().await;
         assert_eq!(program.publish("everyone").await.0, 507, "nothing else takes the space");
+        assert!(program.failed_commits().await > failed, "each refusal is counted");
     }
     let (_, inbox) = program.get("/v1/inbox?user_id=zoe").await;
     let (_, counts) = program.get("/v1/inbox/counts?user_id=ana").await;

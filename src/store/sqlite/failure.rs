@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** the store goes on only if it is known that nothing of the transaction is on the disk.
 
+use prometheus_client::metrics::counter::Counter;
 use rusqlite::{Error, ErrorCode, ffi};
 
 use super::damage::Damaged;
@@ -33,6 +34,12 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// The same, once it has been counted.
+    pub(super) fn counted(self, failed: &Counter) -> Failure {
+        failed.inc();
+        self
+    }
+
     /// The meaning of each error, decided one by one:
     ///
     /// | SQLite says | in a statement | in the `COMMIT` | why |

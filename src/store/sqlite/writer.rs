@@ -235,7 +235,7 @@ impl Writer {
         for (append, answer) in batch {
             let done = match (alive, has_space(&append)) {
                 (false, _) => Err(Failure::Stopped),
-                (true, false) => Err(Failure::Full),
+                (true, false) => Err(Failure::Full.counted(&self.options.metrics.commits_failed)),
                 (true, true) => self.apply(&[append]),
             };
             alive &= answered(answer, done.map(|mut done| done.remove(0)).map_err(StoreError::from));
@@ -342,9 +342,8 @@ impl Writer {
         if let Some(damaged) = Damaged::of(&broken.error) {
             self.damages.found(&damaged);
         }
-        self.options.metrics.commits_failed.inc();
         tracing::error!(error = %broken.error, ?failure, "the store could not be written");
-        failure
+        failure.counted(&self.options.metrics.commits_failed)
     }
 
     /// Counts entries for users.
