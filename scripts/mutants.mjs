@@ -1288,12 +1288,13 @@ class Breaker {
       mkdirSync(dirname(join(this.copy, file)), { recursive: true });
       cpSync(join(root, file), join(this.copy, file));
     }
-    // What all depend on has been built; links to it take no time and no room.
+    // What all depend on has been built; links to the large files take no time and no room.
     const debug = join(this.target, 'debug');
     mkdirSync(debug, { recursive: true });
     for (const part of ['deps', 'build', '.fingerprint']) {
       const built = join(root, 'target', 'debug', part);
-      if (number !== 0 && existsSync(built)) execFileSync('cp', ['-al', built, debug]);
+      // What build scripts make is written in place, and would change there too.
+      if (number !== 0 && existsSync(built)) execFileSync('cp', [part === 'deps' ? '-al' : '-a', built, debug]);
     }
   }
 
