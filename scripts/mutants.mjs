@@ -693,6 +693,13 @@ const mutants = [
     test: 'a_user_who_asks_for_much_at_once_leaves_connections_to_others',
   },
   {
+    name: 'what an index lacks not looked for at the start',
+    file: 'src/store/sqlite/audit.rs',
+    from: 'PRAGMA integrity_check(20)',
+    to: 'PRAGMA quick_check(20)',
+    test: 'an_entry_that_an_index_lacks_is_noticed_at_the_start',
+  },
+  {
     name: 'all that is scheduled read to erase a user',
     file: 'src/store/sqlite/erasing.rs',
     from: 'let hers = "id IN (SELECT id FROM scheduled_user WHERE user = ?1)";',

@@ -1,7 +1,7 @@
 //! Looks through the file at the start, and says what of it is damaged before anybody reads it.
 //!
 //! A checksum shows that a row is damaged when it is read, but not that a row is gone. So the log is held against the tables by
-//! which entries are found, `addressed` and `changed`, and SQLite's `quick_check` looks at the pages. If either finds something, it
+//! which entries are found, `addressed` and `changed`, and SQLite's `integrity_check` looks at pages and indexes. If either finds something, it
 //! isn't known what is missing, so all clients are told `reset`, at each start until a backup is restored.
 //!
 //! All that takes some seconds for a million entries. Of a long log only the newest entries are looked at before the start, and
@@ -124,9 +124,9 @@ fn scheduled_users(connection: &Connection, damages: &Damages) -> rusqlite::Resu
     Ok(())
 }
 
-/// What SQLite says of the pages, twenty messages at most.
+/// What SQLite says of the pages and of what the indexes lack, twenty messages at most.
 fn pages(connection: &Connection) -> rusqlite::Result<Vec<Damaged>> {
-    let mut statement = connection.prepare("PRAGMA quick_check(20)")?;
+    let mut statement = connection.prepare("PRAGMA integrity_check(20)")?;
     let said = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(said.into_iter().filter(|said| said != "ok").map(|said| Damaged(format!("the file ({said})"))).collect())
 }
@@ -357,6 +357,29 @@ mod tests {
             tokio::time::timeout(Duration::from_mins(1), told).await.expect("who comes from before it is told");
             assert!(store.options.metrics.damaged.get() >= 1, "{damage}");
         }
+    }
+
+    /// Mutant: `quick_check`. By such an index the wrong notification would be replaced, or none recalled.
+    #[tokio::test]
+    async fn an_entry_that_an_index_lacks_is_noticed_at_the_start() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        let store = open();
+        store.one(NOW, publish(&"ana".parse().expect("valid"))).await.expect("published");
+        drop(store);
+        // The entry is put back while SQLite doesn't know of the index.
+        for sql in [
+            "CREATE TABLE kept AS SELECT * FROM log; DELETE FROM log;
+             CREATE TABLE hidden AS SELECT * FROM sqlite_schema WHERE name = 'log_id';
+             PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = 'log_id'",
+            "INSERT INTO log SELECT * FROM kept; DROP TABLE kept;
+             PRAGMA writable_schema = ON; INSERT INTO sqlite_schema SELECT * FROM hidden",
+            "DROP TABLE hidden",
+        ] {
+            let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+            connection.execute_batch(sql).expect("done");
+        }
+        assert!(open().options.metrics.damaged.get() >= 1);
     }
 
     #[tokio::test]
