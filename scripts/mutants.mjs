@@ -1255,14 +1255,13 @@ function asked(...words) {
   }
 }
 
-/** The mutants of the files that changed, and a tenth of the others. All of them if git can't tell. */
+/** The mutants of the files that changed, as far as git can tell, and a tenth of the others. */
 function chosen() {
   const head = asked('rev-parse', 'HEAD');
   const main = asked('merge-base', 'HEAD', 'origin/main');
   const changed = head && asked('diff', '--name-only', main && main !== head ? main : 'HEAD~1');
-  if (changed === null) return mutants;
-  const files = new Set(changed.split('\n'));
-  const tenth = Number.parseInt(head.slice(0, 8), 16) % 10;
+  const files = new Set(changed?.split('\n'));
+  const tenth = head ? Number.parseInt(head.slice(0, 8), 16) % 10 : 0;
   return mutants.filter(({ file }, number) => files.has(file) || number % 10 === tenth);
 }
 
