@@ -747,7 +747,7 @@ const mutants = [
     file: 'src/store/sqlite/audit.rs',
     from: `filter(|said| said != "ok")`,
     to: 'filter(|_| false)',
-    test: 'damaged_files_give_no_wrong_text_and_no_gap_in_silence',
+    test: 'an_entry_that_an_index_lacks_is_noticed_at_the_start',
   },
   {
     name: 'the log not held against the tables by which entries are found',
