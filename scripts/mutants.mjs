@@ -688,8 +688,8 @@ const mutants = [
   {
     name: 'a user who reads all at once',
     file: 'src/store/sqlite/readers.rs',
-    from: 'let _turn = self.turns.take(user).await;',
-    to: 'let _turn = self.turns.clone();',
+    from: 'let turn = self.turns.take(user).await;',
+    to: 'let turn = self.turns.clone();',
     test: 'a_user_who_asks_for_much_at_once_leaves_connections_to_others',
   },
   {

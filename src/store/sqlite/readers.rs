@@ -106,13 +106,22 @@ impl Readers {
         user: &UserId,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let _turn = self.turns.take(user).await;
-        self.read(query).await
+        let turn = self.turns.take(user).await;
+        self.read_with(turn, query).await
     }
 
     /// Runs a query on a thread that may block. All of it sees one moment of the log.
     pub(super) async fn read<T: Send + 'static>(
         &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.read_with((), query).await
+    }
+
+    /// Lets go of what is held when the query has ended, which it goes on to do if its caller is dropped.
+    async fn read_with<T: Send + 'static>(
+        &self,
+        held: impl Send + 'static,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed");
@@ -123,7 +132,7 @@ impl Readers {
                 idle.lock().unwrap_or_else(PoisonError::into_inner).pop().expect("a permit stands for a connection");
             let result = connection.unchecked_transaction().and_then(|transaction| query(&transaction));
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            drop((passed, permit));
+            drop((passed, permit, held));
             result
         })
         .await
@@ -171,5 +180,12 @@ mod tests {
         assert!(first.expect("read"));
         assert!(others.into_iter().all(|other| !other.expect("read")));
         assert!(readers.turns.locked().is_empty(), "who asks for nothing is forgotten");
+
+        let (go_on, wait) = mpsc::channel::<()>();
+        let given_up = readers.read_for(&ana, move |_| Ok(wait.recv().is_err()));
+        assert!(Box::pin(given_up).now_or_never().is_none());
+        assert_eq!(readers.turns.locked().len(), 1, "the read goes on, and with it the turn");
+        drop(go_on);
+        readers.read_for(&ana, |_| Ok(())).await.expect("read");
     }
 }

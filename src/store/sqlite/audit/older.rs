@@ -67,7 +67,7 @@ pub(in super::super) fn start(
         match looking.look(through) {
             Ok(true) => {
                 let seconds = begun_at.elapsed().as_secs();
-                tracing::info!(seconds, "the older part of the log was looked through");
+                tracing::info!(seconds, "the look at the older part of the log has ended; what is damaged was named");
             }
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "the older part of the log could not be looked through"),
