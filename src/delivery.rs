@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use crate::auth::Trust;
 use crate::diagnostics;
 use crate::event_id::EventIds;
-use crate::limits::Place;
+use crate::limits::{Address, Place};
 use crate::metrics;
 use crate::notification::{Audience, Change, Entry, Notification, Position, UserId};
 use crate::sse::{Form, Frame};
@@ -135,7 +135,7 @@ pub struct NewStream {
     /// How she is told.
     pub form: Form,
     /// Its place among the streams from its address, if those are counted.
-    pub place: Option<Arc<Place>>,
+    pub place: Option<Arc<Place<Address>>>,
 }
 
 /// An open stream, as its engine sees it.

@@ -48,7 +48,7 @@ mod body;
 mod draft;
 pub mod error;
 mod health;
-mod identity;
+pub mod identity;
 mod inbox;
 mod keys;
 mod language;
@@ -58,7 +58,7 @@ mod openapi;
 pub mod operations;
 pub mod origins;
 mod page;
-mod poll;
+pub mod poll;
 mod preferences;
 mod request;
 mod request_log;
@@ -73,6 +73,7 @@ mod users;
 use address::Crowd;
 use error::Problem;
 use origins::Origins;
+use poll::Polls;
 
 /// How long a browser need not ask again whether it may ask. Two hours are the most that Chromium takes.
 const PREFLIGHT_VALID: Duration = Duration::from_hours(2);
@@ -99,13 +100,13 @@ pub struct App {
     /// How often each user may change something.
     pub writes: Buckets<UserId>,
     /// Streams from each address, if there is a limit.
-    pub streams_per_address: Option<AtOnce>,
+    pub streams_per_address: Option<AtOnce<Address>>,
     /// What is counted.
     pub metrics: Metrics,
     /// How the surface behaves.
     pub options: Options,
-    /// Room for long polls: each keeps a connection from speaking HTTP while it waits.
-    pub polls: Semaphore,
+    /// Room for long polls.
+    pub polls: Polls,
     /// The turn of a large batch. One at a time is read and committed, so that others wait for one commit at most.
     pub large_batches: Semaphore,
     /// Bytes of the bodies of all requests that are under way.

@@ -247,46 +247,52 @@ impl<K: Clone + Ord + Hash, I: Reference> Known<K, I> {
     }
 }
 
-/// Counts what goes on at once, by address.
-pub struct AtOnce {
+/// Counts what goes on at once, by key, such as an address or a user.
+pub struct AtOnce<K: Eq + Hash> {
     most: usize,
-    by_address: Arc<Mutex<HashMap<Address, usize>>>,
+    counts: Arc<Mutex<HashMap<K, usize>>>,
 }
 
 /// One of those that go on. Dropping it makes room for another.
 #[derive(Debug)]
-pub struct Place {
-    address: Address,
-    by_address: Arc<Mutex<HashMap<Address, usize>>>,
+pub struct Place<K: Eq + Hash> {
+    key: K,
+    counts: Arc<Mutex<HashMap<K, usize>>>,
 }
 
-impl AtOnce {
-    /// At most so many from each address.
+impl<K: Clone + Eq + Hash> AtOnce<K> {
+    /// At most so many of each key.
     #[must_use]
-    pub fn new(most: usize) -> AtOnce {
-        AtOnce { most, by_address: Arc::default() }
+    pub fn new(most: usize) -> AtOnce<K> {
+        AtOnce { most, counts: Arc::default() }
     }
 
-    /// A place for one more from that address, if there is room.
+    /// How many each key may have at once.
     #[must_use]
-    pub fn enter(&self, address: Address) -> Option<Place> {
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = by_address.get(&address).copied().unwrap_or_default();
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
+    /// A place for one more of that key, if there is room.
+    #[must_use]
+    pub fn enter(&self, key: K) -> Option<Place<K>> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.get(&key).copied().unwrap_or_default();
         if count >= self.most {
             return None;
         }
-        by_address.insert(address, count + 1);
-        Some(Place { address, by_address: Arc::clone(&self.by_address) })
+        counts.insert(key.clone(), count + 1);
+        Some(Place { key, counts: Arc::clone(&self.counts) })
     }
 }
 
-impl Drop for Place {
+impl<K: Eq + Hash> Drop for Place<K> {
     fn drop(&mut self) {
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        match by_address.get_mut(&self.address) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        match counts.get_mut(&self.key) {
             Some(count) if *count > 1 => *count -= 1,
             _ => {
-                by_address.remove(&self.address);
+                counts.remove(&self.key);
             }
         }
     }
@@ -404,7 +410,7 @@ mod tests {
         drop(first);
         assert!(at_once.enter(hers).is_some());
         drop(second);
-        assert!(at_once.by_address.lock().expect("whole").is_empty(), "nothing is left behind");
+        assert!(at_once.counts.lock().expect("whole").is_empty(), "nothing is left behind");
     }
 
     #[test]

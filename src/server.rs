@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::delivery::{self, Delivery};
 use crate::demo;
 use crate::http::origins::Origins;
+use crate::http::poll::Polls;
 use crate::http::{self, App};
 use crate::inbox::Inbox;
 use crate::limits::{AtOnce, Buckets, Budget};
@@ -157,8 +158,7 @@ impl Server {
                 },
             },
             bodies: Arc::new(Budget::new(config.limits.bodies_bytes_max)),
-            // So that there is always room for publishers.
-            polls: Semaphore::new(places.requests.div_ceil(2)),
+            polls: Polls::new(places.requests),
             large_batches: Semaphore::new(1),
             draining: AtomicBool::new(false),
         });

@@ -1,12 +1,15 @@
 //! A stream inside a connection that stays with HTTP, as in HTTP/2: a short queue between the engine and the answer's
 //! body.
 //!
+//! The reader is also told up to which position the stream has everything, so that it can tell "nothing yet" from "nothing".
+//!
 //! **Invariant:** the queue holds at most [`QUEUE_BYTES_MAX`] and one slice more; whoever did not get room is told once
 //! there is some.
 //!
 //! Deliberately absent: HTTP. The body's end is a stream of bytes.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -16,6 +19,7 @@ use futures_util::Stream;
 use futures_util::stream::AbortHandle;
 
 use super::ConnectionId;
+use crate::notification::Position;
 
 /// Bytes in the queue from which on nothing more is taken.
 const QUEUE_BYTES_MAX: usize = 32 * 1024;
@@ -54,6 +58,8 @@ struct State {
     finished: bool,
     /// Nothing more will be read.
     gone: bool,
+    /// All up to there has been put into the queue, if anything has.
+    caught_up: Option<Position>,
     reader: Option<Waker>,
 }
 
@@ -107,6 +113,17 @@ impl BodySink {
         taken
     }
 
+    /// All that concerns the stream up to that position has been written.
+    pub(super) fn caught_up(&self, position: Position) {
+        let mut state = self.0.state();
+        let first = state.caught_up.replace(position).is_none();
+        let reader = if first { state.reader.take() } else { None };
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
     /// Ends the answer at once.
     pub(super) fn abort(&self) {
         self.0.state().finished = true;
@@ -122,6 +139,29 @@ impl Drop for BodySink {
         if let Some(reader) = state.reader.take() {
             reader.wake();
         }
+    }
+}
+
+impl BodyStream {
+    /// Waits until there is something to take, or nothing for now because the stream has caught up with the log, or has
+    /// ended.
+    pub async fn settled(&self) {
+        poll_fn(|context| {
+            let mut state = self.0.state();
+            if state.finished || state.caught_up.is_some() || !state.slices.is_empty() {
+                return Poll::Ready(());
+            }
+            state.reader = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Up to where the stream has said everything, once it has and that has been taken.
+    #[must_use]
+    pub fn caught_up(&self) -> Option<Position> {
+        let state = self.0.state();
+        state.caught_up.filter(|_| state.slices.is_empty())
     }
 }
 
@@ -210,6 +250,20 @@ mod tests {
         drop(body);
         assert_eq!(notices.try_iter().count(), 0, "the end is no news to whoever made it");
         assert!(!abort.is_aborted());
+    }
+
+    #[test]
+    fn whoever_waits_is_told_once_the_stream_has_caught_up() {
+        let (sink, mut body, _notices, _) = noted();
+        assert_eq!((body.settled().now_or_never(), body.caught_up()), (None, None));
+        sink.write(&[SLICE]);
+        assert_eq!((body.settled().now_or_never(), body.caught_up()), (Some(()), None), "there is something to take");
+        sink.caught_up(Position(7));
+        assert_eq!(body.caught_up(), None, "what was written before must be taken first");
+        assert_eq!(body.next().now_or_never(), Some(Some(SLICE)));
+        assert_eq!((body.settled().now_or_never(), body.caught_up()), (Some(()), Some(Position(7))));
+        drop(sink);
+        assert_eq!(body.settled().now_or_never(), Some(()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::inquiries::Waits;
 use super::sink::Sink;
 use super::subscriber::Subscriber;
 use super::{ConnectionId, Presence, TICK, Tick};
-use crate::limits::Place;
+use crate::limits::{Address, Place};
 
 /// A stream's client has nothing to say after its request; one that goes on talking is cut.
 const BYTES_FROM_PEER_MAX: u32 = 64 * 1024;
@@ -31,7 +31,7 @@ pub(super) struct Connection {
     /// There until it has begun.
     pub(super) opening: Option<Box<(Beginning, Waits)>>,
     /// Kept as long as it lasts.
-    pub(super) _place: Option<Arc<Place>>,
+    pub(super) _place: Option<Arc<Place<Address>>>,
 }
 
 impl Connection {
@@ -40,6 +40,13 @@ impl Connection {
         let Some(bytes) = self.sink.read_out() else { return true };
         self.bytes_from_peer = self.bytes_from_peer.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         self.bytes_from_peer > BYTES_FROM_PEER_MAX
+    }
+
+    /// Tells the sink up to where it has everything, while there is nothing to write.
+    pub(super) fn pause(&self) {
+        if let Some(position) = self.subscriber.caught_up() {
+            self.sink.caught_up(position);
+        }
     }
 
     /// How it looks from outside, once it has begun.

@@ -377,7 +377,7 @@ impl Engine {
         let mut batches = 0;
         loop {
             match output {
-                Output::Nothing => return,
+                Output::Nothing => return connection.pause(),
                 Output::Write => {
                     let Ok(bytes) = connection.sink.write(&self.batch.slices) else {
                         return self.close(number, Reason::Peer);

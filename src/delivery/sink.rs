@@ -13,6 +13,7 @@ use super::body::BodySink;
 use super::mailbox::Transport;
 use super::socket::{Socket, TlsSocket};
 use super::subscriber::Reason;
+use crate::notification::Position;
 
 /// What a connection's bytes go to.
 pub(super) enum Sink {
@@ -67,6 +68,13 @@ impl Sink {
         match self {
             Sink::Tls(tls) => tls.flush(),
             Sink::Plain(_) | Sink::Body(_) => Ok(true),
+        }
+    }
+
+    /// All up to that position has been written. A client of a socket sees that by itself, in time.
+    pub(super) fn caught_up(&self, position: Position) {
+        if let Sink::Body(body) = self {
+            body.caught_up(position);
         }
     }
 

@@ -249,6 +249,12 @@ impl Subscriber {
         (self.phase != Phase::Opening).then_some(Progress { began, cursor })
     }
 
+    /// Up to where its sink has everything, if it is not in the midst of something.
+    pub(super) fn caught_up(&self) -> Option<Position> {
+        let waits = self.phase == Phase::Following && !self.blocked && self.owed.is_none();
+        waits.then_some(self.cursor)
+    }
+
     /// Takes an input and says what to do. With [`Output::Write`] the batch holds what to write; it is to be given
     /// back unchanged with [`Input::Accepted`].
     pub(super) fn on(&mut self, input: Input<'_>, view: View<'_>, batch: &mut Batch) -> Output {

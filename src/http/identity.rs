@@ -162,9 +162,21 @@ impl axum::extract::FromRequestParts<Arc<App>> for Admin {
     }
 }
 
+/// Who is counted for a request that goes on for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Asker {
+    /// A user with a credential; or one that is only named, from this machine, where no address tells clients apart.
+    User(UserId),
+    /// The owner of a server key.
+    Key(String),
+    /// A client without a credential.
+    Address(Address),
+}
+
 /// A user who reads, until when she may, and while which key is trusted.
 pub(super) struct Reader {
     pub(super) user: UserId,
+    pub(super) asker: Asker,
     /// When she was given the right to; nothing if a server key or nobody vouches for her.
     pub(super) issued_at: Option<Timestamp>,
     pub(super) expires_at: Option<Timestamp>,
@@ -188,7 +200,7 @@ pub(super) fn reader(app: &App, asking: &Asking<'_>) -> Result<Option<Reader>, P
     let of_token = |token: String| asking.look(app, || app.auth.user(token.as_bytes()));
     let principal = from_header(app, asking).or_else(|| parameter(uri, &["access_token"]).map(of_token));
     if let Some(principal) = principal {
-        return reads(app, principal, uri);
+        return reads(app, principal, asking);
     }
     let session = session(headers);
     // Without a cookie and without `open_user_id` nothing is allowed, and a page elsewhere learns that it needs a token.
@@ -196,25 +208,31 @@ pub(super) fn reader(app: &App, asking: &Asking<'_>) -> Result<Option<Reader>, P
     if is_accepted_unasked && !method.is_safe() && !may_change_unasked(app, headers) {
         return Err(Problem::cross_site());
     }
-    reads(app, session.map_or(Err(Refusal::Missing), of_token), uri)
+    reads(app, session.map_or(Err(Refusal::Missing), of_token), asking)
 }
 
-fn reads(app: &App, principal: Result<Principal, Refusal>, uri: &Uri) -> Result<Option<Reader>, Problem> {
-    let named = named(uri);
-    match principal {
+fn reads(app: &App, principal: Result<Principal, Refusal>, asking: &Asking<'_>) -> Result<Option<Reader>, Problem> {
+    let named = named(asking.uri);
+    let asker = match principal {
         Ok(Principal::User { user, issued_at, expires_at, trust }) => {
             if named?.is_some_and(|named| named != user) {
                 return Err(Problem::forbidden("the token is another user's than `user_id` names"));
             }
-            return Ok(Some(Reader { user, issued_at: Some(issued_at), expires_at: Some(expires_at), trust }));
+            let (asker, issued_at, expires_at) = (Asker::User(user.clone()), Some(issued_at), Some(expires_at));
+            return Ok(Some(Reader { user, asker, issued_at, expires_at, trust }));
         }
-        Ok(Principal::Server(key)) => Backend(key).must_have(&Scope::Manage)?,
-        Err(Refusal::Missing) if app.options.open_user_id => {}
+        Ok(Principal::Server(key)) => {
+            let backend = Backend(key);
+            backend.must_have(&Scope::Manage)?;
+            Some(Asker::Key(backend.owner().to_owned()))
+        }
+        Err(Refusal::Missing) if app.options.open_user_id => asking.address.map(Asker::Address),
         // Whoever is named by nobody learns nothing about anybody: the page then asks for a name.
-        Err(Refusal::Missing) if matches!(named, Ok(None)) => {}
+        Err(Refusal::Missing) if matches!(named, Ok(None)) => None,
         Err(refusal) => return Err(Problem::unauthorized(&refusal, USER_HINT)),
-    }
+    };
     Ok(named?.inspect(request_log::made_for).map(|user| Reader {
+        asker: asker.unwrap_or_else(|| Asker::User(user.clone())),
         user,
         issued_at: None,
         expires_at: None,
@@ -254,7 +272,7 @@ pub(super) fn listener(app: &App, asking: &Asking<'_>) -> Result<Reader, Problem
         return Err(Problem::unauthorized(&Refusal::Revoked, USER_HINT));
     }
     request_log::made_for(&user);
-    Ok(Reader { user, issued_at: Some(issued_at), expires_at, trust })
+    Ok(Reader { asker: Asker::User(user.clone()), user, issued_at: Some(issued_at), expires_at, trust })
 }
 
 /// The user whose inbox it is: by her token, or named by the server key, or by anybody where that is allowed. A request

@@ -13,14 +13,17 @@ use futures_util::stream::AbortHandle;
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::App;
 use super::draft::duration;
 use super::error::Problem;
+use super::identity::Asker;
 use super::request::{encoded, json, parameter};
 use super::shapes;
-use crate::delivery::{BodyStream, NewStream};
+use crate::delivery::{BodyStream, Delivery, NewStream};
+use crate::limits::{AtOnce, Place};
 
 /// Events about the stream that carries them: none is what a poll waits for.
 const ABOUT_STREAMS: [&str; 4] = ["hello", "heartbeat", "retry", "token_expiring"];
@@ -30,10 +33,47 @@ pub(super) const WAIT_MAX: Duration = Duration::from_secs(55);
 /// Most events in one answer.
 pub(super) const EVENTS_MAX: usize = 100;
 
+/// A user has a sixteenth of the room for polls; a server key's owner, or an address without a credential, a fourth, since
+/// many people may be behind it.
+const SHARES: [usize; 2] = [16, 4];
+/// When a client that polls more than its share shall come back: its other polls are answered by then, or soon.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Room for long polls: each keeps a connection from speaking HTTP while it waits.
+pub struct Polls {
+    room: Semaphore,
+    users: AtOnce<Asker>,
+    others: AtOnce<Asker>,
+}
+
+impl Polls {
+    /// Half of the requests at once may be polls, so that there is always room for publishers.
+    #[must_use]
+    pub fn new(requests: usize) -> Polls {
+        let room = requests.div_ceil(2);
+        let [users, others] = SHARES.map(|share| AtOnce::new((room / share).max(1)));
+        Polls { room: Semaphore::new(room), users, others }
+    }
+
+    /// A place within the share of whoever asks.
+    ///
+    /// # Errors
+    /// When that share is taken: 429, since it says nothing about others, and a poll is no `EventSource`.
+    fn enter(&self, asker: Asker) -> Result<Place<Asker>, Problem> {
+        let (share, whose) = match asker {
+            Asker::User(_) => (&self.users, "a user"),
+            Asker::Key(_) => (&self.others, "a server key"),
+            Asker::Address(_) => (&self.others, "an address"),
+        };
+        let allowed = || format!("{whose} may have {} polls at once", share.most());
+        share.enter(asker).ok_or_else(|| Problem::rate_limited(allowed(), RETRY_AFTER))
+    }
+}
+
 /// The answer to a poll; without a stream, that its client shall come back.
 pub(super) async fn answer(
     app: &App,
-    stream: Option<NewStream>,
+    stream: Option<(Asker, NewStream)>,
     headers: &HeaderMap,
     uri: &Uri,
 ) -> Result<Response, Problem> {
@@ -48,11 +88,15 @@ pub(super) async fn answer(
         retry_ms: None,
         partial: Vec::new(),
     };
-    match (stream, app.polls.try_acquire()) {
+    let (_place, stream) = match stream {
+        Some((asker, stream)) => (Some(app.polls.enter(asker)?), Some(stream)),
+        None => (None, None),
+    };
+    match (stream, app.polls.room.try_acquire()) {
         (Some(stream), Ok(_room)) => {
             // Nothing is sent by HTTP meanwhile, so there is nothing to abort.
             let (abort, _) = AbortHandle::new_pair();
-            polled.wait(app.delivery.attach_body(stream, abort), Instant::now() + wait).await;
+            polled.wait(app.delivery.attach_body(stream, abort), &app.delivery, wait).await;
         }
         _ => polled.retry_ms = Some(app.delivery.retry_ms()),
     }
@@ -75,16 +119,20 @@ struct Polled {
 
 impl Polled {
     /// Takes events until there is one and no more come at once, or the time is over, or the stream.
-    async fn wait(&mut self, mut parts: BodyStream, until: Instant) {
+    async fn wait(&mut self, mut parts: BodyStream, delivery: &Delivery, wait: Duration) {
+        let begun = Instant::now();
         loop {
             let next = if self.events.is_empty() {
-                // Without a cursor the next poll would begin anew, and miss what came in between.
-                let until = if self.cursor.is_some() { until } else { Instant::now() + WAIT_MAX };
-                timeout_at(until, parts.next()).await.ok().flatten()
+                // However short the wait: before the store has answered, nobody knows whether there is nothing.
+                if timeout_at(begun + WAIT_MAX, parts.settled()).await.is_err() {
+                    self.retry_ms = Some(delivery.retry_ms());
+                    return;
+                }
+                timeout_at(begun + wait, parts.next()).await.ok().flatten()
             } else {
                 parts.next().now_or_never().flatten()
             };
-            let Some(part) = next else { return };
+            let Some(part) = next else { break };
             self.partial.extend_from_slice(&part);
             let partial = std::mem::take(&mut self.partial);
             let mut lines = partial.split_inclusive(|byte| *byte == b'\n').peekable();
@@ -95,6 +143,10 @@ impl Polled {
                 }
             }
             self.partial = lines.next().unwrap_or_default().to_vec();
+        }
+        // Where nothing came for long, the cursor would else fall out of the log.
+        if let Some(position) = parts.caught_up().filter(|_| self.events.is_empty()) {
+            self.cursor = Some(delivery.ids().fresh(position).to_string());
         }
     }
 

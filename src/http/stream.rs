@@ -113,12 +113,13 @@ pub(super) async fn stream(
     };
     let wire = if polled || wants_lines(&headers) { Wire::Lines } else { Wire::Events };
     let form = Form { wire, languages: language::wanted(&headers, &uri) };
+    let asker = reader.as_ref().map(|reader| reader.asker.clone());
     // Nothing if there is no room for it now.
-    let stream = reader.and_then(|Reader { user, issued_at, expires_at, trust }| {
+    let stream = reader.and_then(|Reader { user, issued_at, expires_at, trust, .. }| {
         seated(&app, address, NewStream { user, start, issued_at, expires_at, trust, form, place: None })
     });
     if polled && method != Method::HEAD {
-        return poll::answer(&app, stream, &headers, &uri).await;
+        return poll::answer(&app, asker.zip(stream), &headers, &uri).await;
     }
     let mut response = (head(wire), ()).into_response();
     if polled {

@@ -155,6 +155,54 @@ async fn a_user_has_so_many_streams_and_the_next_is_asked_to_come_back() {
     server.stop().await;
 }
 
+/// Mutants: no shares; a share for all together; more than a share is an empty answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_polls_more_than_a_share_is_told_so_and_nobody_else_notices() {
+    let server = behind_a_proxy(|limits| limits.connections_max = Some(32)).await;
+    let poll = |user: &str, wait: &str| {
+        server.anonymous(Method::GET, &format!("/v1/stream?user_id={user}&poll=1&wait={wait}"))
+    };
+    let by_key = |user: &str, wait: &str| poll(user, wait).bearer_auth(crate::server::KEY);
+    let from = |address: &str, user: &str, wait: &str| poll(user, wait).header("x-forwarded-for", address);
+    let mut waiting = Vec::new();
+    for user in ["1", "2"] {
+        // Without a credential, and without an address: who is named is counted.
+        waiting.push(tokio::spawn(send(poll(user, "50s"))));
+    }
+    for _ in 0..4 {
+        waiting.push(tokio::spawn(send(by_key("3", "50s"))));
+        waiting.push(tokio::spawn(send(from("203.0.113.7", "4", "50s"))));
+    }
+    for (user, polls) in [("1", 1), ("2", 1), ("3", 4), ("4", 4)] {
+        let path = format!("/v1/users/{user}/connections");
+        let connections = async || -> usize {
+            let there: Value = send(server.request(Method::GET, &path)).await.json().await.unwrap();
+            there["data"].as_array().unwrap().len()
+        };
+        within(async { while connections().await < polls {} }).await;
+    }
+    for (over, whose) in [
+        (poll("1", "50s"), "a user may have 1 polls at once"),
+        (by_key("5", "0s"), "a server key may have 4 polls at once"),
+        (from("203.0.113.7", "5", "0s"), "an address may have 4 polls at once"),
+    ] {
+        assert_eq!(refused(send(over).await, whose).await, 5);
+    }
+    for others in [poll("5", "0s"), from("203.0.113.8", "4", "0s")] {
+        let polled: Value = send(others).await.json().await.unwrap();
+        assert!(polled["cursor"].is_string() && polled["retry_ms"].is_null(), "{polled}");
+    }
+    server.publish("everyone", "hola").await;
+    for poll in waiting {
+        let polled: Value = within(poll).await.unwrap().json().await.unwrap();
+        assert_eq!(polled["data"][0]["data"]["message"], "hola", "{polled}");
+    }
+    for again in [poll("1", "0s"), by_key("5", "0s"), from("203.0.113.7", "5", "0s")] {
+        assert_eq!(send(again).await.status(), 200, "there is room again");
+    }
+    server.stop().await;
+}
+
 /// A server behind a proxy on this machine.
 async fn behind_a_proxy(change: impl FnOnce(&mut pregon::config::Limits)) -> TestServer {
     TestServer::start_with(|config| {

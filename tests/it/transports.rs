@@ -48,7 +48,7 @@ async fn polls_one_after_the_other_lose_and_double_nothing() {
         let path = format!("/v1/stream?user_id=1&poll=1&wait={wait}&last_event_id={cursor}");
         within(server.anonymous(Method::GET, &path).send()).await.unwrap().json().await.unwrap()
     };
-    let first = poll("", "10ms").await;
+    let first = poll("", "0s").await;
     assert_eq!(first["data"], json!([]));
     let mut cursor = first["cursor"].as_str().unwrap().to_owned();
     let waiting = poll(&cursor, "20s");
@@ -73,5 +73,55 @@ async fn polls_one_after_the_other_lose_and_double_nothing() {
     assert_eq!(poll(&cursor, "10ms").await["data"], json!([]));
     let unknown = poll("garbage", "20s").await;
     assert_eq!(unknown["data"][0]["event"], "reset");
+    server.stop().await;
+}
+
+/// As a program reads that is started every few minutes.
+///
+/// Mutant: the wait is over though the store has not answered yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_that_does_not_wait_has_what_is_there() {
+    let server = TestServer::start().await;
+    let poll = async |user: &str, rest: &str| -> Value {
+        let path = format!("/v1/stream?user_id={user}&poll=1&{rest}");
+        within(server.anonymous(Method::GET, &path).send()).await.unwrap().json().await.unwrap()
+    };
+    for number in 0..3 {
+        server.publish("user:1", &number.to_string()).await;
+    }
+    for wait in ["0s", "1ms"] {
+        let (mut rest, mut got) = (format!("since=earliest&wait={wait}"), Vec::new());
+        loop {
+            let polled = poll("1", &rest).await;
+            let events = polled["data"].as_array().unwrap();
+            if events.is_empty() {
+                break;
+            }
+            got.extend(events.iter().map(|event| event["data"]["message"].as_str().unwrap().to_owned()));
+            rest = format!("last_event_id={}&wait={wait}", polled["cursor"].as_str().unwrap());
+        }
+        assert_eq!(got, ["0", "1", "2"], "{wait}");
+    }
+    server.stop().await;
+}
+
+/// Else a client to whom nothing is published would be told `expired` once the log has forgotten what was for others.
+///
+/// Mutant: it stays where it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cursor_of_a_poll_moves_over_what_is_for_others() {
+    let server = TestServer::start().await;
+    let poll = async |rest: String| -> Value {
+        let path = format!("/v1/stream?user_id=1&poll=1&wait=0s&{rest}");
+        within(server.anonymous(Method::GET, &path).send()).await.unwrap().json().await.unwrap()
+    };
+    let first = poll("since=earliest".to_owned()).await;
+    let id = server.publish("user:2", "de otra").await;
+    let second = poll(format!("last_event_id={}", first["cursor"].as_str().unwrap())).await;
+    assert_eq!(second["data"], json!([]));
+    let mut tab = server.tab_after("2", second["cursor"].as_str().unwrap()).await;
+    tab.expect("hello").await;
+    server.publish("user:2", "después").await;
+    assert_eq!(tab.message().await, "después", "not {id}, which the cursor has passed over");
     server.stop().await;
 }
