@@ -154,12 +154,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether somebody may have tried to find a credential out. One that was good once is no such try: many clients behind
-    /// one address may come back with theirs at the same time.
+    /// Whether somebody may have tried to find a credential out: a key that is not known, or a signature that does not match.
+    /// A credential that was good once is no such try, and neither is a token that is refused for what it says: many clients
+    /// behind one address may have one from the same issuer.
     #[must_use]
     pub fn is_guess(&self) -> bool {
-        use TokenError::{Algorithm, Malformed, Signature};
-        matches!(self, Self::Unknown | Self::Token(Algorithm(_) | Malformed | Signature))
+        matches!(self, Self::Unknown | Self::Token(TokenError::Signature))
     }
 }
 

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use jsonwebtoken::dangerous::insecure_decode;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use url::Url;
 
 use super::Principal;
@@ -307,7 +308,7 @@ pub enum TokenError {
 /// Who has made a token, as it says itself.
 #[derive(Deserialize)]
 struct Named {
-    iss: Option<String>,
+    iss: Option<Value>,
 }
 
 /// The claims of a token that is made here.
@@ -344,7 +345,12 @@ impl Tokens {
         // Nothing of this is verified yet. It can only refuse, and picks, among keys that are here, those that it is verified with.
         header::check(token)?;
         let said = insecure_decode::<Named>(token).map_err(|_| TokenError::Malformed)?;
-        self.issuer(said.claims.iss.as_deref())?.check(token, said.header.kid.as_deref())
+        let name = match &said.claims.iss {
+            None => None,
+            Some(Value::String(name)) => Some(name.as_str()),
+            Some(_) => return Err(TokenError::Claim("iss".to_owned())),
+        };
+        self.issuer(name)?.check(token, said.header.kid.as_deref())
     }
 
     fn issuer(&self, name: Option<&str>) -> Result<&Issuing, TokenError> {
@@ -376,7 +382,7 @@ mod tests {
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
     use base64::Engine as _;
     use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::auth::Trust;
@@ -504,7 +510,8 @@ mod tests {
             (json!({"sub": "1", "exp": soon, "aud": "x"}), "HS256", TokenError::Audience),
             (json!({"sub": "1"}), "HS256", claim("exp")),
             (json!({"exp": soon}), "HS256", claim("sub")),
-            (json!({"sub": "1", "exp": "soon"}), "HS256", TokenError::Malformed),
+            (json!({"sub": "1", "exp": "soon"}), "HS256", claim("exp")),
+            (json!({"sub": 1, "exp": soon}), "HS256", claim("sub")),
             (json!({"sub": "a b", "exp": soon}), "HS256", NameError::Character.into()),
         ] {
             assert_eq!(tokens.user(&by_secret(&claims, name)), Err(wanted), "{claims}");
@@ -532,6 +539,36 @@ mod tests {
         assert_eq!(issued_at(json!(1_000.5)).as_millisecond(), 1_000_500);
         for nothing in [Value::Null, json!(-1)] {
             assert_eq!(issued_at(nothing), Timestamp::MIN);
+        }
+    }
+
+    /// Mutant: a time is a whole number.
+    #[test]
+    fn the_times_of_a_token_may_have_fractions_and_need_no_certain_notation() {
+        let tokens = Tokens::new(rules("HS256", SECRET));
+        let end = |exp: &str| {
+            let claims: Value = serde_json::from_str(&format!(r#"{{"sub":"1","exp":{exp}}}"#)).expect("JSON");
+            tokens.user(&by_secret(&claims, "HS256")).map(|principal| match principal {
+                Principal::User { expires_at, .. } => expires_at.as_millisecond(),
+                Principal::Server(_) => panic!("a user's"),
+            })
+        };
+        let soon = in_seconds(60);
+        assert_eq!(end(&format!("{soon}.5")), Ok(soon * 1000 + 500));
+        assert_eq!(end(&format!("{soon}.0")), Ok(soon * 1000));
+        assert_eq!(end("4.1024448e9"), Ok(4_102_444_800_000));
+        for past in ["0", "-1", "-0.5", "0.5", "1e9", "-1e300", "-9223372036854775808"] {
+            assert_eq!(end(past), Err(TokenError::Expired), "{past}");
+        }
+        assert_eq!(end(&format!("{}.9", in_seconds(-2))), Err(TokenError::Expired));
+        let milliseconds = format!("{soon}000");
+        for beyond in ["1e300", "18446744073709551615", "18446744073709551616", "253402300800", &milliseconds] {
+            assert_eq!(end(beyond), Err(TokenError::Claim("exp".into())), "{beyond}");
+        }
+        for (claim, past) in [("nbf", json!(1_000.5)), ("nbf", json!(-1)), ("iat", json!(1e3)), ("iat", json!(-0.5))] {
+            let mut claims = json!({"sub": "1", "exp": soon});
+            claims[claim] = past;
+            assert!(tokens.user(&by_secret(&claims, "HS256")).is_ok(), "{claims}");
         }
     }
 
@@ -680,7 +717,7 @@ mod tests {
             }
             let several = json!({"sub": "1", "exp": soon, "iss": ["https://first", "https://second"]});
             let token = signed(&several, "HS256", &EncodingKey::from_secret(secret));
-            assert_eq!(tokens.user(&token), Err(TokenError::Malformed));
+            assert_eq!(tokens.user(&token), Err(TokenError::Claim("iss".into())));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use pregon::limits::Rate;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -243,6 +244,47 @@ async fn from_an_address_come_so_many_streams() {
         }
     };
     within(again).await;
+    server.stop().await;
+}
+
+/// Mutant: whatever is refused is a guess.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_refused_for_what_it_says_is_no_guess() {
+    let server = TestServer::start_with(|config| {
+        config.limits.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        config.limits.failed_logins = few(1);
+        config.tokens = Some(tokens(SECRET));
+    })
+    .await;
+    let ask = |token: String| {
+        let request = server.anonymous(Method::GET, "/v1/inbox").bearer_auth(token);
+        send(request.header("x-forwarded-for", "203.0.113.7"))
+    };
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let signed = |algorithm: Algorithm, claims: &Value| encode(&Header::new(algorithm), claims, &key).unwrap();
+    let soon = jiff::Timestamp::now().as_second() + 60;
+    for wrong in [
+        json!({"sub": "1", "exp": "soon"}),
+        json!({"sub": "1", "exp": [soon]}),
+        json!({"sub": "1", "exp": 1.5}),
+        json!({"sub": "1", "exp": 1e300}),
+        json!({"sub": 1, "exp": soon}),
+        json!({"sub": "1", "exp": soon, "iss": ["x"]}),
+        json!({"sub": "1", "exp": soon, "iat": {"at": soon}}),
+        json!({"exp": soon}),
+        json!({}),
+    ] {
+        assert_eq!(ask(signed(Algorithm::HS256, &wrong)).await.status(), 401, "{wrong}");
+    }
+    let good = json!({"sub": "1", "exp": soon});
+    assert_eq!(ask(signed(Algorithm::HS384, &good)).await.status(), 401, "another algorithm");
+    assert_eq!(ask("not.a.token".into()).await.status(), 401, "not a token at all");
+    let with_fractions = json!({"sub": "1", "exp": 4_102_444_800.5, "nbf": 1.5, "iat": 1.5});
+    assert_eq!(ask(signed(Algorithm::HS256, &with_fractions)).await.status(), 200);
+    let forged = encode(&Header::default(), &good, &EncodingKey::from_secret(b"another secret")).unwrap();
+    assert_eq!(ask(forged).await.status(), 401);
+    let allowed = "too many credentials from this address were wrong: 1 at once, then 1 a minute";
+    refused(ask(signed(Algorithm::HS256, &good)).await, allowed).await;
     server.stop().await;
 }
 

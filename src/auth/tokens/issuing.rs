@@ -17,24 +17,40 @@ use serde_json::Value;
 use super::{Issuer, JwksUrl, PublicKey, TokenError, TokenKey};
 use crate::auth::{Principal, Trust};
 
+/// Of any type, so that a claim of the wrong one is named in the refusal.
 #[derive(Deserialize)]
 struct Claims {
-    sub: Option<String>,
+    sub: Option<Value>,
     iat: Option<Value>,
     nbf: Option<Value>,
-    exp: Option<i64>,
+    exp: Option<Value>,
 }
 
-/// A `NumericDate` in seconds, which RFC 7519 lets have parts; nothing if the claim is absent or null.
+/// A `NumericDate` in seconds since 1970, which RFC 7519 lets have a fraction; nothing if the claim is absent or null.
 fn seconds(claim: Option<&Value>, name: &str) -> Result<Option<f64>, TokenError> {
     let number = |value: &Value| value.as_f64().ok_or_else(|| TokenError::Claim(name.to_owned()));
     claim.map(number).transpose()
 }
 
+/// Nothing before 1970 or after 9999.
+fn moment(seconds: f64) -> Option<Timestamp> {
+    Timestamp::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?).ok()
+}
+
 impl Claims {
     fn principal(self, trust: Option<Trust>, leeway: Duration, now: Timestamp) -> Result<Principal, TokenError> {
         let Claims { sub, iat, nbf, exp } = self;
-        let (iat, nbf) = (seconds(iat.as_ref(), "iat")?, seconds(nbf.as_ref(), "nbf")?);
+        let missing = |claim: &str| TokenError::Claim(claim.to_owned());
+        let [exp, nbf, iat] =
+            [(exp, "exp"), (nbf, "nbf"), (iat, "iat")].map(|(claim, name)| seconds(claim.as_ref(), name));
+        let exp = exp?.ok_or_else(|| missing("exp"))?;
+        // Before 1970. A time after 9999 is refused: most likely it is in milliseconds.
+        let expires_at = if exp < 0.0 { Some(Timestamp::UNIX_EPOCH) } else { moment(exp) };
+        let expires_at = expires_at.ok_or_else(|| missing("exp"))?;
+        if expires_at <= now {
+            return Err(TokenError::Expired);
+        }
+        let (nbf, iat) = (nbf?, iat?);
         let latest = now.as_duration().as_secs_f64() + leeway.as_secs_f64();
         if nbf.is_some_and(|nbf| nbf > latest) {
             return Err(TokenError::NotYet);
@@ -42,11 +58,8 @@ impl Claims {
         if iat.is_some_and(|iat| iat > latest) {
             return Err(TokenError::Future);
         }
-        let missing = |claim: &str| TokenError::Claim(claim.to_owned());
-        let user = sub.ok_or_else(|| missing("sub"))?.parse()?;
-        let expires_at = exp.and_then(|second| Timestamp::from_second(second).ok()).ok_or_else(|| missing("exp"))?;
-        let issued_at = iat.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        let issued_at = issued_at.and_then(|age| Timestamp::UNIX_EPOCH.checked_add(age).ok());
+        let user = sub.as_ref().and_then(Value::as_str).ok_or_else(|| missing("sub"))?.parse()?;
+        let issued_at = iat.and_then(moment);
         Ok(Principal::User { user, issued_at: issued_at.unwrap_or(Timestamp::MIN), expires_at, trust })
     }
 }
@@ -62,10 +75,10 @@ struct Checking {
 impl Checking {
     fn new(issuer: &Issuer, key: TokenKey, trust: Option<Trust>) -> Checking {
         let mut validation = Validation::new(key.algorithm.0);
-        // One leeway would hold for `exp` too, and streams end with it; `nbf` and `iat` are looked at in `Claims::principal`.
-        validation.leeway = 0;
+        // The times are looked at in `Claims::principal`: the crate rounds them, and has one leeway for all.
+        validation.validate_exp = false;
         validation.validate_nbf = false;
-        let mut required = vec!["exp", "sub"];
+        let mut required = Vec::new();
         if let Some(name) = &issuer.name {
             validation.set_issuer(&[name]);
             required.push("iss");
@@ -90,8 +103,6 @@ impl Checking {
                 TokenError::Algorithm(self.key.algorithm)
             }
             ErrorKind::InvalidSignature => TokenError::Signature,
-            ErrorKind::ExpiredSignature => TokenError::Expired,
-            ErrorKind::ImmatureSignature => TokenError::NotYet,
             ErrorKind::InvalidIssuer => TokenError::Issuer,
             ErrorKind::InvalidAudience => TokenError::Audience,
             ErrorKind::MissingRequiredClaim(claim) | ErrorKind::InvalidClaimFormat(claim) => TokenError::Claim(claim),
