@@ -60,6 +60,13 @@ const mutants = [
     test: 'a_token_that_is_refused_for_what_it_says_is_no_guess',
   },
   {
+    name: 'a report of lost lines is lost like any line',
+    file: 'src/diagnostics/output.rs',
+    from: '> WAITING_BYTES_MAX && !is_report {',
+    to: '> WAITING_BYTES_MAX {',
+    test: 'a_report_of_losses_is_not_lost_itself_and_does_not_make_the_queue_longer',
+  },
+  {
     name: 'all polls share one room',
     file: 'src/http/poll.rs',
     from: 'AtOnce::new((room / share).max(1))',
@@ -117,8 +124,8 @@ const mutants = [
   {
     name: 'a log that takes any number of lines',
     file: 'src/diagnostics/output.rs',
-    from: '        if state.bytes + line.len() > WAITING_BYTES_MAX {',
-    to: '        if state.bytes + line.len() > usize::MAX {',
+    from: 'if state.bytes + line.len() > WAITING_BYTES_MAX',
+    to: 'if state.bytes + line.len() > usize::MAX',
     test: 'whoever_logs_does_not_wait_for_a_reader_and_memory_is_bounded',
   },
   {

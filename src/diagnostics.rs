@@ -99,7 +99,9 @@ fn panicked(panic: &PanicHookInfo<'_>) {
 /// Reports in the log what is missing in it.
 fn report(lines_lost: u64) {
     if lines_lost > 0 {
-        tracing::warn!(target: TARGET, lines = lines_lost, "log lines were lost: stderr did not take them in time");
+        // A report that stderr does not take is lost with its number; the next one has it in the total.
+        let total = LINES_LOST.load(Ordering::Relaxed);
+        tracing::warn!(target: TARGET, lines = lines_lost, total, "log lines were lost: stderr did not take them in time");
     }
     for (kind, lines) in REPETITION.take_suppressed(Instant::now()) {
         tracing::warn!(target: TARGET, kind, lines, "repeated log lines were left out: one of each kind per second");

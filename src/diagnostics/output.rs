@@ -6,12 +6,15 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use super::PERIOD;
 
-/// Bytes of all lines that wait together. Further lines are lost.
+/// Bytes of all lines that wait together. Further lines are lost, but for those of a report.
 const WAITING_BYTES_MAX: usize = 1024 * 1024;
+/// Most bytes that wait when a report is made. So those of reports do not add up, and a report is not far behind its losses.
+const WAITING_BYTES_AT_REPORT: usize = WAITING_BYTES_MAX / 2;
 /// How soon a descriptor that takes nothing at the moment (`O_NONBLOCK`) is tried again.
 const RETRY: Duration = Duration::from_millis(10);
 
@@ -27,6 +30,8 @@ struct Shared {
     written: Condvar,
     /// Lines that were lost, of all outputs that count here.
     lost: &'static AtomicU64,
+    /// From one report to the next.
+    period: Duration,
 }
 
 #[derive(Default)]
@@ -35,6 +40,8 @@ struct State {
     bytes: usize,
     is_writing: bool,
     is_closed: bool,
+    /// The thread that writes; what it pushes itself is a report.
+    writer: Option<ThreadId>,
 }
 
 /// What the thread does next.
@@ -52,7 +59,8 @@ pub(super) fn duplicate(of: impl AsFd) -> io::Result<File> {
 
 impl Output {
     /// Starts a thread that writes to `target`. After each [`PERIOD`] in which lines were written it calls `report` with the
-    /// number of lines lost since the last call, unless the newest line was lost too.
+    /// number of lines lost since the last call, unless the newest line was lost too or more than half of the queue is taken.
+    /// The lines that `report` pushes always find room.
     ///
     /// # Errors
     /// When the thread can't be started.
@@ -61,8 +69,17 @@ impl Output {
         lost: &'static AtomicU64,
         report: impl Fn(u64) + Send + 'static,
     ) -> io::Result<Output> {
-        let shared =
-            Arc::new(Shared { state: Mutex::default(), pushed: Condvar::new(), written: Condvar::new(), lost });
+        Output::start_with(PERIOD, target, lost, report)
+    }
+
+    fn start_with(
+        period: Duration,
+        target: impl Write + Send + 'static,
+        lost: &'static AtomicU64,
+        report: impl Fn(u64) + Send + 'static,
+    ) -> io::Result<Output> {
+        let (state, pushed, written) = (Mutex::default(), Condvar::new(), Condvar::new());
+        let shared = Arc::new(Shared { state, pushed, written, lost, period });
         let writing = Arc::clone(&shared);
         std::thread::Builder::new().name("diagnostics".into()).spawn(move || writing.run(target, report))?;
         Ok(Output(shared))
@@ -71,7 +88,8 @@ impl Output {
     /// Queues a line; loses it if too much waits already.
     pub fn push(&self, line: Vec<u8>) {
         let mut state = self.0.state();
-        if state.bytes + line.len() > WAITING_BYTES_MAX {
+        let is_report = state.writer == Some(std::thread::current().id());
+        if state.bytes + line.len() > WAITING_BYTES_MAX && !is_report {
             self.0.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -118,6 +136,7 @@ impl Shared {
     }
 
     fn run(&self, mut target: impl Write, report: impl Fn(u64)) {
+        self.state().writer = Some(std::thread::current().id());
         let mut reported = self.lost.load(Ordering::Relaxed);
         // A line that was written in part is ended before the next one.
         let mut is_torn = false;
@@ -130,7 +149,7 @@ impl Shared {
                 return;
             }
             if let Next::Line(line) = next {
-                report_at.get_or_insert_with(|| Instant::now() + PERIOD);
+                report_at.get_or_insert_with(|| Instant::now() + self.period);
                 is_taken = (!is_torn || write_whole(&mut target, b"\n").is_ok())
                     && write_whole(&mut target, &line).inspect_err(|written| is_torn = *written > 0).is_ok();
                 is_torn &= !is_taken;
@@ -138,7 +157,7 @@ impl Shared {
                     self.lost.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            if report_at.is_some_and(|at| at <= Instant::now()) {
+            if report_at.is_some_and(|at| at <= Instant::now()) && self.state().bytes <= WAITING_BYTES_AT_REPORT {
                 report_at = None;
                 if is_taken {
                     let lost = self.lost.load(Ordering::Relaxed);
@@ -191,6 +210,7 @@ fn write_whole(target: &mut impl Write, bytes: &[u8]) -> Result<(), usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;
@@ -273,6 +293,48 @@ mod tests {
         }
         assert_eq!(scene.text(), "firs\nthird\n");
         assert_eq!(scene.lost.load(Ordering::Relaxed), 2);
+    }
+
+    /// Mutants: a report is lost like any other line; it is made however full the queue is.
+    #[test]
+    fn a_report_of_losses_is_not_lost_itself_and_does_not_make_the_queue_longer() {
+        const WAITING: usize = 4;
+        static LOST: AtomicU64 = AtomicU64::new(0);
+        let (answers, answered) = channel();
+        let (taking, taken) = channel();
+        let (reporting, reports) = channel();
+        let output: Arc<OnceLock<Output>> = Arc::default();
+        let itself = Arc::clone(&output);
+        let lines = |output: &Output, count| {
+            (0..count).for_each(|_| output.push(vec![b'x'; WAITING_BYTES_MAX / WAITING]));
+        };
+        let report = move |lost| {
+            let Some(output) = itself.get().filter(|_| lost > 0) else { return };
+            reporting.send((lost, output.0.state().bytes)).expect("the test reads");
+            if lost == 6 {
+                // Others fill the queue meanwhile.
+                std::thread::scope(|scope| scope.spawn(|| lines(output, WAITING)).join().expect("pushed"));
+            }
+            output.push(format!("{lost} lost\n").into());
+        };
+        let target = Scripted { answers: answered, taken: taking };
+        let started = Output::start_with(Duration::ZERO, target, &LOST, report).expect("a thread");
+        let output = output.get_or_init(|| started);
+        lines(output, 1);
+        // The first one has left the queue, and is inside `write`.
+        while !output.0.state().is_writing {
+            std::thread::yield_now();
+        }
+        lines(output, WAITING + 6);
+        drop(answers);
+        output.flush(LONG);
+        let taken: Vec<String> = taken.try_iter().map(|text| String::from_utf8(text).expect("text")).collect();
+        let (said, taken): (Vec<_>, Vec<_>) = taken.iter().partition(|text| text.contains("lost"));
+        assert_eq!(said, ["6 lost\n", "2 lost\n"]);
+        assert_eq!((taken.len(), LOST.load(Ordering::Relaxed)), (1 + WAITING + 2, 8), "each is taken or counted");
+        for (lost, waiting) in reports.try_iter() {
+            assert!(waiting <= WAITING_BYTES_AT_REPORT, "{waiting} bytes wait when {lost} are reported");
+        }
     }
 
     /// A pipe that nobody reads, `O_NONBLOCK` or not.

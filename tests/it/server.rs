@@ -107,6 +107,15 @@ impl TestServer {
         response.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned()
     }
 
+    /// Publishes all of them in one commit.
+    pub(crate) async fn publish_batch(&self, to: &str, messages: &[String]) {
+        let items: Vec<Value> = messages.iter().map(|message| json!({"to": to, "message": message})).collect();
+        let response = within(self.request(Method::POST, "/v1/notifications/batch").json(&items).send()).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let results: Value = within(response.json()).await.unwrap();
+        assert!(results["data"].as_array().unwrap().iter().all(|result| result["id"].is_string()), "{results}");
+    }
+
     /// Opens a stream for a user, from now on.
     pub(crate) async fn tab(&self, user: &str) -> Tab {
         self.tab_at(&format!("/notifications?user_id={user}"), None).await
