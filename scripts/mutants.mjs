@@ -533,6 +533,27 @@ const mutants = [
     test: 'what_was_taken_back_is_in_no_file_soon_after',
   },
   {
+    name: 'what was taken back left where no row is',
+    file: 'src/store/sqlite/scrub.rs',
+    from: 'for part in unclean(&page) {',
+    to: 'for part in unclean(&page).take(0) {',
+    test: 'whatever_was_taken_back_is_in_no_part_of_a_page_soon_after_nor_after_the_end',
+  },
+  {
+    name: 'what a crash left where no row is never looked for',
+    file: 'src/store/sqlite.rs',
+    from: 'let mut looks = vec![scrub::look(readers.file(), writer.tasks())];',
+    to: 'let mut looks = Vec::new();',
+    test: 'what_is_left_from_before_the_start_goes_soon_after_it',
+  },
+  {
+    name: 'a page whose parts overlap taken for one of rows',
+    file: 'src/store/sqlite/scrub/page.rs',
+    from: 'if start < at || end > page.len() {',
+    to: 'if end > page.len() {',
+    test: 'whatever_a_page_says_no_row_that_it_has_is_unused',
+  },
+  {
     name: 'what an earlier edit said kept by the tail',
     file: 'src/delivery/tail.rs',
     from: 'self.each_at(former, audiences, Placed::forget);',

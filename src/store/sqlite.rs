@@ -29,6 +29,7 @@ use crate::notification::{Interest, NotificationId, Position, Topic, UserId};
 
 mod access;
 mod audit;
+mod background;
 mod changes;
 mod checkpoint;
 mod checksum;
@@ -51,10 +52,12 @@ mod reserve;
 mod retention;
 mod rows;
 mod schema;
+mod scrub;
 mod spans;
 mod tasks;
 mod writer;
 
+use background::Background;
 use clock::Uptime;
 use damage::{Damaged, Damages};
 use feed::{Bounds, Inbox, interest};
@@ -62,6 +65,7 @@ use head::HeadFile;
 use readers::Readers;
 use reserve::Reserve;
 use rows::{Millisecond, parsed, published, whole};
+use scrub::Scrub;
 
 /// Appends that wait for the writer before further ones wait for a place.
 const WRITES_QUEUED_MAX: usize = 4096;
@@ -118,13 +122,13 @@ impl Options {
 
 /// The embedded store.
 pub struct SqliteStore {
-    /// Ends before all else.
-    _audit: Option<audit::older::Look>,
+    /// They end before all else.
+    _looks: Vec<Background>,
     seal: Seal,
     options: Options,
     damages: Damages,
     readers: Readers,
-    writer: writer::Handle,
+    writer: tasks::Handle,
     uptime: Uptime,
     /// Held until the writer has ended; the system lets go of it however the process ends.
     _lock: File,
@@ -196,15 +200,15 @@ impl SqliteStore {
         }
         let readers = Readers::open(&path, damages.clone()).map_err(failed)?;
         let uptime = Uptime::load(&connection).map_err(failed)?;
-        let beside = writer::Beside { reserve, damages: damages.clone(), head_file };
+        let scrub = Scrub::new(readers.file());
+        let beside = writer::Beside { reserve, damages: damages.clone(), head_file, scrub };
         let writer = writer::start(connection, WRITES_QUEUED_MAX, options.clone(), readers.gate(), beside);
         let writer = writer.map_err(failed)?;
-        let audit = looked
-            .older
-            .map(|older| audit::older::start(&path, older, &readers, &damages, writer.tasks()))
-            .transpose()
-            .map_err(failed)?;
-        Ok(SqliteStore { _audit: audit, seal, options, damages, readers, writer, uptime, _lock: lock })
+        let mut looks = vec![scrub::look(readers.file(), writer.tasks())];
+        if let Some(older) = looked.older {
+            looks.push(audit::older::start(&path, older, &readers, &damages, writer.tasks()).map_err(failed)?);
+        }
+        Ok(SqliteStore { _looks: looks, seal, options, damages, readers, writer, uptime, _lock: lock })
     }
 
     async fn ask<T>(
@@ -483,11 +487,12 @@ mod tests {
     use crate::store::{Command, Once, Outcome};
 
     /// A writer on a connection, without a store around it.
-    fn start(connection: Connection, folder: &Path) -> writer::Handle {
+    fn start(connection: Connection, folder: &Path) -> tasks::Handle {
         checksum::add_to(&connection).expect("added");
         let (gate, reserve) = (checkpoint::Gate::new(Arc::default(), Vec::new()), Reserve::in_folder(folder, 0));
         let head_file = HeadFile::open(folder, &connection).expect("opens");
-        let beside = writer::Beside { reserve, damages: damages(), head_file };
+        let file = files::open(&folder.join("pregon.db")).expect("opens");
+        let beside = writer::Beside { reserve, damages: damages(), head_file, scrub: Scrub::new(Arc::new(file)) };
         writer::start(connection, 10, Options::default(), gate, beside).expect("started")
     }
 

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, OwnedRwLockWriteGuard, RwLock};
 use tokio::time::{sleep, timeout};
 
 use super::maintenance::Maintenance;
+use super::scrub::{self, Scrub};
 use super::tasks::Task;
 use crate::metrics;
 
@@ -85,6 +86,7 @@ pub(super) struct Wal {
     due_bytes: u64,
     /// Since when it has had a text that was taken back since.
     forgets_since: Option<Instant>,
+    scrub: Scrub,
 }
 
 /// How much a checkpoint does.
@@ -103,6 +105,7 @@ impl Wal {
         connection: &Connection,
         gate: Gate,
         tasks: WeakSender<Task>,
+        scrub: Scrub,
         metrics: metrics::Log,
     ) -> rusqlite::Result<Wal> {
         // Its own checkpoints report no error.
@@ -130,12 +133,17 @@ impl Wal {
                 }
             })
             .expect("a thread can be started");
-        Ok(Wal { path, metrics, gate, asked, due_bytes: WAL_BYTES_PER_CHECKPOINT, forgets_since: None })
+        Ok(Wal { path, metrics, gate, asked, due_bytes: WAL_BYTES_PER_CHECKPOINT, forgets_since: None, scrub })
     }
 
     /// A text was taken back: it is in the `-wal` until that has been emptied.
     pub(super) fn forget(&mut self) {
         self.forgets_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Pages of the file may have what was taken back.
+    pub(super) fn add(&mut self, pages: Vec<u32>) {
+        self.scrub.add(pages);
     }
 
     /// After a commit: begins a checkpoint if one is due.
@@ -150,7 +158,8 @@ impl Wal {
     pub(super) fn look(&mut self, connection: &Connection, maintenance: &mut Maintenance, full: bool) {
         let bytes = self.measure();
         let forgets = self.forgets_since.is_some_and(|since| since.elapsed() >= FORGETS_AFTER);
-        if bytes >= WAL_BYTES_PER_CHECKPOINT || forgets || maintenance.fails("checkpoint") || (full && bytes > 0) {
+        let due = bytes >= WAL_BYTES_PER_CHECKPOINT || forgets || (bytes == 0 && self.scrub.is_due());
+        if due || maintenance.fails("checkpoint") || (full && bytes > 0) {
             self.begin(connection, maintenance);
         }
     }
@@ -167,23 +176,41 @@ impl Wal {
         }
     }
 
-    /// Empties it, while the gate is closed.
+    /// Empties it, while the gate is closed, and scrubs some of the pages that were in it.
     pub(super) fn reset(&mut self, connection: &Connection, maintenance: &mut Maintenance) {
         self.checkpoint(connection, maintenance, Mode::Truncate);
+        let scrubbed = self.scrub.go_on(connection, &self.path);
+        maintenance.note(&self.metrics, "scrub", scrubbed.as_ref().err());
         let bytes = self.measure();
         self.due_bytes = next_due(bytes);
-        if bytes == 0 {
+        if bytes == 0 && !self.scrub.is_due() {
             self.forgets_since = None;
+        } else if bytes == 0 && scrubbed.is_ok() {
+            let _ = self.asked.try_send(());
         }
     }
 
-    fn checkpoint(&self, connection: &Connection, maintenance: &mut Maintenance, mode: Mode) {
+    /// Empties it at the end, and scrubs all that was in it.
+    pub(super) fn end(&mut self, connection: &Connection, maintenance: &mut Maintenance) {
+        self.checkpoint(connection, maintenance, Mode::Truncate);
+        while self.scrub.is_due() && self.measure() == 0 {
+            if let Err(error) = self.scrub.go_on(connection, &self.path) {
+                maintenance.note(&self.metrics, "scrub", Some(&error));
+                return;
+            }
+        }
+    }
+
+    fn checkpoint(&mut self, connection: &Connection, maintenance: &mut Maintenance, mode: Mode) {
         let sql = match mode {
             Mode::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
             Mode::Truncate => "PRAGMA wal_checkpoint(TRUNCATE)",
         };
         // Another process that reads the file makes no publisher wait: it is tried again after as many bytes more.
-        let done = connection.busy_timeout(Duration::ZERO).and_then(|()| connection.query_row(sql, [], |_| Ok(())));
+        let noted = self.scrub.note(&self.path).map_err(|error| scrub::failure(&error));
+        let done = noted
+            .and_then(|()| connection.busy_timeout(Duration::ZERO))
+            .and_then(|()| connection.query_row(sql, [], |_| Ok(())));
         let restored = connection.busy_timeout(super::BUSY_MAX);
         maintenance.note(&self.metrics, "checkpoint", done.and(restored).err().as_ref());
     }
@@ -370,7 +397,9 @@ mod tests {
         let (tasks, _queue) = tokio::sync::mpsc::channel(1);
         let metrics = metrics::Log::default();
         let gate = Gate::new(Arc::default(), Vec::new());
-        let mut wal = Wal::new(&connection, gate, tasks.downgrade(), metrics.clone()).expect("made");
+        let file = Arc::new(std::fs::File::open(folder.path().join("pregon.db")).expect("opens"));
+        let scrub = Scrub::new(file);
+        let mut wal = Wal::new(&connection, gate, tasks.downgrade(), scrub, metrics.clone()).expect("made");
         connection.execute_batch("BEGIN IMMEDIATE; CREATE TABLE t (t)").expect("begun");
         let mut maintenance = Maintenance::default();
         wal.reset(&connection, &mut maintenance);

@@ -17,9 +17,9 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)
 }
 
-/// Opens a file to write, and makes it if it is not there.
+/// Opens a file to read and write, and makes it if it is not there.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path)
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)
 }
 
 /// Takes a file's permissions away from everybody but its owner. Only an owner can do so; for another user the start goes on.

@@ -1,6 +1,7 @@
 //! The connections that only read.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 
 use super::damage::{Damaged, Damages};
-use super::{BUSY_MAX, checkpoint, schema};
+use super::{BUSY_MAX, checkpoint, files, schema, scrub};
 use crate::notification::UserId;
 use crate::store::StoreError;
 
@@ -34,9 +35,22 @@ impl Reader {
     }
 }
 
+/// Connections with which nothing is being read, and the file itself, which must not be closed before them: the system would let go
+/// of the locks that they have on it.
+struct Idle {
+    connections: Mutex<Vec<Connection>>,
+    file: Arc<File>,
+}
+
+impl Idle {
+    fn locked(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Reading connections, one for each core: a query that has none waits for one.
 pub(super) struct Readers {
-    idle: Arc<Mutex<Vec<Connection>>>,
+    idle: Arc<Idle>,
     pub(super) permits: Arc<Semaphore>,
     /// Held by a read that runs, so that a checkpoint can wait for those and for no others.
     gate: Arc<RwLock<()>>,
@@ -83,16 +97,22 @@ impl Drop for Turn {
 impl Readers {
     pub(super) fn open(path: &Path, damages: Damages) -> rusqlite::Result<Readers> {
         let count = std::thread::available_parallelism().map_or(2, NonZeroUsize::get).max(2);
-        let idle = (0..count).map(|_| open(path)).collect::<rusqlite::Result<Vec<_>>>()?;
-        let (idle, permits) = (Arc::new(Mutex::new(idle)), Arc::new(Semaphore::new(count)));
+        let file = Arc::new(files::open(path).map_err(|error| scrub::failure(&error))?);
+        let connections = (0..count).map(|_| open(path)).collect::<rusqlite::Result<Vec<_>>>()?;
+        let idle = Arc::new(Idle { connections: Mutex::new(connections), file });
+        let permits = Arc::new(Semaphore::new(count));
         Ok(Readers { idle, permits, gate: Arc::default(), damages, turns: Turns::default() })
     }
 
     /// Where reads can be made to wait.
     pub(super) fn gate(&self) -> checkpoint::Gate {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let interrupts = idle.iter().map(Connection::get_interrupt_handle).collect();
+        let interrupts = self.idle.locked().iter().map(Connection::get_interrupt_handle).collect();
         checkpoint::Gate::new(Arc::clone(&self.gate), interrupts)
+    }
+
+    /// The file, without SQLite.
+    pub(super) fn file(&self) -> Arc<File> {
+        Arc::clone(&self.idle.file)
     }
 
     /// A connection for a thread of its own.
@@ -128,10 +148,9 @@ impl Readers {
         let passed = Arc::clone(&self.gate).read_owned().await;
         let idle = Arc::clone(&self.idle);
         tokio::task::spawn_blocking(move || {
-            let connection =
-                idle.lock().unwrap_or_else(PoisonError::into_inner).pop().expect("a permit stands for a connection");
+            let connection = idle.locked().pop().expect("a permit stands for a connection");
             let result = connection.unchecked_transaction().and_then(|transaction| query(&transaction));
-            idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            idle.locked().push(connection);
             drop((passed, permit, held));
             result
         })

@@ -1,6 +1,7 @@
-//! What the writing thread is asked to do.
+//! What the writing thread is asked to do, and how.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -48,10 +49,52 @@ pub(super) enum Task {
     },
     /// A piece of who is being erased is removed, as after any task.
     Nothing,
+    /// These pages of the file are to be scrubbed soon.
+    Scrub {
+        pages: Vec<u32>,
+    },
     /// Nobody reads as long as it has this.
     Checkpoint {
         closed: Closed,
     },
+}
+
+/// The other end of the writing thread. Dropping it waits until what is queued has been written and the file is closed.
+pub(super) struct Handle {
+    /// There until it is dropped.
+    tasks: Option<mpsc::Sender<Task>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Handle {
+    pub(super) fn new(tasks: mpsc::Sender<Task>, thread: JoinHandle<()>) -> Handle {
+        Handle { tasks: Some(tasks), thread: Some(thread) }
+    }
+
+    /// Whether no task is taken any more.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.tasks.as_ref().is_none_or(mpsc::Sender::is_closed)
+    }
+
+    /// Where tasks can be queued as long as the handle is there.
+    pub(super) fn tasks(&self) -> mpsc::WeakSender<Task> {
+        self.tasks.as_ref().expect("it is there until the handle is dropped").downgrade()
+    }
+
+    /// Queues a task, and waits for a place in the queue.
+    pub(super) async fn send(&self, task: Task) -> Result<(), StoreError> {
+        let tasks = self.tasks.as_ref().ok_or(StoreError::Stopped)?;
+        tasks.send(task).await.map_err(|_| StoreError::Stopped)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        drop(self.tasks.take());
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the store's writer had ended with a panic");
+        }
+    }
 }
 
 impl Task {
@@ -66,7 +109,7 @@ impl Task {
             Self::LogTime { answer, .. } => answered(answer, Err(stopped)),
             Self::Trim { answer, .. } => answered(answer, Err(stopped)),
             Self::Check { answer } => answered(answer, Err(stopped)),
-            Self::Checkpoint { .. } | Self::Nothing => false,
+            Self::Scrub { .. } | Self::Checkpoint { .. } | Self::Nothing => false,
         };
     }
 }

@@ -4,7 +4,6 @@
 //! answer can be told of nothing older.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -22,7 +21,8 @@ use super::failure::{Broken, Failure};
 use super::head::HeadFile;
 use super::maintenance::Maintenance;
 use super::reserve::Reserve;
-use super::tasks::{Answer, Task, answered, gather};
+use super::scrub::Scrub;
+use super::tasks::{Answer, Handle, Task, answered, gather};
 use super::{Options, once, replay, retention, rows};
 use crate::metrics::Kind;
 use crate::notification::{Audience, Change, Entry, Position};
@@ -51,45 +51,12 @@ struct Writer {
     latest: Timestamp,
 }
 
-/// The other end of the thread. Dropping it waits until what is queued has been written and the file is closed.
-pub(super) struct Handle {
-    /// There until it is dropped.
-    tasks: Option<mpsc::Sender<Task>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Handle {
-    /// Whether no task is taken any more.
-    pub(super) fn has_stopped(&self) -> bool {
-        self.tasks.as_ref().is_none_or(mpsc::Sender::is_closed)
-    }
-
-    /// Where tasks can be queued as long as the handle is there.
-    pub(super) fn tasks(&self) -> mpsc::WeakSender<Task> {
-        self.tasks.as_ref().expect("it is there until the handle is dropped").downgrade()
-    }
-
-    /// Queues a task, and waits for a place in the queue.
-    pub(super) async fn send(&self, task: Task) -> Result<(), StoreError> {
-        let tasks = self.tasks.as_ref().ok_or(StoreError::Stopped)?;
-        tasks.send(task).await.map_err(|_| StoreError::Stopped)
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        drop(self.tasks.take());
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the store's writer had ended with a panic");
-        }
-    }
-}
-
 /// What the thread works with beside the file.
 pub(super) struct Beside {
     pub(super) reserve: Reserve,
     pub(super) damages: Damages,
     pub(super) head_file: HeadFile,
+    pub(super) scrub: Scrub,
 }
 
 /// Starts the thread. It ends when its handle is dropped, or with a write whose fate is unknown.
@@ -101,8 +68,7 @@ pub(super) fn start(
     beside: Beside,
 ) -> rusqlite::Result<Handle> {
     let (tasks, mut queue) = mpsc::channel(queued_max);
-    let wal = Wal::new(&connection, gate, tasks.downgrade(), options.metrics.clone())?;
-    let mut writer = Writer::new(connection, options, wal, beside)?;
+    let mut writer = Writer::new(connection, options, gate, tasks.downgrade(), beside)?;
     let thread = std::thread::Builder::new()
         .name("store-writer".into())
         .spawn(move || {
@@ -123,6 +89,10 @@ pub(super) fn start(
                         answered(answer, writer.forgo(through).map_err(StoreError::from))
                     }
                     Task::Check { answer } => answered(answer, Ok(writer.maintenance.failing())),
+                    Task::Scrub { pages } => {
+                        writer.wal.add(pages);
+                        true
+                    }
                     Task::Checkpoint { closed } => {
                         writer.wal.reset(&writer.connection, &mut writer.maintenance);
                         drop(closed);
@@ -138,14 +108,22 @@ pub(super) fn start(
                 writer.wal.grown(&writer.connection, &mut writer.maintenance);
                 writer.make_room();
             }
+            writer.wal.end(&writer.connection, &mut writer.maintenance);
         })
         .expect("a thread can be started");
-    Ok(Handle { tasks: Some(tasks), thread: Some(thread) })
+    Ok(Handle::new(tasks, thread))
 }
 
 impl Writer {
-    fn new(connection: Connection, options: Options, wal: Wal, beside: Beside) -> rusqlite::Result<Writer> {
-        let Beside { reserve, damages, head_file } = beside;
+    fn new(
+        connection: Connection,
+        options: Options,
+        gate: Gate,
+        tasks: mpsc::WeakSender<Task>,
+        beside: Beside,
+    ) -> rusqlite::Result<Writer> {
+        let Beside { reserve, damages, head_file, scrub } = beside;
+        let wal = Wal::new(&connection, gate, tasks, scrub, options.metrics.clone())?;
         let head = super::head(&connection)?;
         let (uptime, latest) = (Uptime::load(&connection)?, rows::latest(&connection)?);
         connection.set_prepared_statement_cache_capacity(64);
@@ -521,14 +499,14 @@ mod tests {
         schema::prepare(&mut connection).expect("prepared");
         let options = Options { inbox_max: 10, ..Options::default() };
         let gate = Gate::new(Arc::default(), Vec::new());
-        let wal = Wal::new(&connection, gate, tasks.downgrade(), options.metrics.clone()).expect("reads");
         let folder = path.parent().expect("a folder");
         let beside = Beside {
             reserve: Reserve::in_folder(folder, 0),
             damages: Damages::of(path.to_owned(), options.metrics.damaged.clone()),
             head_file: HeadFile::open(folder, &connection).expect("opens"),
+            scrub: Scrub::new(Arc::new(std::fs::File::open(path).expect("opens"))),
         };
-        let mut writer = Writer::new(connection, options, wal, beside).expect("reads");
+        let mut writer = Writer::new(connection, options, gate, tasks.downgrade(), beside).expect("reads");
         assert!(writer.go_on_erasing() && !writer.erasing, "nobody is being erased");
         writer
     }

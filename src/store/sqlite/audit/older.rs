@@ -1,4 +1,4 @@
-//! Looks at the older part of a long log while the server serves: in slices, and at most a quarter of the time.
+//! Looks at the older part of a long log while the server serves.
 //!
 //! What is found is named as at the start. From then on clients with a cursor from before it are told `reset`. A client that
 //! has gone on from such a cursor earlier is not: it may have missed what is gone.
@@ -6,14 +6,12 @@
 //! Not looked at: pages of which no entry is read, and memberships.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rusqlite::{Connection, params};
 use tokio::sync::{mpsc, oneshot};
 
+use super::super::background::{Background, Slices};
 use super::super::damage::{Damaged, Damages};
 use super::super::readers::{Reader, Readers};
 use super::super::rows::whole;
@@ -23,33 +21,12 @@ use crate::notification::Position;
 
 /// Rows looked at in one read.
 const ROWS_PER_SLICE: usize = 1000;
-/// How long nothing is read after a slice: at least that, and so many times what the slice took.
-const PAUSE_MIN: Duration = Duration::from_millis(10);
-const PAUSES_PER_SLICE: u32 = 3;
 
-/// The thread that looks. Dropping it ends it.
-pub(in super::super) struct Look {
-    ends: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for Look {
-    fn drop(&mut self) {
-        self.ends.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            if thread.join().is_err() {
-                tracing::error!("the look at the older part of the log had ended with a panic");
-            }
-        }
-    }
-}
-
-struct Looking {
+struct Looking<'a> {
     reader: Reader,
     damages: Damages,
     tasks: mpsc::WeakSender<Task>,
-    ends: Arc<AtomicBool>,
+    slices: &'a Slices,
 }
 
 /// Starts to look at the log up to a position.
@@ -59,12 +36,11 @@ pub(in super::super) fn start(
     readers: &Readers,
     damages: &Damages,
     tasks: mpsc::WeakSender<Task>,
-) -> rusqlite::Result<Look> {
-    let ends = Arc::new(AtomicBool::new(false));
-    let looking = Looking { reader: readers.another(path)?, damages: damages.clone(), tasks, ends: Arc::clone(&ends) };
-    let thread = std::thread::Builder::new().name("store-audit".into()).spawn(move || {
+) -> rusqlite::Result<Background> {
+    let (reader, damages) = (readers.another(path)?, damages.clone());
+    Ok(Background::start("store-audit", move |slices| {
         let begun_at = Instant::now();
-        match looking.look(through) {
+        match (Looking { reader, damages, tasks, slices }).look(through) {
             Ok(true) => {
                 let seconds = begun_at.elapsed().as_secs();
                 tracing::info!(seconds, "the look at the older part of the log has ended; what is damaged was named");
@@ -72,8 +48,7 @@ pub(in super::super) fn start(
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "the older part of the log could not be looked through"),
         }
-    });
-    Ok(Look { ends, thread: Some(thread.expect("a thread can be started")) })
+    }))
 }
 
 /// How one slice went.
@@ -89,7 +64,7 @@ enum Slice<T> {
 /// The key of a row by which an entry is found.
 type Key = (String, Position);
 
-impl Looking {
+impl Looking<'_> {
     /// Looks at everything; false if the store was closed before.
     fn look(&self, through: Position) -> rusqlite::Result<bool> {
         let mut after = Position(0);
@@ -147,8 +122,7 @@ impl Looking {
                 return Ok(Slice::Closed);
             }
         }
-        std::thread::park_timeout(PAUSE_MIN.max(begun_at.elapsed() * PAUSES_PER_SLICE));
-        if self.ends.load(Ordering::Relaxed) {
+        if !self.slices.pause(begun_at) {
             return Ok(Slice::Closed);
         }
         Ok(last.map_or(Slice::Last, Slice::Through))
