@@ -67,6 +67,14 @@ const mutants = [
     test: 'a_report_of_losses_is_not_lost_itself_and_does_not_make_the_queue_longer',
   },
   {
+    name: 'the second signal leaves the folder of dev behind',
+    file: 'src/cli/serve.rs',
+    from: '            remove(&folder);',
+    to: '            drop(folder);',
+    suite: 'it',
+    test: 'dev_leaves_nothing_behind_however_it_is_told_to_end',
+  },
+  {
     name: 'all polls share one room',
     file: 'src/http/poll.rs',
     from: 'AtOnce::new((room / share).max(1))',

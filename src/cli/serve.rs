@@ -2,11 +2,14 @@
 
 use std::io::IsTerminal as _;
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use listenfd::ListenFd;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -20,6 +23,8 @@ use crate::server::{Server, StartError};
 
 /// How long the process waits for its threads at the end, and then as long again for the log.
 const FLUSH_TIME_MAX: Duration = Duration::from_millis(100);
+/// How often it is tried to remove the folder of `dev`.
+const REMOVALS_MAX: usize = 10;
 
 /// Serve
 #[derive(Debug, clap::Args)]
@@ -31,14 +36,15 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
         let (config, socket) = ready(Config::load(&self.flags))?;
-        serve(config, socket, Extras::default())
+        Process::begin()?.serve(config, socket, Extras::default())
     }
 }
 
 /// How a run differs from a plain `serve`.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub(super) struct Extras {
-    pub(super) temporary: bool,
+    /// The folder of the data, if it goes with the process.
+    pub(super) temporary: Option<TempDir>,
     pub(super) key_generated: bool,
 }
 
@@ -79,45 +85,95 @@ fn handed_over() -> anyhow::Result<Option<TcpListener>> {
         .context("the descriptor that was handed over (LISTEN_FDS) must be a TCP socket that listens")
 }
 
-/// Runs a server until a signal; a second one ends it at once.
-pub(super) fn serve(config: Config, socket: Option<TcpListener>, extras: Extras) -> Result<(), Failure> {
+/// What ends the process, and what runs in it. From its beginning SIGTERM, SIGINT and SIGHUP end the process only as it says.
+pub(super) struct Process {
+    runtime: Runtime,
+    signals: Signals,
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Process {
+    pub(super) fn begin() -> Result<Process, Failure> {
+        let runtime = Runtime::new().map_err(|error| Failure::Failed(error.into()))?;
+        let signals = runtime.block_on(async { Signals::listen() });
+        let signals = signals.context("can't listen for signals").map_err(Failure::Failed)?;
+        Ok(Process { runtime, signals })
+    }
+
+    /// Runs a server until a signal; a second one ends it at once. A temporary folder is removed in any case.
+    pub(super) fn serve(self, config: Config, socket: Option<TcpListener>, extras: Extras) -> Result<(), Failure> {
+        let Process { runtime, signals } = self;
+        let folder = extras.temporary.as_ref().map(|folder| folder.path().to_owned());
+        let served = runtime.block_on(serve(config, socket, &extras, signals, folder));
+        // Work that was handed to other threads may never end; all that was acknowledged is on the disk.
+        runtime.shutdown_timeout(FLUSH_TIME_MAX);
+        diagnostics::flush(FLUSH_TIME_MAX);
+        if let Some(folder) = extras.temporary {
+            remove(folder.path());
+        }
+        served
+    }
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        let [hangup, terminate, interrupt] =
+            [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+        Ok(Signals { hangup: hangup?, terminate: terminate?, interrupt: interrupt? })
+    }
+}
+
+async fn serve(
+    config: Config,
+    socket: Option<TcpListener>,
+    extras: &Extras,
+    signals: Signals,
+    folder: Option<PathBuf>,
+) -> Result<(), Failure> {
     let started = Instant::now();
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::Failed(error.into()))?;
-    let served = runtime.block_on(async {
-        let hangup = signal(SignalKind::hangup()).context("can't listen for signals").map_err(Failure::Failed)?;
-        let server_key = config.server_key.clone();
-        let (open_user_id, data_dir) = (config.open_user_id, config.data_dir.clone());
-        let demo = config.demo.then_some(config.demo_interval);
-        for complaint in config::unknown_variables() {
-            tracing::warn!("{complaint}");
+    let Signals { hangup, terminate, interrupt } = signals;
+    let server_key = config.server_key.clone();
+    let (open_user_id, data_dir) = (config.open_user_id, config.data_dir.clone());
+    let demo = config.demo.then_some(config.demo_interval);
+    for complaint in config::unknown_variables() {
+        tracing::warn!("{complaint}");
+    }
+    // In a task of its own, since to open a large store blocks for long, and a signal ends that too.
+    let mut shutdown = std::pin::pin!(shutdown(terminate, interrupt, folder));
+    let mut binding = tokio::spawn(Server::bind_on(config, socket));
+    let server = tokio::select! {
+        () = &mut shutdown => {
+            if extras.temporary.is_some() {
+                // It is quick, and else it would make files while the folder is removed. How it ends is of no interest.
+                let _ = binding.await;
+            }
+            return Ok(());
         }
-        let server = Server::bind_on(config, socket).await.map_err(failure)?;
-        if open_user_id && !extras.temporary {
-            tracing::warn!(
-                "unsafe: open_user_id is on; anyone who reaches this address can read any user's notifications"
-            );
-        }
-        let shutdown = shutdown().context("can't listen for signals").map_err(Failure::Failed)?;
-        tokio::spawn(reload_on_hangup(hangup, server.certificate()));
-        Banner {
-            url: server.url(),
-            ready_in: started.elapsed(),
-            store: data_dir.join("pregon.db").display().to_string(),
-            streams_max: server.streams_max(),
-            server_key: server_key.as_ref().map_or("", ServerKey::reveal),
-            open_user_id,
-            demo,
-            temporary: extras.temporary,
-            key_generated: extras.key_generated,
-        }
-        .print();
-        server.run(shutdown).await;
-        Ok(())
-    });
-    // Work that was handed to other threads may never end; all that was acknowledged is on the disk.
-    runtime.shutdown_timeout(FLUSH_TIME_MAX);
-    diagnostics::flush(FLUSH_TIME_MAX);
-    served
+        bound = &mut binding => bound.map_err(|error| Failure::Failed(error.into()))?.map_err(failure)?,
+    };
+    if open_user_id && extras.temporary.is_none() {
+        tracing::warn!("unsafe: open_user_id is on; anyone who reaches this address can read any user's notifications");
+    }
+    tokio::spawn(reload_on_hangup(hangup, server.certificate()));
+    Banner {
+        url: server.url(),
+        ready_in: started.elapsed(),
+        store: data_dir.join("pregon.db").display().to_string(),
+        streams_max: server.streams_max(),
+        server_key: server_key.as_ref().map_or("", ServerKey::reveal),
+        open_user_id,
+        demo,
+        temporary: extras.temporary.is_some(),
+        key_generated: extras.key_generated,
+    }
+    .print();
+    server.run(shutdown).await;
+    Ok(())
 }
 
 fn failure(error: StartError) -> Failure {
@@ -148,22 +204,31 @@ async fn reload_on_hangup(mut hangup: Signal, certificate: Option<Arc<Certificat
     }
 }
 
-/// Completes with the first SIGTERM or SIGINT.
-fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
+/// Removes a folder. The store's threads may still make and remove files in it, so it is tried a few times; a failure is
+/// ignored, since the process is about to end.
+fn remove(folder: &Path) {
+    for _ in 0..REMOVALS_MAX {
+        if std::fs::remove_dir_all(folder).is_ok() || !folder.exists() {
+            return;
+        }
+    }
+}
+
+/// Completes with the first SIGTERM or SIGINT. The second one ends the process, and removes a folder that goes with it.
+async fn shutdown(mut terminate: Signal, mut interrupt: Signal, folder: Option<PathBuf>) {
+    tokio::select! {
+        _ = terminate.recv() => {},
+        _ = interrupt.recv() => {},
+    }
+    tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {},
             _ = interrupt.recv() => {},
         }
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {},
-                _ = interrupt.recv() => {},
-            }
-            // All that was acknowledged is on the disk.
-            std::process::exit(130);
-        });
-    })
+        if let Some(folder) = folder {
+            remove(&folder);
+        }
+        // All that was acknowledged is on the disk.
+        std::process::exit(130);
+    });
 }

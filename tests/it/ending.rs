@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -17,6 +17,7 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::cli::pregon;
 use crate::process::Running;
 use crate::server::{KEY, within};
 
@@ -250,4 +251,74 @@ async fn nobody_can_hold_the_end() {
     // Promised is a second; the rest is for a busy machine.
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     drop((silent, half_a_head, slow_body, stuck));
+}
+
+/// Names of what is in a folder.
+fn entries(folder: &TempDir) -> Vec<String> {
+    let entries = std::fs::read_dir(folder.path()).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// `pregon dev`, whose temporary folders are in that one.
+fn dev(folder: &TempDir) -> Command {
+    let mut command = pregon(&["dev", "--listen", "127.0.0.1:0"]);
+    command.env("TMPDIR", folder.path()).env("PREGON_SERVER_KEY", KEY).stderr(Stdio::null());
+    command
+}
+
+/// Mutant: the second signal ends the process at once, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn dev_leaves_nothing_behind_however_it_is_told_to_end() {
+    for signals in [&[Signal::TERM][..], &[Signal::INT], &[Signal::HUP, Signal::TERM], &[Signal::TERM, Signal::TERM]] {
+        let folder = TempDir::new().unwrap();
+        let mut server = Running::ready(dev(&folder).env("PREGON_DRAIN", "1m")).await;
+        // It keeps the server from ending by the first signal.
+        let stream = format!("{}/v1/stream?user_id=1", server.url);
+        let mut stream = within(server.http.get(stream).send()).await.unwrap();
+        assert!(within(stream.chunk()).await.unwrap().is_some(), "it has begun");
+        assert_eq!(entries(&folder).len(), 1);
+        let (last, first) = signals.split_last().unwrap();
+        for signal in first {
+            server.signal(*signal);
+        }
+        if first.contains(&Signal::TERM) {
+            let draining = async { while server.is_ready().await {} };
+            within(draining).await;
+        } else {
+            drop(stream);
+        }
+        server.signal(*last);
+        server.ended().await;
+        assert_eq!(entries(&folder), [""; 0], "{signals:?}");
+    }
+}
+
+/// Mutant: the signal ends the process as long as it starts.
+#[tokio::test(flavor = "multi_thread")]
+async fn dev_leaves_nothing_behind_when_it_is_ended_at_its_start() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let folder = TempDir::new().unwrap();
+        let mut child = dev(&folder).stdout(Stdio::null()).spawn().unwrap();
+        let begun = async {
+            while entries(&folder).is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        within(begun).await;
+        let pid = Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
+        kill_process(pid, signal).unwrap();
+        within(child.wait()).await.unwrap();
+        assert_eq!(entries(&folder), [""; 0], "{signal:?}");
+    }
+}
+
+/// Mutant: it makes one in any case.
+#[tokio::test(flavor = "multi_thread")]
+async fn dev_has_no_temporary_folder_where_its_data_has_one() {
+    let (folder, data) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let mut server = Running::ready(dev(&folder).arg("--data-dir").arg(data.path())).await;
+    assert_eq!(entries(&folder), [""; 0]);
+    server.signal(Signal::KILL);
+    server.ended().await;
+    assert!(entries(&data).contains(&"pregon.db".to_owned()));
 }

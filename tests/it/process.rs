@@ -39,7 +39,12 @@ impl Running {
         command.env("PREGON_DATA_DIR", folder.path()).env("PREGON_SERVER_KEY", KEY);
         // So that each server has at least one line to log at its start.
         command.env("PREGON_UNKNOWN", "1");
-        let (child, ready) = started(&mut command).await;
+        Running::ready(&mut command).await
+    }
+
+    /// The same with nothing added to the command.
+    pub(crate) async fn ready(command: &mut Command) -> Running {
+        let (child, ready) = started(command).await;
         Running { child, url: ready["url"].as_str().unwrap().to_owned(), http: Client::new() }
     }
 
@@ -59,6 +64,11 @@ impl Running {
         let text = within(within(request.send()).await.unwrap().text()).await.unwrap();
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.unwrap().parse().unwrap()
+    }
+
+    /// Whether it takes requests, and is not about to end.
+    pub(crate) async fn is_ready(&self) -> bool {
+        within(self.http.get(format!("{}/readyz", self.url)).send()).await.is_ok_and(|answer| answer.status() == 200)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
