@@ -75,6 +75,13 @@ const mutants = [
     test: 'dev_leaves_nothing_behind_however_it_is_told_to_end',
   },
   {
+    name: 'JSON with a mistake in it is text',
+    file: 'src/http/draft.rs',
+    from: 'if is_meant_as_json(headers, bytes) {',
+    to: 'if super::request::is_json(headers) {',
+    test: 'json_is_json_whatever_it_calls_itself_and_text_is_text',
+  },
+  {
     name: 'all polls share one room',
     file: 'src/http/poll.rs',
     from: 'AtOnce::new((room / share).max(1))',

@@ -70,11 +70,15 @@ pub(super) async fn publish(
     asked: Asked,
     body: Body,
 ) -> Result<Response, Problem> {
-    let lines = is_lines(&asked.headers);
-    if !lines && !request::is_json(&asked.headers) {
-        return Err(Problem::unsupported_media_type("this path takes JSON"));
-    }
-    let body = request::body_of(body, BATCH_BYTES_MAX).await?;
+    let says_lines = is_lines(&asked.headers);
+    let body = if says_lines {
+        request::body_of(body, BATCH_BYTES_MAX).await?
+    } else {
+        request::json_of(&asked.headers, body, BATCH_BYTES_MAX).await?
+    };
+    // Without a type of its own, what begins as an object is the first of the lines.
+    let begins_as_object = request::without_mark(&body).trim_ascii_start().starts_with(b"{");
+    let lines = says_lines || (begins_as_object && !request::is_json(&asked.headers));
     let request = asked.request(&backend, &body)?;
     if let Some(answer) = answered(&app, request.as_ref()).await? {
         return Ok(respond(answer, true));

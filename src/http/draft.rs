@@ -12,7 +12,7 @@ use quoted_printable::ParseMode;
 use serde_json::{Map, Value};
 
 use super::error::{FieldError, Problem};
-use super::request::{Object, escaped, is_json, media_type, without_mark};
+use super::request::{FORM, Object, escaped, is_meant_as_json, media_type, without_mark};
 use crate::content::{self, Action, ActionStyle, Actor, Content, Fields, Severity, Translation};
 use crate::notification::Audience;
 use crate::publish::{Draft, DraftError, Expiry, Times};
@@ -195,11 +195,11 @@ fn draft_code(error: DraftError) -> &'static str {
     }
 }
 
-/// Reads the body of a publish request, whatever it says of itself: people forget the content type of JSON, and `curl -d`
-/// calls everything a form.
+/// Reads the body of a publish request. What looks like JSON is not taken for text, else a misspelled name or a comma too
+/// many would be published; but a client that says `text/plain` may mean it, unless there is a `message`.
 pub(super) fn read(headers: &HeaderMap, bytes: &[u8], takes_text: bool) -> Result<Object, Problem> {
     let media_type = media_type(headers);
-    if is_json(headers) {
+    if is_meant_as_json(headers, bytes) {
         return Object::parse(bytes);
     }
     if media_type == "multipart/form-data" || (media_type == FORM && is_form(bytes)) {
@@ -213,9 +213,6 @@ pub(super) fn read(headers: &HeaderMap, bytes: &[u8], takes_text: bool) -> Resul
     }
     if takes_text { text(headers, bytes) } else { Err(Problem::unsupported_media_type("this path takes JSON")) }
 }
-
-/// What `curl -d` says unless it is told otherwise.
-const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Whether a body that calls itself a form is one: its first name is one of our fields.
 fn is_form(bytes: &[u8]) -> bool {
@@ -278,15 +275,31 @@ mod tests {
         Ok(object.required("message"))
     }
 
+    /// Mutant: JSON with a mistake in it is text.
     #[test]
     fn json_is_json_whatever_it_calls_itself_and_text_is_text() {
         for content_type in [None, Some(FORM), Some("text/plain"), Some("application/json")] {
             assert_eq!(message(content_type, "\u{feff} {\"message\": \"x\"}"), Ok("x".into()), "{content_type:?}");
         }
-        for text in ["hola", "{\"other\": 1}", "{not json", "a=b", "=", "{}"] {
+        for text in ["hola", "{not json", "a=b", "=", "{", "[1]", "[x] hola", "\"hola\""] {
             for content_type in [None, Some(FORM), Some("text/plain; charset=utf-8")] {
                 assert_eq!(message(content_type, text), Ok(text.to_owned()), "{content_type:?}");
             }
+        }
+        // With a mistake in it, it is still no text, unless its sender says so.
+        for (text, refused) in [
+            ("{\"mesage\": \"x\"}", None),
+            (" { \"other\": 1}", None),
+            ("{}", None),
+            ("{\"message\": \"x\",}", Some(400)),
+            ("{\"message\": \"x\"", Some(400)),
+            ("[{\"message\": \"x\"}]", Some(400)),
+        ] {
+            for content_type in [None, Some(FORM), Some("application/json")] {
+                let read = message(content_type, text);
+                assert_eq!(read, refused.map_or(Ok(String::new()), Err), "{content_type:?} {text}");
+            }
+            assert_eq!(message(Some("text/plain"), text), Ok(text.to_owned()));
         }
         assert_eq!(message(None, "\u{feff}hola"), Ok("hola".into()));
         assert_eq!(message(Some(FORM), "message=hola&title=x"), Err(415));

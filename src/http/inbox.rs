@@ -343,7 +343,7 @@ pub(super) async fn seen(
 async fn mark_all(app: &App, user: UserId, headers: &HeaderMap, body: Body, set: Set) -> Result<Response, Problem> {
     let body = request::body(body).await?;
     let nothing = body.is_empty() || body.trim_ascii() == b"null";
-    let mut object = match (nothing, request::is_json(headers)) {
+    let mut object = match (nothing, request::is_meant_as_json(headers, &body)) {
         (true, _) => Object::of(Map::new()),
         (false, true) => Object::parse(&body)?,
         (false, false) => return Err(Problem::unsupported_media_type("this path takes JSON")),

@@ -330,10 +330,8 @@ pub(super) async fn edit(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    if !request::is_json(&headers) {
-        return Err(Problem::unsupported_media_type("this path takes JSON"));
-    }
-    let Value::Object(patch) = request::parse_json(&request::body(body).await?)? else {
+    let body = request::json_of(&headers, body, request::BODY_BYTES_MAX).await?;
+    let Value::Object(patch) = request::parse_json(&body)? else {
         return Err(Problem::malformed_json("the body must be a JSON object"));
     };
     // Until the commit its audiences can only become fewer, when a user is erased: whoever may change it now, may then.

@@ -103,6 +103,33 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
     media_type == "application/json" || media_type.ends_with("+json")
 }
 
+/// What `curl -d` says unless it is told otherwise.
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Whether a body may be JSON by its type: it says so, or nothing, or what `curl -d` says of everything. Pages of other
+/// origins are not kept out by the type, but where the credential is read.
+fn may_be_json(headers: &HeaderMap) -> bool {
+    is_json(headers) || matches!(&*media_type(headers), "" | FORM)
+}
+
+/// Whether a body is JSON: it says so, or may be and begins as an object or a list of objects does.
+pub(super) fn is_meant_as_json(headers: &HeaderMap, bytes: &[u8]) -> bool {
+    let text = without_mark(bytes).trim_ascii_start();
+    let inside = |open: u8| text.strip_prefix(&[open]).and_then(|rest| rest.trim_ascii_start().first());
+    let looks_so = || matches!(inside(b'{'), Some(b'"' | b'}')) || matches!(inside(b'['), Some(b'{'));
+    is_json(headers) || (may_be_json(headers) && looks_so())
+}
+
+/// Reads a body of at most that many bytes that must be JSON. What can't be by its type is refused without being read.
+pub(super) async fn json_of(headers: &HeaderMap, given: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    let refused = || Problem::unsupported_media_type("this path takes JSON");
+    if !may_be_json(headers) {
+        return Err(refused());
+    }
+    let bytes = body_of(given, bytes_max).await?;
+    if is_meant_as_json(headers, &bytes) { Ok(bytes) } else { Err(refused()) }
+}
+
 /// A body without the byte order mark that some editors and shells put before text.
 pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
@@ -132,10 +159,7 @@ impl Object {
 
     /// Reads the object of a request that must be JSON.
     pub(super) async fn read(headers: &HeaderMap, given: Body) -> Result<Object, Problem> {
-        if !is_json(headers) {
-            return Err(Problem::unsupported_media_type("this path takes JSON"));
-        }
-        Object::parse(&body(given).await?)
+        Object::parse(&json_of(headers, given, BODY_BYTES_MAX).await?)
     }
 
     /// Takes a field out; `null` counts as absent.

@@ -36,7 +36,7 @@ async fn an_answer_that_leaves_a_body_unread_says_that_the_connection_ends() {
     for (path, headers, status) in [
         ("/v1/notifications", json, 413),
         ("/v1/notifications/batch", json, 413),
-        ("/v1/notifications/batch", "", 415),
+        ("/v1/notifications/batch", "Content-Type: text/plain\r\n", 415),
         ("/nada", json, 404),
         ("/v1/keys/1", json, 405),
     ] {

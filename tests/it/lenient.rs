@@ -56,24 +56,53 @@ async fn head_uses_up_no_ticket_and_waits_for_nothing() {
     server.stop().await;
 }
 
+async fn send_as(server: &TestServer, method: Method, path: &str, content_type: &str, body: &str) -> u16 {
+    let request = server.request(method, path).header("content-type", content_type).body(body.to_owned());
+    within(request.send()).await.unwrap().status().as_u16()
+}
+
 /// `curl -d` calls JSON a form, and people forget the content type altogether.
 #[tokio::test(flavor = "multi_thread")]
 async fn json_is_published_as_json_on_every_path_and_what_is_neither_is_refused() {
-    let server = TestServer::start().await;
+    let server =
+        TestServer::start_with(|config| config.tokens = Some(tokens("a secret of at least thirty-two bytes"))).await;
     let form = "application/x-www-form-urlencoded";
     let send = async |path: &str, content_type: &str, body: &str| {
-        let request = server.request(Method::POST, path).header("content-type", content_type).body(body.to_owned());
-        within(request.send()).await.unwrap().status().as_u16()
+        send_as(&server, Method::POST, path, content_type, body).await
     };
     for path in ["/v1/users/1/notifications", "/v1/topics/t/notifications", "/v1/broadcast"] {
         assert_eq!(send(path, form, r#"{"message": "Una", "title": "T"}"#).await, 201, "{path}");
         assert_eq!(send(path, form, "message=Una&title=T").await, 415, "{path}");
         assert_eq!(send(path, "multipart/form-data; boundary=x", "--x").await, 415, "{path}");
+        assert_eq!(
+            send(path, form, r#"{"mesage": "a misspelled name is not published as text"}"#).await,
+            422,
+            "{path}"
+        );
+        assert_eq!(send(path, form, r#"{"message": "neither is a comma too many",}"#).await, 400, "{path}");
     }
     assert_eq!(send("/v1/notifications", form, r#"{"to": "user:1", "message": "Dos"}"#).await, 201);
     assert_eq!(send("/v1/notifications", form, "Dos").await, 415);
     let lines = "\u{feff}{\"to\": \"user:1\", \"message\": \"Tres\"}\n{\"to\": \"user:1\", \"message\": \"Cuatro\"}\n";
     assert_eq!(send("/v1/notifications/batch", "application/x-ndjson", lines).await, 200);
+    // What `curl -d` sends to the other paths.
+    for (method, path, body) in [
+        (Method::POST, "/v1/tokens", r#"{"user_id": "1"}"#),
+        (Method::POST, "/v1/keys", r#"{"name": "una", "scopes": ["manage"]}"#),
+        (Method::PUT, "/v1/inbox/preferences?user_id=1", r#"{"muted": ["ofertas"]}"#),
+        (Method::POST, "/v1/inbox/read-all?user_id=2", " { }"),
+        (Method::POST, "/v1/notifications/batch", r#"[{"to": "user:2", "message": "x"}]"#),
+        (Method::POST, "/v1/notifications/batch", "{\"to\": \"user:2\", \"message\": \"x\"}\n"),
+    ] {
+        for content_type in [Some(form), None] {
+            let request = server.request(method.clone(), path).body(body.to_owned());
+            let request = if let Some(it) = content_type { request.header("content-type", it) } else { request };
+            let answer = within(request.send()).await.unwrap();
+            assert!(answer.status().is_success(), "{path} {content_type:?}: {}", answer.status());
+        }
+        assert_eq!(send_as(&server, method.clone(), path, "text/plain", body).await, 415, "{path}");
+        assert_eq!(send_as(&server, method, path, form, "user_id=1").await, 415, "{path}");
+    }
     let packed = server.request(Method::POST, "/v1/broadcast").header("content-encoding", "gzip").body("x");
     assert_eq!(within(packed.send()).await.unwrap().status(), 415);
     let inbox = within(server.anonymous(Method::GET, "/v1/inbox?user_id=1").send()).await.unwrap();
