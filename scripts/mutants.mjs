@@ -82,6 +82,13 @@ const mutants = [
     test: 'json_is_json_whatever_it_calls_itself_and_text_is_text',
   },
   {
+    name: 'what the log has lost not counted',
+    file: 'src/store/sqlite/head.rs',
+    from: '            count.inc_by(lost);',
+    to: '            let _ = (count, lost);',
+    test: 'a_file_from_before_an_entry_is_noticed',
+  },
+  {
     name: 'all polls share one room',
     file: 'src/http/poll.rs',
     from: 'AtOnce::new((room / share).max(1))',

@@ -183,7 +183,7 @@ pub struct Flags {
     /// Where to serve /metrics, /healthz and /readyz without a credential
     #[arg(long, value_name = "ADDRESS", env = "PREGON_ADMIN_LISTEN")]
     admin_listen: Option<String>,
-    /// Folder of the embedded store
+    /// Folder of the embedded store [default: pregon-data; of `pregon dev` a temporary one]
     #[arg(long, value_name = "FOLDER", env = "PREGON_DATA_DIR")]
     data_dir: Option<String>,
     /// Key with which the application's back end publishes
@@ -246,7 +246,7 @@ pub struct Flags {
     /// Time over which streams are closed at the end [default: 5s]
     #[arg(long, value_name = "DURATION", env = "PREGON_DRAIN")]
     drain: Option<String>,
-    /// Age at which notifications are removed [default: 30d]
+    /// Age at which notifications are removed, every 10 minutes [default: 30d]
     #[arg(long, value_name = "DURATION", env = "PREGON_RETENTION")]
     retention: Option<String>,
     /// Most notifications that a user has, 10000 at most; older ones are removed [default: 1000]

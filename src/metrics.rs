@@ -98,6 +98,8 @@ pub struct Log {
     pub commits_failed: Counter,
     /// Rows and pages of its file that are not as they were written, each counted once.
     pub damaged: Counter,
+    /// Entries and other changes that had been committed and are gone, as a start finds; 1 where the number is not known.
+    pub lost: Counter,
 }
 
 /// What an entry of the log says.
@@ -173,6 +175,7 @@ impl Default for Log {
             commit_seconds: durations(),
             commits_failed: Counter::default(),
             damaged: Counter::default(),
+            lost: Counter::default(),
         }
     }
 }
@@ -203,6 +206,7 @@ impl Default for Metrics {
         own.register_with_unit("commit", "A commit, with its fsync", Unit::Seconds, log.commit_seconds.clone());
         own.register("commits_failed", "Commits that failed", log.commits_failed.clone());
         own.register("store_damaged", "Rows and pages of the store's file that are damaged", log.damaged.clone());
+        own.register("log_lost", "Changes of the log that had been committed and are gone", log.lost.clone());
         own.register("requests", "Requests answered", requests.answered.clone());
         let answer = "Until the head of an answer was there";
         own.register_with_unit("request", answer, Unit::Seconds, requests.seconds.clone());

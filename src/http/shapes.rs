@@ -391,7 +391,8 @@ pub struct Ready {
     /// Always `ready`.
     #[schema(examples("ready"))]
     pub status: &'static str,
-    /// Options in force that weaken a promise.
+    /// Options in force that are unsafe where strangers reach the server: with `open-user-id` anybody reads what any user has.
+    /// Empty if there are none.
     #[serde(rename = "unsafe")]
     #[schema(examples(json!(["open-user-id"])))]
     pub weakened: Vec<&'static str>,

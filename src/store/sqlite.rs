@@ -191,7 +191,7 @@ impl SqliteStore {
         if found > schema::VERSION {
             return Err(OpenError::Newer { path, found });
         }
-        let head_file = HeadFile::open(folder, &connection).map_err(failed)?;
+        let head_file = HeadFile::open(folder, &connection, &options.metrics.lost).map_err(failed)?;
         let seal = head_file.seal(&schema::identity(&connection).map_err(failed)?);
         let damages = Damages::of(path.clone(), options.metrics.damaged.clone());
         let looked = audit::run(&connection, &damages, options.audited_max).map_err(failed)?;
@@ -490,7 +490,7 @@ mod tests {
     fn start(connection: Connection, folder: &Path) -> tasks::Handle {
         checksum::add_to(&connection).expect("added");
         let (gate, reserve) = (checkpoint::Gate::new(Arc::default(), Vec::new()), Reserve::in_folder(folder, 0));
-        let head_file = HeadFile::open(folder, &connection).expect("opens");
+        let head_file = HeadFile::open(folder, &connection, &metrics::Log::default().lost).expect("opens");
         let file = files::open(&folder.join("pregon.db")).expect("opens");
         let beside = writer::Beside { reserve, damages: damages(), head_file, scrub: Scrub::new(Arc::new(file)) };
         writer::start(connection, 10, Options::default(), gate, beside).expect("started")

@@ -14,6 +14,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use prometheus_client::metrics::counter::Counter;
 use rusqlite::{Connection, params};
 
 use super::files;
@@ -72,7 +73,8 @@ pub(super) struct HeadFile {
 
 impl HeadFile {
     /// Holds the log against its file, which it makes if the log never had one. A log that has less gets a new epoch.
-    pub(super) fn open(folder: &Path, connection: &Connection) -> rusqlite::Result<HeadFile> {
+    /// What it has less is counted.
+    pub(super) fn open(folder: &Path, connection: &Connection, count: &Counter) -> rusqlite::Result<HeadFile> {
         let path = folder.join("pregon.head");
         let reached = Reached::load(connection)?;
         let has_one =
@@ -80,18 +82,25 @@ impl HeadFile {
         let said = std::fs::read(&path).ok().and_then(|record| Reached::of(record.try_into().ok()?));
         let lost = match said {
             None if !has_one => None,
-            None => Some("it is missing or damaged".to_owned()),
+            // How many are lost is not known; but that a file is missing where there was one is counted.
+            None => Some(("it is missing or damaged".to_owned(), 1)),
             Some(said) if said.epoch != reached.epoch => {
-                Some("it belongs to another log, or to another epoch of it".to_owned())
+                Some(("it belongs to another log, or to another epoch of it".to_owned(), 1))
             }
-            Some(said) if said.head > reached.head || said.quiet > reached.quiet => Some(format!(
-                "it says that position {} and {} other changes had been committed",
-                said.head.0, said.quiet
-            )),
+            Some(said) if said.head > reached.head || said.quiet > reached.quiet => {
+                let entries = said.head.0.saturating_sub(reached.head.0);
+                let others = u64::try_from(said.quiet.saturating_sub(reached.quiet)).unwrap_or(0);
+                let why = format!(
+                    "it says that position {} and {} other changes had been committed",
+                    said.head.0, said.quiet
+                );
+                Some((why, entries + others))
+            }
             Some(_) => None,
         };
         let mut opened = HeadFile { path, file: None, reached };
-        if let Some(why) = lost {
+        if let Some((why, lost)) = lost {
+            count.inc_by(lost);
             tracing::error!(
                 file = %opened.path.display(), log_ends_at = reached.head.0, other_changes = reached.quiet,
                 "the log is not what its head file says: {why}. What came after is lost; clients are told `reset`"
@@ -196,8 +205,12 @@ mod tests {
         store.one(NOW, command).await.expect("done");
         drop(store);
         std::fs::write(&path, former).expect("written");
-        let after = open(folder.path()).seal().epoch;
-        assert_eq!(open(folder.path()).seal().epoch, after, "the new one stays");
+        let opened = open(folder.path());
+        let after = opened.seal().epoch;
+        assert_eq!(opened.options.metrics.lost.get(), u64::from(before != after), "what is lost is counted");
+        drop(opened);
+        let again = open(folder.path());
+        assert_eq!((again.seal().epoch, again.options.metrics.lost.get()), (after, 0), "the new one stays");
         (before, after)
     }
 

@@ -503,7 +503,7 @@ mod tests {
         let beside = Beside {
             reserve: Reserve::in_folder(folder, 0),
             damages: Damages::of(path.to_owned(), options.metrics.damaged.clone()),
-            head_file: HeadFile::open(folder, &connection).expect("opens"),
+            head_file: HeadFile::open(folder, &connection, &crate::metrics::Log::default().lost).expect("opens"),
             scrub: Scrub::new(Arc::new(std::fs::File::open(path).expect("opens"))),
         };
         let mut writer = Writer::new(connection, options, gate, tasks.downgrade(), beside).expect("reads");
