@@ -107,7 +107,7 @@ pub struct App {
     pub options: Options,
     /// Room for long polls.
     pub polls: Polls,
-    /// The turn of a large batch. One at a time is read and committed, so that others wait for one commit at most.
+    /// The turn of a large batch. One at a time is read and committed, so that others wait for one of its pieces at most.
     pub large_batches: Semaphore,
     /// Bytes of the bodies of all requests that are under way.
     pub bodies: Arc<Budget>,

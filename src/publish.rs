@@ -148,6 +148,19 @@ pub struct Request {
     pub fingerprint: [u8; 32],
 }
 
+impl Request {
+    /// One part of it, where the request is done in several commits. The first has its key, so that another request with the
+    /// same key is noticed; the others have keys that no client can send.
+    #[must_use]
+    pub fn part(&self, number: usize) -> Request {
+        let mut part = self.clone();
+        if number > 0 {
+            part.key.key = format!("{}\n{number}", part.key.key);
+        }
+        part
+    }
+}
+
 /// What has come of publishing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Published {

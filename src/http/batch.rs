@@ -1,7 +1,9 @@
-//! `/v1/notifications/batch`: many notifications in one commit.
+//! `/v1/notifications/batch`: many notifications in one request.
 //!
-//! **Invariant:** an item that is wrong keeps no other from being published, and each is answered in its place. Of large
-//! batches one at a time is read and committed; all other requests go on meanwhile.
+//! **Invariant:** an item that is wrong keeps no other from being published, and each is answered in its place. A batch is
+//! published in order, a piece in each commit, so that nobody else waits for all of it; of large batches one at a time is read
+//! and committed. Each piece of a batch with an `Idempotency-Key` is remembered by itself: whoever repeats a batch that was
+//! broken off has the rest published, and nothing twice.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,13 +12,14 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use jiff::Timestamp;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::App;
 use super::draft::draft;
-use super::error::Problem;
+use super::error::{ItemProblem, Problem};
 use super::identity::{Backend, Permitted};
 use super::notifications::{Asked, answered, mark_replayed, send};
 use super::operations::{AsServer, Conflicting, OfType, Once, Stored, WithBody};
@@ -29,16 +32,21 @@ pub(super) const BATCH_MAX: usize = 1000;
 /// Most notifications in a batch that takes no turn, and its largest body, in bytes.
 const SMALL_BATCH_MAX: usize = 32;
 const SMALL_BATCH_BYTES_MAX: usize = 64 * 1024;
+/// Most notifications and bytes in one commit, unless one item alone is larger: others wait for one commit. Where one piece
+/// ends and the next begins depends on nothing but the body, so that a repeated request has the same pieces.
+const PIECE_MAX: usize = 128;
+const PIECE_BYTES_MAX: usize = 32 * 1024;
 /// Bytes that are read until another request may go on.
 const BYTES_PER_TURN: usize = 64 * 1024;
 /// Largest body of a batch, in bytes.
 pub(super) const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Most audiences of all notifications of one batch together: each is a row, and a commit keeps the others waiting.
+/// Most audiences of all notifications of one batch together: each is a row.
 pub(super) const BATCH_AUDIENCES_MAX: usize = 10_000;
 
 /// Publishes many notifications.
 ///
-/// What is right of them is published in one commit, and what has come of each is said in its place.
+/// They are published in order, and what has come of each is said in its place. If the connection breaks, the first of them may
+/// have been published: repeated with the same `Idempotency-Key`, the request publishes the rest, and nothing twice.
 #[utoipa::path(
     post,
     path = "/v1/notifications/batch",
@@ -52,7 +60,7 @@ pub(super) const BATCH_AUDIENCES_MAX: usize = 10_000;
     responses(
         (
             status = 200,
-            description = "What has come of each item. What is right of it is published in one commit.",
+            description = "What has come of each item.",
             body = BatchResults,
             headers(("Idempotent-Replayed" = String, description = "`true` if this is the answer to an earlier request with the same key."))
         ),
@@ -80,17 +88,56 @@ pub(super) async fn publish(
     let begins_as_object = request::without_mark(&body).trim_ascii_start().starts_with(b"{");
     let lines = says_lines || (begins_as_object && !request::is_json(&asked.headers));
     let request = asked.request(&backend, &body)?;
-    if let Some(answer) = answered(&app, request.as_ref()).await? {
-        return Ok(respond(answer, true));
-    }
     let items = if lines { items_of_lines(&body)? } else { items_of_array(&body)? };
     if items.is_empty() || items.len() > BATCH_MAX {
         return Err(Problem::batch_size(BATCH_MAX));
     }
-    let is_small = items.len() <= SMALL_BATCH_MAX && body.len() <= SMALL_BATCH_BYTES_MAX;
+    let part = |number| request.as_ref().map(|request| request.part(number));
+    let (mut results, mut parts, mut replayed) = (Vec::new(), 0, true);
+    while results.len() < items.len()
+        && let Some(answer) = answered(&app, part(parts).as_ref()).await?
+    {
+        results.extend(results_of(&answer));
+        parts += 1;
+    }
+    let rest = items.get(results.len()..).unwrap_or_default();
+    let is_small = rest.len() <= SMALL_BATCH_MAX && body.len() <= SMALL_BATCH_BYTES_MAX;
     let _turn = if is_small { None } else { app.large_batches.acquire().await.ok() };
-    let now = app.publisher.now();
-    let mut drafts = Vec::new();
+    let mut read = read(&backend, rest, app.publisher.now()).await?.into_iter();
+    for piece in pieces(rest) {
+        let (mut drafts, mut problems) = (Vec::new(), Vec::with_capacity(piece.len()));
+        for item in read.by_ref().take(piece.len()) {
+            problems.push(item.map(|draft| drafts.push(draft)).err());
+        }
+        let answer = |published: &[Notification]| {
+            let mut published = published.iter().map(|notification| BatchResult::Published(Receipt::of(notification)));
+            encoded(&told(&problems, || published.next().expect("each draft becomes a notification")))
+        };
+        let answer = match send(&app, drafts, part(parts), answer).await {
+            Ok((answer, before)) => {
+                replayed &= before;
+                answer
+            }
+            Err(problem) if results.is_empty() => return Err(problem),
+            // What came before it is published, and a problem of the whole request would deny that.
+            Err(problem) => {
+                replayed = false;
+                let error = problem.item();
+                encoded(&told(&problems, || BatchResult::Refused(Refused { error: error.clone() })))
+            }
+        };
+        results.extend(results_of(&answer));
+        parts += 1;
+    }
+    Ok(respond(encoded(&Told { data: results }), replayed))
+}
+
+/// What each item says, or what is wrong with it. Fails if it is too much for the key, or addressed to too many.
+async fn read(
+    backend: &Backend,
+    items: &[&str],
+    now: Timestamp,
+) -> Result<Vec<Result<Permitted, ItemProblem>>, Problem> {
     let read = |item: &str| {
         // As alone; and the tree of one item takes many times the memory of its text.
         if item.len() > BODY_BYTES_MAX {
@@ -103,30 +150,55 @@ pub(super) async fn publish(
         let draft = draft(&mut object, None, now);
         backend.permit(object.finish(draft)?)
     };
-    // What is wrong with each, or nothing if it goes out.
-    let mut problems = Vec::with_capacity(items.len());
-    let mut bytes_read = 0;
+    let (mut done, mut bytes_read) = (Vec::with_capacity(items.len()), 0);
     for item in items {
-        problems.push(read(item).map(|draft| drafts.push(draft)).err().map(Problem::item));
+        done.push(read(item).map_err(Problem::item));
         bytes_read += item.len();
         if bytes_read > BYTES_PER_TURN {
             bytes_read = 0;
             tokio::task::yield_now().await;
         }
     }
-    if drafts.iter().map(Permitted::audience_count).sum::<usize>() > BATCH_AUDIENCES_MAX {
+    let right = done.iter().flatten();
+    if right.clone().map(Permitted::audience_count).sum::<usize>() > BATCH_AUDIENCES_MAX {
         return Err(Problem::batch_audiences(BATCH_AUDIENCES_MAX));
     }
-    let answer = |published: &[Notification]| {
-        let mut published = published.iter();
-        let results = problems.into_iter().filter_map(|problem| match problem {
-            Some(error) => Some(BatchResult::Refused(Refused { error })),
-            None => published.next().map(Receipt::of).map(BatchResult::Published),
+    backend.take(right.count())?;
+    Ok(done)
+}
+
+/// The items, cut into what is committed together.
+fn pieces<'a>(mut items: &'a [&'a str]) -> impl Iterator<Item = &'a [&'a str]> {
+    std::iter::from_fn(move || {
+        let ends = items.iter().take(PIECE_MAX).scan(0, |bytes, item| {
+            *bytes += item.len();
+            Some(*bytes)
         });
-        encoded(&BatchResults { data: results.collect() })
+        let fitting = ends.take_while(|bytes| *bytes <= PIECE_BYTES_MAX).count().max(1);
+        let (piece, rest) = items.split_at_checked(fitting)?;
+        items = rest;
+        Some(piece)
+    })
+}
+
+/// The results of a piece in their order: of what is wrong with an item, or `right` for one with which nothing is.
+fn told(problems: &[Option<ItemProblem>], mut right: impl FnMut() -> BatchResult) -> BatchResults {
+    let result = |problem: &Option<ItemProblem>| match problem {
+        Some(error) => BatchResult::Refused(Refused { error: error.clone() }),
+        None => right(),
     };
-    let (answer, replayed) = send(&app, &backend, drafts, request, answer).await?;
-    Ok(respond(answer, replayed))
+    BatchResults { data: problems.iter().map(result).collect() }
+}
+
+/// The results that an answer of ours has.
+fn results_of(answer: &str) -> Vec<Box<RawValue>> {
+    serde_json::from_str::<Told>(answer).map(|told| told.data).unwrap_or_default()
+}
+
+/// [`BatchResults`] in JSON.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Told {
+    data: Vec<Box<RawValue>>,
 }
 
 fn respond(answer: String, replayed: bool) -> Response {
@@ -178,5 +250,23 @@ impl<'de> Deserialize<'de> for Items<'de> {
             }
         }
         deserializer.deserialize_seq(Texts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_has_few_items_and_bytes_and_at_least_one_item() {
+        let sizes = |lengths: &[usize]| {
+            let items: Vec<String> = lengths.iter().map(|length| "x".repeat(*length)).collect();
+            let items: Vec<&str> = items.iter().map(String::as_str).collect();
+            pieces(&items).map(<[&str]>::len).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(&[]), []);
+        assert_eq!(sizes(&[10; 300]), [128, 128, 44]);
+        assert_eq!(sizes(&[PIECE_BYTES_MAX / 2, PIECE_BYTES_MAX / 2, 1]), [2, 1]);
+        assert_eq!(sizes(&[1, PIECE_BYTES_MAX + 1, 1]), [1, 1, 1]);
     }
 }

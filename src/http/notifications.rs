@@ -258,7 +258,8 @@ async fn respond(
     } else {
         let draft = draft(&mut object, to, app.publisher.now());
         let draft = backend.permit(object.finish(draft)?)?;
-        send(app, backend, vec![draft], request, |published| encoded(&Receipt::of(&published[0]))).await?
+        backend.take(1)?;
+        send(app, vec![draft], request, |published| encoded(&Receipt::of(&published[0]))).await?
     };
     let id = serde_json::from_str::<Value>(&answer).ok().and_then(|answer| Some(answer["id"].as_str()?.to_owned()));
     let mut response = json(StatusCode::CREATED, answer);
@@ -282,12 +283,10 @@ pub(super) async fn answered(app: &App, request: Option<&Request>) -> Result<Opt
 /// Publishes drafts; gives the answer, and whether it is one of before.
 pub(super) async fn send(
     app: &App,
-    backend: &Backend,
     drafts: Vec<Permitted>,
     request: Option<Request>,
     answer: impl FnOnce(&[Notification]) -> String,
 ) -> Result<(String, bool), Problem> {
-    backend.take(drafts.len())?;
     let drafts = drafts.into_iter().map(Permitted::into_draft).collect();
     match app.publisher.publish_all(drafts, request, answer).await? {
         Published::Now(answer) => Ok((answer, false)),

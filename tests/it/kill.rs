@@ -116,6 +116,47 @@ async fn what_was_acknowledged_is_seen_exactly_once_however_often_the_server_is_
     }
 }
 
+/// The client has no answer, and can't know how much was done. Mutant: the pieces are not remembered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_a_kill_broke_off_is_published_once_when_it_is_repeated() {
+    const ITEMS: usize = 900;
+    let folder = tempfile::tempdir().unwrap();
+    let mut life = start(folder.path(), "127.0.0.1:0").await;
+    let (url, http) = (life.url.clone(), Client::new());
+    let item = |number: usize| json!({"to": "user:0", "message": number.to_string(), "data": "x".repeat(3500)});
+    let items: Vec<Value> = (0..ITEMS).map(item).collect();
+    let send = || {
+        let request = http.post(format!("{url}/v1/notifications/batch")).bearer_auth(KEY);
+        request.header("idempotency-key", "lote").json(&items).send()
+    };
+    let stream = http.get(format!("{url}/notifications?user_id=0")).send().await.unwrap();
+    let mut events = SseByteStream::new(stream.bytes_stream());
+    let sending = tokio::spawn(send());
+    // The first of them has come, and the last is far away.
+    while within(events.next()).await.unwrap().unwrap().event.is_some() {}
+    life.child.start_kill().unwrap();
+    within(life.child.wait()).await.unwrap();
+    assert!(within(sending).await.unwrap().is_err(), "it was broken off");
+    let _life = start(folder.path(), url.trim_start_matches("http://")).await;
+    let counts = http.get(format!("{url}/v1/inbox/counts?user_id=0")).send().await.unwrap();
+    let kept = counts.json::<Value>().await.unwrap()["total"].as_u64().unwrap();
+    assert!((1..900).contains(&kept), "{kept} were committed");
+
+    let again = within(send()).await.unwrap();
+    assert_eq!((again.status().as_u16(), again.headers().get("idempotent-replayed")), (200, None));
+    let told = again.text().await.unwrap();
+    let once_more = within(send()).await.unwrap();
+    assert_eq!(once_more.headers()["idempotent-replayed"], "true");
+    assert_eq!(once_more.text().await.unwrap(), told);
+    let results = serde_json::from_str::<Value>(&told).unwrap();
+    let ids: HashSet<&str> = results["data"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), ITEMS);
+    let last = http.post(format!("{url}/v1/broadcast")).bearer_auth(KEY).body("fin").send().await.unwrap();
+    assert_eq!(last.status(), 201);
+    let seen = within(listen(url.clone(), 0)).await;
+    assert_eq!(seen, (0..ITEMS).map(|number| number.to_string()).collect::<Vec<_>>(), "all, once, in their order");
+}
+
 /// Judges what one tab of a user has seen.
 fn judge(ledger: &Ledger, user: usize, seen: &[String]) {
     let entitled = |audience: &str| {
