@@ -804,6 +804,20 @@ const mutants = [
     test: 'of_large_batches_that_come_at_once_each_piece_is_a_commit_of_its_own',
   },
   {
+    name: 'streams for which much is passed over in the way of the others',
+    file: 'src/delivery/turns.rs',
+    from: 'self.0[1].turns.wait(user, question);',
+    to: 'self.0[0].turns.wait(user, question);',
+    test: 'who_takes_much_effort_delays_nobody_who_takes_little',
+  },
+  {
+    name: 'counts of a stream cut short',
+    file: 'src/store/sqlite.rs',
+    from: 'if effort == Effort::Little && inbox.is_cut_short {',
+    to: 'if effort == Effort::Little && false {',
+    test: 'a_stream_for_which_much_is_passed_over_begins_with_more_effort',
+  },
+  {
     name: 'a batch in one commit',
     file: 'src/http/batch.rs',
     from: '.take_while(|bytes| *bytes <= PIECE_BYTES_MAX).count()',

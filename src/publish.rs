@@ -385,7 +385,7 @@ mod tests {
     use crate::event_id::Seal;
     use crate::notification::{Interest, Position};
     use crate::store::sqlite::{self, SqliteStore};
-    use crate::store::{Answered, Asked, Backlog, Follower, Found, Item, Opening, Page, Slice, Wanted};
+    use crate::store::{Answered, Asked, Backlog, Effort, Follower, Found, Item, Opening, Page, Slice, Wanted};
 
     /// A store that fails so many times, and notes when it was asked.
     struct Failing {
@@ -413,7 +413,7 @@ mod tests {
         async fn follow(&self, _: Arc<dyn Follower>, _: Backlog) -> Result<(), StoreError> {
             unreachable!()
         }
-        async fn open(&self, _: Vec<Asked>) -> Result<Vec<Opening>, StoreError> {
+        async fn open_within(&self, _: Vec<Asked>, _: Effort) -> Result<Vec<Option<Opening>>, StoreError> {
             unreachable!()
         }
         async fn read_after(&self, _: &Interest, _: Position, _: Position, _: usize) -> Result<Slice, StoreError> {

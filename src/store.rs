@@ -278,6 +278,15 @@ pub struct Asked {
     pub at: Timestamp,
 }
 
+/// How much is to be looked at for an answer of [`Store::open_within`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// What most take.
+    Little,
+    /// Whatever it takes, within the store's own bounds.
+    Any,
+}
+
 /// What a reader's stream has to know when it opens.
 #[derive(Clone, Debug)]
 pub struct Opening {
@@ -446,7 +455,13 @@ pub trait Store: Send + Sync {
 
     /// What streams have to know, in the order in which they are asked for. All see one moment of the log. When much has to
     /// be looked at, the answer has fewer than were asked for, but at least the first; the others are to be asked for again.
-    async fn open(&self, asked: Vec<Asked>) -> Result<Vec<Opening>, StoreError>;
+    /// There is nothing in place of one that would take more than [`Effort::Little`] if that is given.
+    async fn open_within(&self, asked: Vec<Asked>, effort: Effort) -> Result<Vec<Option<Opening>>, StoreError>;
+
+    /// The same with [`Effort::Any`].
+    async fn open(&self, asked: Vec<Asked>) -> Result<Vec<Opening>, StoreError> {
+        Ok(self.open_within(asked, Effort::Any).await?.into_iter().flatten().collect())
+    }
 
     /// What is said to that interest after `after` and not beyond `through`, at most `limit`. If some of it has been
     /// removed by retention, that is the error [`StoreError::Trimmed`].

@@ -14,18 +14,17 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
 use super::mailbox::{Command, Handle, Read};
-use super::turns::Turns;
+use super::turns::Lanes;
 use super::{ConnectionId, Shared};
-use crate::store::{Asked, Opening, Store, StoreError};
+use crate::store::{Asked, Effort, Opening, Store, StoreError};
 
 /// Reads under way at once for streams that are behind the tail.
 const READS_AT_ONCE: usize = 16;
 /// Entries in one read: with the largest messages some 3 MiB.
 const ENTRIES_PER_READ: usize = 100;
-/// Streams for which the store is asked together how they begin, and how often at once. Whoever comes while it is being
-/// asked waits for the next time, so a herd of returning clients becomes few questions.
+/// Streams for which the store is asked together how they begin. Whoever comes while it is being asked waits for the next
+/// time, so a herd of returning clients becomes few questions.
 const OPENINGS_TOGETHER: usize = 256;
-const OPENINGS_AT_ONCE: usize = 2;
 
 /// Asks what a stream must know to begin.
 struct Open {
@@ -94,25 +93,26 @@ struct Desk {
 
 impl Desk {
     async fn answer_openings(self, mut inquired: UnboundedReceiver<Open>) {
-        let mut turns = Turns::default();
+        let mut lanes = Lanes::default();
+        let desk = &self;
         let mut asking = FuturesUnordered::new();
         loop {
             while let Ok(open) = inquired.try_recv() {
-                turns.wait(open.asked.user.clone(), open);
+                lanes.wait(open.asked.user.clone(), open);
             }
-            while asking.len() < OPENINGS_AT_ONCE {
-                let (users, together) = turns.take(OPENINGS_TOGETHER, |open| open.waits.strong_count() > 0);
-                if together.is_empty() {
-                    break;
-                }
-                asking.push(async { (users, self.open(together).await) });
+            while let Some((effort, users, together)) =
+                lanes.take(OPENINGS_TOGETHER, |open| open.waits.strong_count() > 0)
+            {
+                asking.push(async move { (effort, users, desk.open(together, effort).await) });
             }
             tokio::select! {
-                Some((users, rest)) = asking.next() => {
-                    turns.put_back(users, rest.into_iter().map(|open| (open.asked.user.clone(), open)));
+                Some((effort, users, (rest, harder))) = asking.next() => {
+                    let theirs = |open: Open| (open.asked.user.clone(), open);
+                    let rest = rest.into_iter().map(theirs).collect();
+                    lanes.answered(effort, users, rest, harder.into_iter().map(theirs).collect());
                 }
                 open = inquired.recv() => match open {
-                    Some(open) => turns.wait(open.asked.user.clone(), open),
+                    Some(open) => lanes.wait(open.asked.user.clone(), open),
                     // The engines have ended, so nobody hears the answers to what is under way.
                     None => return,
                 }
@@ -120,29 +120,35 @@ impl Desk {
         }
     }
 
-    /// Answers as many as the store answers together, and gives back the rest.
-    async fn open(&self, mut together: Vec<Open>) -> Vec<Open> {
+    /// Answers as many as the store answers together; gives back the rest, and those that take more effort.
+    async fn open(&self, together: Vec<Open>, effort: Effort) -> (Vec<Open>, Vec<Open>) {
         let asked: Vec<Asked> = together.iter().map(|open| open.asked.clone()).collect();
-        let openings = match self.store.open(asked.clone()).await {
+        let openings = match self.store.open_within(asked.clone(), effort).await {
             // One of them met damage; the others did not.
             Err(StoreError::Damaged(_)) if asked.len() > 1 => {
                 let mut openings = Vec::with_capacity(asked.len());
                 for one in asked {
-                    openings.extend(openings_of(self.store.open(vec![one]).await, 1));
+                    openings.extend(openings_of(self.store.open_within(vec![one], effort).await, 1));
                 }
                 openings
             }
             answer => openings_of(answer, asked.len()),
         };
-        let rest = together.split_off(openings.len().min(together.len()));
+        let (mut rest, mut harder) = (Vec::new(), Vec::new());
+        let mut openings = openings.into_iter();
         let mut opened: Vec<Vec<_>> = self.engines.iter().map(|_| Vec::new()).collect();
-        for (Open { from, .. }, opening) in together.into_iter().zip(openings) {
-            opened[from.engine].push((from, opening));
+        for open in together {
+            match openings.next() {
+                Some(Ok(Some(opening))) => opened[open.from.engine].push((open.from, Some(opening))),
+                Some(Ok(None)) => harder.push(open),
+                Some(Err(Unopened)) => opened[open.from.engine].push((open.from, None)),
+                None => rest.push(open),
+            }
         }
         for (engine, opened) in self.engines.iter().zip(opened).filter(|(_, opened)| !opened.is_empty()) {
             engine.tell(Command::Opened(opened));
         }
-        rest
+        (rest, harder)
     }
 
     async fn answer_reads(self, inquired: UnboundedReceiver<Read>) {
@@ -161,13 +167,19 @@ impl Desk {
     }
 }
 
+/// That the store could not say how a stream begins.
+struct Unopened;
+
 /// What the store has said of each of so many streams, unless it could not.
-fn openings_of(answer: Result<Vec<Opening>, StoreError>, streams: usize) -> Vec<Option<Opening>> {
+fn openings_of(
+    answer: Result<Vec<Option<Opening>>, StoreError>,
+    streams: usize,
+) -> Vec<Result<Option<Opening>, Unopened>> {
     match answer {
-        Ok(openings) => openings.into_iter().map(Some).collect(),
+        Ok(openings) => openings.into_iter().map(Ok).collect(),
         Err(error) => {
             tracing::warn!(%error, streams, "streams could not begin; their clients are asked to come back");
-            (0..streams).map(|_| None).collect()
+            (0..streams).map(|_| Err(Unopened)).collect()
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Whose streams begin next: users have their turn one after another, so that one who opens many streams delays only their own.
+//! Whose streams begin next: users have their turn one after another, so that one who opens many streams delays only their own,
+//! and those for whom little has to be looked at wait for none of the others.
 //!
 //! **Invariant:** a user whose questions are being answered waits for that before they have another turn, and whoever is
 //! put back with nothing answered keeps their place before all others.
@@ -6,6 +7,11 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::notification::UserId;
+use crate::store::Effort;
+
+/// How often the store is asked at once. One that takes much effort leaves a connection of the store to the others.
+const ASKED_WITH_LITTLE_EFFORT_MAX: usize = 2;
+const ASKED_WITH_ANY_EFFORT_MAX: usize = 1;
 
 /// Questions of one user in one turn. They have the same answer, so they cost little more than one.
 const PER_TURN_MAX: usize = 16;
@@ -77,6 +83,70 @@ impl<T> Turns<T> {
     }
 }
 
+/// Questions that wait to be asked with some effort.
+struct Lane<T> {
+    turns: Turns<T>,
+    effort: Effort,
+    asked_max: usize,
+    asked: usize,
+}
+
+impl<T> Lane<T> {
+    fn new(effort: Effort, asked_max: usize) -> Lane<T> {
+        Lane { turns: Turns::default(), effort, asked_max, asked: 0 }
+    }
+}
+
+/// All questions. Each is asked with little effort first.
+pub(super) struct Lanes<T>([Lane<T>; 2]);
+
+impl<T> Default for Lanes<T> {
+    fn default() -> Lanes<T> {
+        let quick = Lane::new(Effort::Little, ASKED_WITH_LITTLE_EFFORT_MAX);
+        Lanes([quick, Lane::new(Effort::Any, ASKED_WITH_ANY_EFFORT_MAX)])
+    }
+}
+
+impl<T> Lanes<T> {
+    pub(super) fn wait(&mut self, user: UserId, question: T) {
+        self.0[0].turns.wait(user, question);
+    }
+
+    /// What is to be asked now, at most `count` at once: with which effort, of whom, and what. Nothing if nothing waits, or
+    /// enough is being asked.
+    pub(super) fn take(
+        &mut self,
+        count: usize,
+        is_wanted: impl Fn(&T) -> bool,
+    ) -> Option<(Effort, Vec<UserId>, Vec<T>)> {
+        self.0.iter_mut().filter(|lane| lane.asked < lane.asked_max).find_map(|lane| {
+            let (users, questions) = lane.turns.take(count, &is_wanted);
+            if questions.is_empty() {
+                return None;
+            }
+            lane.asked += 1;
+            Some((lane.effort, users, questions))
+        })
+    }
+
+    /// What was taken for these users has been answered, but for the rest, which was too much at once, and for what takes more
+    /// effort.
+    pub(super) fn answered(
+        &mut self,
+        effort: Effort,
+        users: Vec<UserId>,
+        rest: Vec<(UserId, T)>,
+        harder: Vec<(UserId, T)>,
+    ) {
+        let lane = &mut self.0[usize::from(effort == Effort::Any)];
+        lane.asked -= 1;
+        lane.turns.put_back(users, rest.into_iter());
+        for (user, question) in harder {
+            self.0[1].turns.wait(user, question);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,5 +193,24 @@ mod tests {
         assert_eq!(taken, [0, 1, 2, 3]);
         turns.put_back(users, vec![(user("b"), 2), (user("c"), 3)].into_iter());
         assert_eq!(turns.take(4, |_| true).1, [2, 3, 4]);
+    }
+
+    /// Mutant: all in one lane.
+    #[test]
+    fn who_takes_much_effort_delays_nobody_who_takes_little() {
+        let mut lanes = Lanes::default();
+        (0..4).for_each(|number| lanes.wait(user(&number.to_string()), number));
+        let (effort, users, harder) = lanes.take(4, |_| true).expect("something is to be asked");
+        assert_eq!((effort, &harder), (Effort::Little, &vec![0, 1, 2, 3]));
+        let harder = harder.into_iter().map(|number| (user(&number.to_string()), number)).collect();
+        lanes.answered(effort, users, Vec::new(), harder);
+        let asked = lanes.take(2, |_| true).expect("something is to be asked");
+        assert_eq!((asked.0, asked.2), (Effort::Any, vec![0, 1]));
+        assert!(lanes.take(2, |_| true).is_none(), "the store is left to the others");
+        lanes.wait(user("a"), 10);
+        let quick = lanes.take(2, |_| true).expect("something is to be asked");
+        assert_eq!((quick.0, quick.2), (Effort::Little, vec![10]));
+        lanes.answered(asked.0, asked.1, vec![(user("1"), 1)], Vec::new());
+        assert_eq!(lanes.take(2, |_| true).map(|(effort, _, asked)| (effort, asked)), Some((Effort::Any, vec![1, 2])));
     }
 }

@@ -19,8 +19,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 use tokio::sync::oneshot;
 
 use super::{
-    Answered, Append, Appended, Asked, Backlog, Failing, Follower, Found, Item, Opening, Page, RequestKey, Slice,
-    Store, StoreError, Wanted,
+    Answered, Append, Appended, Asked, Backlog, Effort, Failing, Follower, Found, Item, Opening, Page, RequestKey,
+    Slice, Store, StoreError, Wanted,
 };
 use crate::auth::keys::KeptKey;
 use crate::event_id::Seal;
@@ -241,19 +241,19 @@ impl Store for SqliteStore {
         self.ask(|answer| tasks::Task::Follow { follower, backlog, answer }).await
     }
 
-    async fn open(&self, asked: Vec<Asked>) -> Result<Vec<Opening>, StoreError> {
-        let bounds = self.options.bounds();
+    async fn open_within(&self, asked: Vec<Asked>, effort: Effort) -> Result<Vec<Option<Opening>>, StoreError> {
+        let bounds = self.options.bounds().within(effort);
         self.readers
             .read(move |connection| {
                 let head = head(connection)?;
-                let mut openings: Vec<Opening> = Vec::new();
+                let mut openings: Vec<Option<Opening>> = Vec::new();
                 // Streams of a user that begin together begin with the same.
                 let mut known: HashMap<UserId, usize> = HashMap::new();
                 let mut looked = 0;
                 for Asked { user, since, at } in asked {
                     let since = since.map(|at| position_before(connection, at)).transpose()?;
                     if let Some(same) = known.get(&user) {
-                        openings.push(Opening { since, ..openings[*same].clone() });
+                        openings.push(openings[*same].clone().map(|opening| Opening { since, ..opening }));
                         continue;
                     }
                     if looked >= ROWS_PER_OPENINGS {
@@ -263,14 +263,18 @@ impl Store for SqliteStore {
                     let inbox = Inbox::load(connection, &interest, at, bounds)?;
                     looked += inbox.looked + inbox.items.len() + interest.mutes.len() + interest.memberships.len();
                     known.insert(user.clone(), openings.len());
-                    openings.push(Opening {
+                    if effort == Effort::Little && inbox.is_cut_short {
+                        openings.push(None);
+                        continue;
+                    }
+                    openings.push(Some(Opening {
                         counts: inbox.counts(),
                         oldest: oldest(connection, &user)?,
                         revoked_at: access::revoked_at(connection, &user)?,
                         interest,
                         head,
                         since,
-                    });
+                    }));
                 }
                 Ok(openings)
             })
@@ -481,7 +485,7 @@ fn page(connection: &Connection, wanted: &Wanted, bounds: Bounds, damages: &Dama
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::content::Content;
+    use crate::content::{Content, Fields};
     use crate::notification::{Audience, Notification};
     use crate::store::suite::sequences;
     use crate::store::{Command, Once, Outcome};
@@ -687,6 +691,38 @@ mod tests {
         send(notified(3, 1), fourth).await;
         assert!(later.await.expect("answered").is_ok(), "and it goes on");
         assert!(!writer.has_stopped());
+    }
+
+    /// Mutants: leave out whoever comes after one of these; answer with what was found so far.
+    #[tokio::test]
+    async fn a_stream_for_which_much_is_passed_over_begins_with_more_effort() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        let ana: UserId = "ana".parse().expect("valid");
+        let fields = Fields { message: "x".into(), category: Some("ruido".into()), ..Fields::default() };
+        let content = Content::parse(&fields).expect("valid");
+        let publish = || {
+            Command::Publish(Arc::new(Notification {
+                id: NotificationId::generate(),
+                timestamp: Timestamp::UNIX_EPOCH,
+                audiences: vec![Audience::Everyone],
+                content: content.clone(),
+                expires_at: None,
+                replaces: None,
+            }))
+        };
+        let mute = Command::Mute { user: ana.clone(), categories: vec!["ruido".into()] };
+        let commands = std::iter::once(mute).chain((0..1000).map(|_| publish())).collect();
+        store.append(Append { at: Timestamp::UNIX_EPOCH, commands, once: None }).await.expect("appended");
+        let at = Timestamp::UNIX_EPOCH;
+        let users = [&ana, &ana, &"bea".parse().expect("valid")];
+        let asked = users.map(|user| Asked { user: user.clone(), since: None, at }).to_vec();
+        let mut totals = Vec::new();
+        for effort in [Effort::Little, Effort::Any] {
+            let openings = store.open_within(asked.clone(), effort).await.expect("opened");
+            totals.push(openings.iter().map(|opening| Some(opening.as_ref()?.counts.total)).collect::<Vec<_>>());
+        }
+        assert_eq!(totals, [vec![None, None, Some(1000)], vec![Some(0), Some(0), Some(1000)]]);
     }
 
     #[tokio::test]

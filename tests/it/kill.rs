@@ -149,7 +149,8 @@ async fn a_batch_that_a_kill_broke_off_is_published_once_when_it_is_repeated() {
     assert_eq!(once_more.headers()["idempotent-replayed"], "true");
     assert_eq!(once_more.text().await.unwrap(), told);
     let results = serde_json::from_str::<Value>(&told).unwrap();
-    let ids: HashSet<&str> = results["data"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+    let ids: HashSet<&str> =
+        results["data"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), ITEMS);
     let last = http.post(format!("{url}/v1/broadcast")).bearer_auth(KEY).body("fin").send().await.unwrap();
     assert_eq!(last.status(), 201);

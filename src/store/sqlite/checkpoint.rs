@@ -1,19 +1,21 @@
 //! Checkpoints: what is in the log of SQLite (`-wal`) goes to the file, and the `-wal` begins again.
 //!
-//! SQLite begins it again only at a moment when nobody reads it, and under steady reads there is none. So beyond a size
-//! new reads wait until those under way have ended, and beyond a larger one those under way are ended.
+//! A thread of their own copies most of it, while others read and write. SQLite begins the `-wal` again only at a moment
+//! when nobody reads it, and under steady reads there is none. So then new reads wait until those under way have ended, and
+//! beyond a size those under way are ended; the writer copies the little that came meanwhile, and empties the `-wal`.
 //!
 //! **Invariant:** the `-wal` is at most [`WAL_BYTES_MAX`] large and what is committed while the reads under way are ended,
-//! unless another process reads the file.
+//! unless another process reads the file. Whoever writes faster than the thread copies waits for it there.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::mpsc::WeakSender;
-use tokio::sync::{Notify, OwnedRwLockWriteGuard, RwLock};
+use tokio::sync::{Notify, OwnedRwLockWriteGuard, RwLock, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::maintenance::Maintenance;
@@ -43,14 +45,18 @@ pub(super) struct Gate {
     pub(super) interrupts: Vec<InterruptHandle>,
     /// That the `-wal` is too large to wait.
     too_large: Notify,
+    /// That the store is being closed.
+    ends: Notify,
+    /// Held while the `-wal` is copied.
+    copying: Mutex<()>,
 }
 
 impl Gate {
     pub(super) fn new(reads: Arc<RwLock<()>>, interrupts: Vec<InterruptHandle>) -> Gate {
-        Gate { reads, interrupts, too_large: Notify::new() }
+        Gate { reads, interrupts, too_large: Notify::new(), ends: Notify::new(), copying: Mutex::default() }
     }
 
-    /// Closes the gate; nothing if reads under way take long, unless the `-wal` is too large.
+    /// Closes the gate; nothing if reads under way take long, unless the `-wal` is too large, or if the store is being closed.
     async fn close(&self, wal_bytes: impl Fn() -> u64) -> Option<Closed> {
         let mut closed = std::pin::pin!(Arc::clone(&self.reads).write_owned());
         let too_large = async {
@@ -64,6 +70,7 @@ impl Gate {
             closed = &mut closed => return Some(closed),
             () = too_large => {}
             () = sleep(READS_WAIT_MAX) => return None,
+            () = self.ends.notified() => return None,
         }
         tracing::warn!("reads are ended, since they keep the -wal of the store from beginning again");
         loop {
@@ -75,32 +82,76 @@ impl Gate {
     }
 }
 
+/// How far a checkpoint has come when its writer hears of it.
+pub(super) struct Copied {
+    /// How it ended that most of the `-wal` was copied to the file.
+    pub(super) done: rusqlite::Result<()>,
+    /// Nobody reads as long as the writer has this. Nothing if reads under way took long.
+    pub(super) closed: Option<Closed>,
+    /// Dropped when the writer has done the rest.
+    pub(super) under_way: oneshot::Sender<()>,
+}
+
+/// The thread that copies.
+struct Copier {
+    connection: Connection,
+    gate: Arc<Gate>,
+    wanted: Receiver<()>,
+    tasks: WeakSender<Task>,
+    metrics: metrics::Log,
+}
+
+impl Copier {
+    fn run(self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.expect("a runtime without input and output can be made");
+        while self.wanted.recv().is_ok() {
+            runtime.block_on(self.checkpoint());
+        }
+    }
+
+    async fn checkpoint(&self) {
+        let done = {
+            let _copying = self.gate.copying.lock().unwrap_or_else(PoisonError::into_inner);
+            checkpoint(&self.connection, "PASSIVE")
+        };
+        let closed = match done {
+            Ok(()) => self.gate.close(|| self.metrics.wal_bytes.get().cast_unsigned()).await,
+            Err(_) => None,
+        };
+        let Some(tasks) = self.tasks.upgrade() else { return };
+        let (under_way, ended) = oneshot::channel();
+        // If the writer has ended, so does this thread.
+        let _ = tasks.send(Task::Checkpoint(Copied { done, closed, under_way })).await;
+        drop(tasks);
+        let _ = ended.await;
+    }
+}
+
+/// Another process that reads the file makes nobody wait: it is tried again after as many bytes more.
+fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<()> {
+    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
+}
+
 /// The `-wal`, as its writer sees it.
 pub(super) struct Wal {
     path: PathBuf,
     metrics: metrics::Log,
     gate: Arc<Gate>,
-    /// Asks for a moment without reads.
-    asked: SyncSender<()>,
+    /// Asks for a checkpoint. There until it is dropped.
+    asked: Option<SyncSender<()>>,
+    copier: Option<JoinHandle<()>>,
     /// Bytes at which the next attempt is due.
     due_bytes: u64,
+    /// It is being copied, or has been and was not emptied.
+    may_begin_again: bool,
     /// Since when it has had a text that was taken back since.
     forgets_since: Option<Instant>,
     scrub: Scrub,
 }
 
-/// How much a checkpoint does.
-#[derive(Clone, Copy)]
-enum Mode {
-    /// What it can without waiting.
-    Passive,
-    /// All, and the file is emptied, if nobody reads it.
-    Truncate,
-}
-
 impl Wal {
-    /// Starts the thread that waits for moments without reads, and then gives the writer [`Task::Checkpoint`]. It ends
-    /// with the writer.
+    /// Starts the thread that copies, and then gives the writer [`Task::Checkpoint`]. It ends with the writer.
     pub(super) fn new(
         connection: &Connection,
         gate: Gate,
@@ -111,29 +162,27 @@ impl Wal {
         // Its own checkpoints report no error.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "journal_size_limit", WAL_BYTES_PER_CHECKPOINT.cast_signed())?;
-        let path = PathBuf::from(format!("{}-wal", connection.path().unwrap_or_default()));
+        let path = connection.path().unwrap_or_default();
+        let copying = Connection::open(path)?;
+        copying.busy_timeout(Duration::ZERO)?;
+        // It finds the `-wal` when it first reads.
+        copying.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        let path = PathBuf::from(format!("{path}-wal"));
         let gate = Arc::new(gate);
         let (asked, wanted) = sync_channel(1);
-        let (closing, bytes) = (Arc::clone(&gate), metrics.wal_bytes.clone());
-        std::thread::Builder::new()
-            .name("store-checkpoint".into())
-            .spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-                let runtime = runtime.expect("a runtime without input and output can be made");
-                let wal_bytes = || bytes.get().cast_unsigned();
-                while wanted.recv().is_ok() {
-                    runtime.block_on(async {
-                        if let Some(closed) = closing.close(wal_bytes).await
-                            && let Some(tasks) = tasks.upgrade()
-                        {
-                            // If the writer has ended, so does this thread.
-                            let _ = tasks.send(Task::Checkpoint { closed }).await;
-                        }
-                    });
-                }
-            })
-            .expect("a thread can be started");
-        Ok(Wal { path, metrics, gate, asked, due_bytes: WAL_BYTES_PER_CHECKPOINT, forgets_since: None, scrub })
+        let copier = Copier { connection: copying, gate: Arc::clone(&gate), wanted, tasks, metrics: metrics.clone() };
+        let copier = std::thread::Builder::new().name("store-checkpoint".into()).spawn(move || copier.run());
+        Ok(Wal {
+            path,
+            metrics,
+            gate,
+            asked: Some(asked),
+            copier: Some(copier.expect("a thread can be started")),
+            due_bytes: WAL_BYTES_PER_CHECKPOINT,
+            may_begin_again: false,
+            forgets_since: None,
+            scrub,
+        })
     }
 
     /// A text was taken back: it is in the `-wal` until that has been emptied.
@@ -146,53 +195,75 @@ impl Wal {
         self.scrub.add(pages);
     }
 
-    /// After a commit: begins a checkpoint if one is due.
-    pub(super) fn grown(&mut self, connection: &Connection, maintenance: &mut Maintenance) {
+    /// Before something is written: SQLite may begin the `-wal` again with it, over pages that have to be scrubbed.
+    pub(super) fn note_pages(&mut self, maintenance: &mut Maintenance) {
+        if self.may_begin_again
+            && let Err(error) = self.scrub.note(&self.path)
+        {
+            maintenance.note(&self.metrics, "scrub", Some(&scrub::failure(&error)));
+        }
+    }
+
+    /// After a commit: asks for a checkpoint if one is due.
+    pub(super) fn grown(&mut self) {
         if self.measure() >= self.due_bytes {
-            self.begin(connection, maintenance);
+            self.ask();
         }
     }
 
     /// Now and then: tries again what a long read or an error has prevented. On a full disk each byte counts: the file
     /// shrinks with a checkpoint, and the `-wal` is emptied.
-    pub(super) fn look(&mut self, connection: &Connection, maintenance: &mut Maintenance, full: bool) {
+    pub(super) fn look(&mut self, maintenance: &Maintenance, full: bool) {
         let bytes = self.measure();
         let forgets = self.forgets_since.is_some_and(|since| since.elapsed() >= FORGETS_AFTER);
         let due = bytes >= WAL_BYTES_PER_CHECKPOINT || forgets || (bytes == 0 && self.scrub.is_due());
         if due || maintenance.fails("checkpoint") || (full && bytes > 0) {
-            self.begin(connection, maintenance);
+            self.ask();
         }
     }
 
-    fn begin(&mut self, connection: &Connection, maintenance: &mut Maintenance) {
-        // Most of the work is done while others read.
-        self.checkpoint(connection, maintenance, Mode::Passive);
+    fn ask(&mut self) {
         let bytes = self.measure();
         self.due_bytes = next_due(bytes);
-        // If it is asked for already, that will do.
-        let _ = self.asked.try_send(());
+        if let Some(asked) = &self.asked {
+            // If it is asked for already, that will do.
+            let _ = asked.try_send(());
+            self.may_begin_again = true;
+        }
         if bytes >= WAL_BYTES_MAX {
             self.gate.too_large.notify_one();
+            drop(self.gate.copying.lock());
         }
     }
 
-    /// Empties it, while the gate is closed, and scrubs some of the pages that were in it.
-    pub(super) fn reset(&mut self, connection: &Connection, maintenance: &mut Maintenance) {
-        self.checkpoint(connection, maintenance, Mode::Truncate);
-        let scrubbed = self.scrub.go_on(connection, &self.path);
-        maintenance.note(&self.metrics, "scrub", scrubbed.as_ref().err());
+    /// Notes how it ended that it was copied. If nobody reads, empties it and scrubs some of the pages that were in it.
+    pub(super) fn copied(&mut self, copied: Copied, connection: &Connection, maintenance: &mut Maintenance) {
+        let Copied { done, closed, under_way } = copied;
+        let done = match (done, &closed) {
+            (Ok(()), Some(_)) => self.empty(connection),
+            (done, _) => done,
+        };
+        maintenance.note(&self.metrics, "checkpoint", done.as_ref().err());
         let bytes = self.measure();
         self.due_bytes = next_due(bytes);
-        if bytes == 0 && !self.scrub.is_due() {
-            self.forgets_since = None;
-        } else if bytes == 0 && scrubbed.is_ok() {
-            let _ = self.asked.try_send(());
+        if done.is_ok() && bytes == 0 && closed.is_some() {
+            self.may_begin_again = false;
+            let scrubbed = self.scrub.go_on(connection, &self.path);
+            maintenance.note(&self.metrics, "scrub", scrubbed.as_ref().err());
+            if !self.scrub.is_due() {
+                self.forgets_since = None;
+            } else if scrubbed.is_ok() {
+                self.ask();
+            }
         }
+        drop((closed, under_way));
     }
 
     /// Empties it at the end, and scrubs all that was in it.
     pub(super) fn end(&mut self, connection: &Connection, maintenance: &mut Maintenance) {
-        self.checkpoint(connection, maintenance, Mode::Truncate);
+        self.stop();
+        let done = self.empty(connection);
+        maintenance.note(&self.metrics, "checkpoint", done.err().as_ref());
         while self.scrub.is_due() && self.measure() == 0 {
             if let Err(error) = self.scrub.go_on(connection, &self.path) {
                 maintenance.note(&self.metrics, "scrub", Some(&error));
@@ -201,24 +272,31 @@ impl Wal {
         }
     }
 
-    fn checkpoint(&mut self, connection: &Connection, maintenance: &mut Maintenance, mode: Mode) {
-        let sql = match mode {
-            Mode::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
-            Mode::Truncate => "PRAGMA wal_checkpoint(TRUNCATE)",
-        };
-        // Another process that reads the file makes no publisher wait: it is tried again after as many bytes more.
-        let noted = self.scrub.note(&self.path).map_err(|error| scrub::failure(&error));
-        let done = noted
-            .and_then(|()| connection.busy_timeout(Duration::ZERO))
-            .and_then(|()| connection.query_row(sql, [], |_| Ok(())));
-        let restored = connection.busy_timeout(super::BUSY_MAX);
-        maintenance.note(&self.metrics, "checkpoint", done.and(restored).err().as_ref());
+    fn empty(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.scrub.note(&self.path).map_err(|error| scrub::failure(&error))?;
+        let done = connection.busy_timeout(Duration::ZERO).and_then(|()| checkpoint(connection, "TRUNCATE"));
+        done.and(connection.busy_timeout(super::BUSY_MAX))
+    }
+
+    /// Ends the thread. When it has returned, the thread's connection is closed.
+    fn stop(&mut self) {
+        drop(self.asked.take());
+        self.gate.ends.notify_one();
+        if self.copier.take().is_some_and(|copier| copier.join().is_err()) {
+            tracing::error!("the store's checkpoints had ended with a panic");
+        }
     }
 
     fn measure(&self) -> u64 {
         let bytes = std::fs::metadata(&self.path).map_or(0, |wal| wal.len());
         self.metrics.wal_bytes.set(bytes.cast_signed());
         bytes
+    }
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -397,18 +475,23 @@ mod tests {
         let (tasks, _queue) = tokio::sync::mpsc::channel(1);
         let metrics = metrics::Log::default();
         let gate = Gate::new(Arc::default(), Vec::new());
-        let file = Arc::new(std::fs::File::open(folder.path().join("pregon.db")).expect("opens"));
-        let scrub = Scrub::new(file);
+        let file = std::fs::File::options().read(true).write(true).open(folder.path().join("pregon.db"));
+        let scrub = Scrub::new(Arc::new(file.expect("opens")));
         let mut wal = Wal::new(&connection, gate, tasks.downgrade(), scrub, metrics.clone()).expect("made");
         connection.execute_batch("BEGIN IMMEDIATE; CREATE TABLE t (t)").expect("begun");
         let mut maintenance = Maintenance::default();
-        wal.reset(&connection, &mut maintenance);
-        wal.reset(&connection, &mut maintenance);
+        let full = || Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None));
+        let reads = Arc::new(RwLock::new(()));
+        let mut copied = async |done: rusqlite::Result<()>, connection: &Connection| {
+            let closed = if done.is_ok() { Some(Arc::clone(&reads).write_owned().await) } else { None };
+            wal.copied(Copied { done, closed, under_way: oneshot::channel().0 }, connection, &mut maintenance);
+            maintenance.failing()
+        };
+        assert_eq!(copied(full(), &connection).await, [Failing { work: "checkpoint", passes: true }]);
+        assert_eq!(copied(Ok(()), &connection).await, [Failing { work: "checkpoint", passes: false }]);
         let failed = metrics.maintenance_failed.get_or_create(&metrics::Work { work: "checkpoint" }).get();
         assert_eq!(failed, 2);
-        assert_eq!(maintenance.failing(), [Failing { work: "checkpoint", passes: false }]);
         connection.execute_batch("COMMIT").expect("committed");
-        wal.look(&connection, &mut maintenance, false);
-        assert_eq!(maintenance.failing(), []);
+        assert_eq!(copied(Ok(()), &connection).await, []);
     }
 }

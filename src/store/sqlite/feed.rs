@@ -19,9 +19,13 @@ use super::erasing;
 use super::rows::{Millisecond, parsed, time, whole};
 use crate::notification::{Audience, Interest, Membership, Mute, Position, Topic, UserId};
 use crate::state::{Counts, State};
+use crate::store::Effort;
 
 /// Positions read at once for one audience.
 const POSITIONS_PER_READ: usize = 50;
+
+/// [`Bounds::passed_max`] of a look that is to take little effort: less than a millisecond.
+const PASSED_WITH_LITTLE_EFFORT_MAX: usize = 1000;
 
 /// The spans of the log to look through for an interest: an audience, after a position, and not beyond another.
 pub(super) struct Span {
@@ -134,6 +138,16 @@ pub(super) struct Bounds {
     pub(super) passed_max: usize,
 }
 
+impl Bounds {
+    /// The bounds of a look that is to take so much effort.
+    pub(super) fn within(self, effort: Effort) -> Bounds {
+        match effort {
+            Effort::Little => Bounds { passed_max: self.passed_max.min(PASSED_WITH_LITTLE_EFFORT_MAX), ..self },
+            Effort::Any => self,
+        }
+    }
+}
+
 /// Spans of an interest's mutes, by category.
 struct Mutes<'a>(HashMap<&'a str, Vec<&'a Mute>>);
 
@@ -239,6 +253,8 @@ pub(super) struct Inbox {
     pub(super) items: Vec<(Position, State)>,
     /// Rows that were read to find them.
     pub(super) looked: usize,
+    /// So much had to be passed over that only what is addressed to the user by name was taken from there on.
+    pub(super) is_cut_short: bool,
 }
 
 impl Inbox {
@@ -264,13 +280,14 @@ impl Inbox {
                 }
             }
         }
-        let looked = merge.looked;
+        let (looked, is_cut_short) = (merge.looked, passed_over >= passed_max);
         if positions.is_empty() {
             // As for most who connect for the first time: there is nothing to be marked.
-            return Ok(Inbox { items: Vec::new(), looked });
+            return Ok(Inbox { items: Vec::new(), looked, is_cut_short });
         }
         let states = States::load(connection, &interest.user, positions.last().copied().unwrap_or(Position::END))?;
-        Ok(Inbox { items: positions.into_iter().map(|position| (position, states.of(position))).collect(), looked })
+        let items = positions.into_iter().map(|position| (position, states.of(position))).collect();
+        Ok(Inbox { items, looked, is_cut_short })
     }
 
     /// Where the notification at that position stands in it.

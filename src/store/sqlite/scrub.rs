@@ -88,15 +88,23 @@ fn unclean(page: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> {
     page::unused(page).unwrap_or_default().into_iter().filter(|part| page[part.clone()] != ZEROS[..part.len()])
 }
 
+/// Up to where the pages in the `-wal` have been noted.
+#[derive(Default)]
+struct Noted {
+    salts: [u8; 8],
+    frames: u64,
+}
+
 /// The pages that are to be scrubbed.
 pub(super) struct Scrub {
     file: Arc<File>,
+    noted: Noted,
     due: BTreeSet<u32>,
 }
 
 impl Scrub {
     pub(super) fn new(file: Arc<File>) -> Scrub {
-        Scrub { file, due: BTreeSet::new() }
+        Scrub { file, noted: Noted::default(), due: BTreeSet::new() }
     }
 
     pub(super) fn is_due(&self) -> bool {
@@ -107,8 +115,8 @@ impl Scrub {
         self.due.extend(pages);
     }
 
-    /// Notes the pages that stand in the `-wal`, also those of before it began again: before each checkpoint, after which it
-    /// may begin again.
+    /// Notes the pages that were written into the `-wal` since the last time: before a checkpoint empties it, and before each
+    /// commit with which SQLite may begin it again. The writer does so, since nobody else appends to it.
     pub(super) fn note(&mut self, wal: &Path) -> io::Result<()> {
         let wal = match File::open(wal) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -118,11 +126,23 @@ impl Scrub {
         let mut head = [0; WAL_HEAD_BYTES];
         let Some(rest) = bytes.checked_sub(WAL_HEAD_BYTES as u64) else { return Ok(()) };
         wal.read_exact_at(&mut head, 0)?;
+        // Two numbers that change whenever it begins again; what is left from before has others.
+        let salts = &head[16..24];
+        if self.noted.salts != salts {
+            self.noted = Noted { salts: salts.try_into().expect("eight bytes"), frames: 0 };
+        }
         let frame_bytes = FRAME_HEAD_BYTES + u64::from(u32::from_be_bytes([head[8], head[9], head[10], head[11]]));
-        let mut number = [0; 4];
-        for frame in 0..rest / frame_bytes {
-            wal.read_exact_at(&mut number, WAL_HEAD_BYTES as u64 + frame * frame_bytes)?;
-            self.due.insert(u32::from_be_bytes(number));
+        let mut frame = [0; 16];
+        for number in self.noted.frames..rest / frame_bytes {
+            wal.read_exact_at(&mut frame, WAL_HEAD_BYTES as u64 + number * frame_bytes)?;
+            if self.noted.salts != frame[8..] {
+                break;
+            }
+            self.due.insert(u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]));
+            // The last frame of a commit says how large the file is. What a rollback has left is written over.
+            if frame[4..8] != [0; 4] {
+                self.noted.frames = number + 1;
+            }
         }
         Ok(())
     }
@@ -244,8 +264,12 @@ mod tests {
     /// All texts of a history that stand in the files of a folder, by their numbers.
     fn found(folder: &Path) -> HashSet<usize> {
         let mut found = HashSet::new();
-        for file in std::fs::read_dir(folder).expect("read") {
-            let bytes = std::fs::read(file.expect("read").path()).unwrap_or_default();
+        let files = std::fs::read_dir(folder).expect("read");
+        let mut files: Vec<_> = files.map(|file| file.expect("read").path()).collect();
+        // What goes from the `-wal` to the file meanwhile is found in one of them.
+        files.sort_unstable_by(|a, b| b.cmp(a));
+        for file in files {
+            let bytes = std::fs::read(file).unwrap_or_default();
             for (at, _) in bytes.windows(MARK.len()).enumerate().filter(|(_, window)| *window == MARK) {
                 let number = bytes[at + MARK.len()..].iter().take(6).map(|digit| usize::from(digit - b'0'));
                 found.insert(number.fold(0, |number, digit| 10 * number + digit));

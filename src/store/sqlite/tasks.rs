@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use super::checkpoint::Closed;
+use super::checkpoint::Copied;
 use crate::notification::Position;
 use crate::store::{Append, Appended, Backlog, Failing, Follower, StoreError};
 
@@ -53,10 +53,8 @@ pub(super) enum Task {
     Scrub {
         pages: Vec<u32>,
     },
-    /// Nobody reads as long as it has this.
-    Checkpoint {
-        closed: Closed,
-    },
+    /// Most of the `-wal` was copied to the file; the rest is to follow.
+    Checkpoint(Copied),
 }
 
 /// The other end of the writing thread. Dropping it waits until what is queued has been written and the file is closed.
@@ -109,7 +107,7 @@ impl Task {
             Self::LogTime { answer, .. } => answered(answer, Err(stopped)),
             Self::Trim { answer, .. } => answered(answer, Err(stopped)),
             Self::Check { answer } => answered(answer, Err(stopped)),
-            Self::Scrub { .. } | Self::Checkpoint { .. } | Self::Nothing => false,
+            Self::Scrub { .. } | Self::Checkpoint(_) | Self::Nothing => false,
         };
     }
 }

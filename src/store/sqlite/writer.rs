@@ -93,9 +93,8 @@ pub(super) fn start(
                         writer.wal.add(pages);
                         true
                     }
-                    Task::Checkpoint { closed } => {
-                        writer.wal.reset(&writer.connection, &mut writer.maintenance);
-                        drop(closed);
+                    Task::Checkpoint(copied) => {
+                        writer.wal.copied(copied, &writer.connection, &mut writer.maintenance);
                         true
                     }
                 };
@@ -105,7 +104,7 @@ pub(super) fn start(
                     next.into_iter().chain(std::iter::from_fn(|| queue.blocking_recv())).for_each(Task::refuse);
                     return;
                 }
-                writer.wal.grown(&writer.connection, &mut writer.maintenance);
+                writer.wal.grown();
                 writer.make_room();
             }
             writer.wal.end(&writer.connection, &mut writer.maintenance);
@@ -174,7 +173,7 @@ impl Writer {
     /// Lets a checkpoint that found no space end, which empties the `-wal`: before it is larger than the reserve.
     fn make_room(&mut self) {
         if self.maintenance.waits_for_space("checkpoint") && self.reserve.give_up() {
-            self.wal.look(&self.connection, &mut self.maintenance, true);
+            self.wal.look(&self.maintenance, true);
         }
     }
 
@@ -236,6 +235,7 @@ impl Writer {
     fn attempt<T>(&mut self, work: impl FnOnce(&mut Changes<'_>) -> rusqlite::Result<T>) -> Result<T, Broken> {
         let before = self.head;
         let begun_at = Instant::now();
+        self.wal.note_pages(&mut self.maintenance);
         let mut changes = Changes {
             connection: &self.connection,
             head: before,
@@ -355,7 +355,7 @@ impl Writer {
         self.damages.say(Instant::now());
         self.erasing = true;
         let full = self.reserve.is_given_up();
-        self.wal.look(&self.connection, &mut self.maintenance, full);
+        self.wal.look(&self.maintenance, full);
         // What the wall clock says has expired is shown to nobody. It is removed only when the log's time says so too.
         let (expired, uptime) = (self.age.as_mut().map_or(now, |age| age.read(now)), self.uptime);
         let published =
@@ -427,6 +427,7 @@ impl Writer {
     }
 
     fn give_back(&mut self) -> Result<bool, Failure> {
+        self.wal.note_pages(&mut self.maintenance);
         // Each step commits.
         let done = retention::give_back(&self.connection).map_err(|error| Broken { error, committing: true });
         self.maintained("vacuum", done)
