@@ -89,6 +89,13 @@ const mutants = [
     test: 'a_file_from_before_an_entry_is_noticed',
   },
   {
+    name: 'what is damaged is said to have expired',
+    file: 'src/delivery/subscriber.rs',
+    from: 'reset(ResetReason::Damaged)',
+    to: 'reset(ResetReason::Expired)',
+    test: 'a_cursor_that_cannot_be_honoured_is_said_so',
+  },
+  {
     name: 'all polls share one room',
     file: 'src/http/poll.rs',
     from: 'AtOnce::new((room / share).max(1))',

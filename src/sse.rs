@@ -264,6 +264,8 @@ pub enum ResetReason {
     Unknown,
     /// What follows the id has been removed by retention.
     Expired,
+    /// Some of what follows the id is damaged in the store's file.
+    Damaged,
     /// The id is ahead of the log: the log has lost its end.
     Ahead,
     /// All that the user had has been erased.

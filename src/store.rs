@@ -298,6 +298,8 @@ pub struct Opening {
     pub head: Position,
     /// Everything for her after this position is still there.
     pub oldest: Position,
+    /// Position up to which entries can't be given because the store is damaged; the start of the log if none.
+    pub damaged: Position,
     /// The last position before the time asked for, if one was.
     pub since: Option<Position>,
     /// When all that she had been given was revoked, if ever.

@@ -58,6 +58,9 @@ pub(super) fn resume(start: Start, registered: Position, opening: &Opening) -> R
     match start {
         Start::Now => from(registered),
         Start::After(cursor) if cursor > opening.head => reset(ResetReason::Ahead),
+        Start::After(cursor) if cursor < opening.oldest && opening.oldest <= opening.damaged => {
+            reset(ResetReason::Damaged)
+        }
         Start::After(cursor) if cursor < opening.oldest => reset(ResetReason::Expired),
         Start::After(cursor) => from(cursor),
         Start::Earliest => from(opening.oldest),
@@ -789,20 +792,23 @@ mod tests {
         }
     }
 
+    /// Mutant: what is damaged has expired.
     #[test]
     fn a_cursor_that_cannot_be_honoured_is_said_so() {
-        let opening = Opening {
+        let mut opening = Opening {
             interest: interest("1"),
             counts: crate::state::Counts::default(),
             head: Position(20),
             oldest: Position(10),
+            damaged: Position(9),
             since: Some(Position(12)),
             revoked_at: None,
         };
-        let resumed = |start| {
-            let Resumption { cursor, reset } = resume(start, Position(19), &opening);
+        let resumed_in = |start, opening: &Opening| {
+            let Resumption { cursor, reset } = resume(start, Position(19), opening);
             (cursor.0, reset)
         };
+        let resumed = |start| resumed_in(start, &opening);
         assert_eq!(resumed(Start::Now), (19, None));
         assert_eq!(resumed(Start::After(Position(10))), (10, None));
         assert_eq!(resumed(Start::After(Position(9))), (19, Some(ResetReason::Expired)));
@@ -811,6 +817,10 @@ mod tests {
         assert_eq!(resumed(Start::Earliest), (10, None));
         assert_eq!(resumed(Start::Since(jiff::Timestamp::UNIX_EPOCH)), (12, None));
         assert_eq!(resumed(Start::Unknown), (19, Some(ResetReason::Unknown)));
+        opening.damaged = Position(10);
+        let resumed = |start| resumed_in(start, &opening);
+        assert_eq!(resumed(Start::After(Position(9))), (19, Some(ResetReason::Damaged)));
+        assert_eq!(resumed(Start::After(Position(10))), (10, None), "it has all that came before");
     }
 
     #[derive(Clone, Debug)]

@@ -196,6 +196,7 @@ impl SqliteStore {
         let damages = Damages::of(path.clone(), options.metrics.damaged.clone());
         let looked = audit::run(&connection, &damages, options.audited_max).map_err(failed)?;
         if let Some(through) = looked.through {
+            damages.leaves_gap(through);
             retention::forgo(&connection, through).map_err(failed)?;
         }
         let readers = Readers::open(&path, damages.clone()).map_err(failed)?;
@@ -242,7 +243,7 @@ impl Store for SqliteStore {
     }
 
     async fn open_within(&self, asked: Vec<Asked>, effort: Effort) -> Result<Vec<Option<Opening>>, StoreError> {
-        let bounds = self.options.bounds().within(effort);
+        let (bounds, damages) = (self.options.bounds().within(effort), self.damages.clone());
         self.readers
             .read(move |connection| {
                 let head = head(connection)?;
@@ -270,6 +271,7 @@ impl Store for SqliteStore {
                     openings.push(Some(Opening {
                         counts: inbox.counts(),
                         oldest: oldest(connection, &user)?,
+                        damaged: damages.gap(),
                         revoked_at: access::revoked_at(connection, &user)?,
                         interest,
                         head,

@@ -2,11 +2,14 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
 use rusqlite::ErrorCode;
+
+use crate::notification::Position;
 
 /// Damages that are told apart; further ones are counted each time that they are met.
 const TOLD_APART_MAX: usize = 10_000;
@@ -50,6 +53,8 @@ impl From<Damaged> for rusqlite::Error {
 pub(super) struct Damages {
     path: Arc<PathBuf>,
     found: Arc<Mutex<Found>>,
+    /// Position up to which entries can't be given for it.
+    gap: Arc<AtomicU64>,
     count: Counter,
 }
 
@@ -62,7 +67,17 @@ struct Found {
 
 impl Damages {
     pub(super) fn of(path: PathBuf, count: Counter) -> Damages {
-        Damages { path: Arc::new(path), found: Arc::default(), count }
+        Damages { path: Arc::new(path), found: Arc::default(), gap: Arc::default(), count }
+    }
+
+    /// Notes that not every entry up to a position can be given because of what is damaged.
+    pub(super) fn leaves_gap(&self, through: Position) {
+        self.gap.fetch_max(through.0, Ordering::Relaxed);
+    }
+
+    /// Up to which position that is so; the start of the log if it is not.
+    pub(super) fn gap(&self) -> Position {
+        Position(self.gap.load(Ordering::Relaxed))
     }
 
     /// Notes one, and says so now or soon.
@@ -120,7 +135,7 @@ mod tests {
     use super::super::{Options, SqliteStore, checksum};
     use super::*;
     use crate::content::{Content, Patch};
-    use crate::notification::{Entry, Interest, Notification, NotificationId, Position, UserId};
+    use crate::notification::{Entry, Interest, Notification, NotificationId, UserId};
     use crate::store::{Asked, Backlog, Command, Follower, Outcome, Status, Store, StoreError, Wanted};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -200,6 +215,8 @@ mod tests {
         assert!(matches!(store.find(said[1].id).await, Err(StoreError::Damaged(_))));
         assert!(matches!(replayed(&store, "1", 0).await, Err(StoreError::Trimmed { oldest: Position(2) })));
         assert_eq!(oldest(&store, "1").await, Position(2), "also for who comes later");
+        let opened = store.open(vec![Asked { user: user("1"), since: None, at: NOW }]).await.expect("opened");
+        assert_eq!(opened[0].damaged, Position(2), "and that it is damage");
         assert_eq!(replayed(&store, "1", 2).await.expect("read"), [Position(3)]);
         let patch = Patch::new(&["message".to_owned()], &said[0].content);
         let edit = Command::Edit { id: said[1].id, patch: patch.clone() };

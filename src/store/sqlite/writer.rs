@@ -413,6 +413,7 @@ impl Writer {
     /// Notes that something of the log up to there can't be given.
     fn forgo(&mut self, through: Position) -> Result<(), Failure> {
         let through = through.min(self.head);
+        self.damages.leaves_gap(through);
         self.commit(|changes| retention::forgo(changes.connection, through))
     }
 
