@@ -825,6 +825,13 @@ const mutants = [
     test: 'a_stream_for_which_much_is_passed_over_begins_with_more_effort',
   },
   {
+    name: 'connections let in however fast they come',
+    file: 'src/listener/places.rs',
+    from: '&& pace.take(&address).is_err()',
+    to: '&& pace.take(&address).is_err() && false',
+    test: 'who_opens_connections_too_fast_is_not_let_in_and_others_are',
+  },
+  {
     name: 'a batch in one commit',
     file: 'src/http/batch.rs',
     from: '.take_while(|bytes| *bytes <= PIECE_BYTES_MAX).count()',

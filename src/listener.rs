@@ -196,7 +196,7 @@ struct Entrance {
 impl Entrance {
     fn admit(&self, connection: TcpStream, peer: Peer) {
         let (abort, registration) = AbortHandle::new_pair();
-        // All places are taken by requests under way: it is closed at once.
+        // All places are taken by requests under way, or its peer is in a hurry: it is closed at once.
         let Some(place) = self.room.enter(peer.0, abort) else { return };
         let (router, delivery, open) = (self.router.clone(), Arc::clone(&self.delivery), self.open.clone());
         let end = End::new(self.phase.clone(), place.clone());

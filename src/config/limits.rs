@@ -34,6 +34,8 @@ pub(super) fn per_user(text: &str) -> Result<usize, String> {
 
 /// Most changes of a user at once, each of which takes the writing thread for some milliseconds at most.
 const WRITES_AT_ONCE_MAX: NonZeroU32 = NonZeroU32::new(100).expect("above 0");
+/// New connections from an address at once, at least: all browsers of an office come back together.
+const NEW_CONNECTIONS_AT_ONCE_MIN: NonZeroU32 = NonZeroU32::new(1000).expect("above 0");
 /// Fewest connections: with fewer, none would be left for those whose request is not read yet.
 const CONNECTIONS_MIN: usize = 8;
 
@@ -56,6 +58,8 @@ pub struct Limits {
     pub connections_max: Option<usize>,
     /// Most of these from an address; by default a quarter of all.
     pub connections_per_address: Option<usize>,
+    /// How often a connection from an address is let in.
+    pub connections: Rate,
     /// Bytes of the bodies of all requests that are under way.
     pub bodies_bytes_max: usize,
     /// Proxies that are believed when they say from whom a request comes.
@@ -96,6 +100,9 @@ pub struct LimitFlags {
     /// Most of these from an address [default: a quarter of them]
     #[arg(long, value_name = "COUNT", env = "PREGON_CONNECTIONS_PER_ADDRESS")]
     connections_per_address: Option<String>,
+    /// New connections from each address in a second, at least 1000 of them at once [default: 300]
+    #[arg(long, value_name = "COUNT", env = "PREGON_CONNECTIONS_PER_SECOND")]
+    connections_per_second: Option<String>,
     /// Bytes of the bodies of all requests that are under way [default: 67108864]
     #[arg(long, value_name = "BYTES", env = "PREGON_BODIES_BYTES_MAX")]
     bodies_bytes_max: Option<String>,
@@ -106,7 +113,7 @@ pub struct LimitFlags {
 
 impl LimitFlags {
     /// The flags, by key.
-    pub(super) fn all(&self) -> [(&'static str, &Option<String>); 12] {
+    pub(super) fn all(&self) -> [(&'static str, &Option<String>); 13] {
         [
             ("publishes_per_second", &self.publishes_per_second),
             ("publish_burst", &self.publish_burst),
@@ -118,6 +125,7 @@ impl LimitFlags {
             ("jwt_leeway", &self.jwt_leeway),
             ("connections_max", &self.connections_max),
             ("connections_per_address", &self.connections_per_address),
+            ("connections_per_second", &self.connections_per_second),
             ("bodies_bytes_max", &self.bodies_bytes_max),
             ("trusted_proxy", &self.trusted_proxy),
         ]
@@ -147,6 +155,7 @@ impl Layers {
             _ => Err(format!("must be at least {CONNECTIONS_MIN}")),
         });
         let connections_per_address = self.read("connections_per_address", count);
+        let connections = self.read("connections_per_second", number);
         let bodies_bytes_max = self.read("bodies_bytes_max", |text| match count(text)? {
             bytes if bytes >= BODIES_BYTES_MIN => Ok(bytes),
             _ => Err(format!("must be at least {BODIES_BYTES_MIN} bytes, so that the largest body has room")),
@@ -163,6 +172,7 @@ impl Layers {
             writes: writes.map(|count| Rate::per_minute(count, count.min(WRITES_AT_ONCE_MAX)))?,
             connections_max,
             connections_per_address,
+            connections: connections.map(|count| Rate::per_second(count, count.max(NEW_CONNECTIONS_AT_ONCE_MIN)))?,
             bodies_bytes_max: bodies_bytes_max?,
             trusted_proxies: trusted_proxies.unwrap_or_default(),
         })

@@ -203,7 +203,7 @@ mod tests {
         let delivery = Delivery::start(delivery::Options::default(), Arc::new(store)).await.expect("started");
         let (phase, followed) = watch::channel(Phase::Serving);
         let peer = IpAddr::from(Ipv4Addr::LOCALHOST);
-        let room = Room::new(Rules { most: 8, per_address: 8, trusted_proxies: Vec::new() });
+        let room = Room::new(Rules { most: 8, per_address: 8, pace: None, trusted_proxies: Vec::new() });
         let place = room.enter(peer, AbortHandle::new_pair().0).expect("there is room");
         let end = End::new(followed, place.clone());
         let (peer, router, delivery) = (Peer(peer), Router::new(), Arc::new(delivery));

@@ -19,7 +19,7 @@ use hyper::body::{Frame, SizeHint};
 use ipnet::IpNet;
 
 use crate::http::address::Crowd;
-use crate::limits::Address;
+use crate::limits::{Address, Buckets, Rate};
 
 /// How many places there are, and for whom.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct Rules {
     pub most: usize,
     /// Of these from one address.
     pub per_address: usize,
+    /// How often a connection from one address is let in.
+    pub pace: Option<Rate>,
     /// Proxies, whose addresses are not counted: they ask for others.
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -240,26 +242,38 @@ impl Account {
 
 /// The places of a listener.
 #[derive(Clone)]
-pub(super) struct Room(Arc<Mutex<Account>>);
+pub(super) struct Room {
+    account: Arc<Mutex<Account>>,
+    /// What each address may still open.
+    pace: Option<Arc<Buckets<Address>>>,
+}
 
 impl Room {
     pub(super) fn new(mut rules: Rules) -> Room {
         // With fewer, no place could be kept for heads.
         rules.most = rules.most.max(8);
-        Room(Arc::new(Mutex::new(Account::new(rules))))
+        let pace = rules.pace.map(|pace| Arc::new(Buckets::new(pace)));
+        Room { account: Arc::new(Mutex::new(Account::new(rules))), pace }
     }
 
-    /// A place for a connection, and what it is to be ended by; nothing if there is none.
+    /// A place for a connection, and what it is to be ended by; nothing if there is none, or if those from its address come too
+    /// fast.
     pub(super) fn enter(&self, peer: IpAddr, abort: AbortHandle) -> Option<Place> {
         let mut account = self.account();
         let is_proxy = account.rules.trusted_proxies.iter().any(|network| network.contains(&peer.to_canonical()));
         let address = Address::of(peer).filter(|_| !is_proxy);
+        if let Some((pace, address)) = self.pace.as_ref().zip(address)
+            && pace.take(&address).is_err()
+        {
+            tracing::warn!(address = %peer, "connections from this address come too fast and are closed");
+            return None;
+        }
         let id = account.enter(address, abort)?;
         Some(Place(Arc::new(Taken { id, room: self.clone() })))
     }
 
     fn account(&self) -> MutexGuard<'_, Account> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -367,10 +381,12 @@ impl<K: Unpin> HttpBody for Answer<K> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
 
     fn account(most: usize, per_address: usize) -> Account {
-        Account::new(Rules { most, per_address, trusted_proxies: Vec::new() })
+        Account::new(Rules { most, per_address, pace: None, trusted_proxies: Vec::new() })
     }
 
     fn enter(account: &mut Account, address: u32) -> Option<(u64, AbortHandle)> {
@@ -390,6 +406,19 @@ mod tests {
 
     fn rest(account: &mut Account, id: u64) {
         account.change(id, |seat| seat.requests -= 1);
+    }
+
+    /// Mutants: everybody is let in; a proxy has the pace of one address.
+    #[test]
+    fn who_opens_connections_too_fast_is_not_let_in_and_others_are() {
+        let count = |count| NonZeroU32::new(count).expect("above 0");
+        let trusted_proxies = vec!["10.0.0.9/32".parse().expect("valid")];
+        let pace = Some(Rate::per_second(count(1), count(3)));
+        let room = Room::new(Rules { most: 100, per_address: 100, pace, trusted_proxies });
+        let enter = |address: &str| room.enter(address.parse().expect("valid"), AbortHandle::new_pair().0).is_some();
+        assert_eq!([(); 5].map(|()| enter("10.0.0.1")), [true, true, true, false, false]);
+        assert!(enter("10.0.0.2"));
+        assert!((0..10).all(|_| enter("10.0.0.9") && enter("127.0.0.1")));
     }
 
     /// Mutant: the newest is dropped.
