@@ -174,3 +174,26 @@ struct About<'a> {
     id: Option<Cow<'a, str>>,
     retry_ms: Option<u64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Mutants: no shares; one share for all.
+    #[test]
+    fn each_has_a_share_of_the_polls_and_nobody_elses() {
+        let user = |name: &str| Asker::User(name.parse().expect("valid"));
+        let key = || Asker::Key("shop".to_owned());
+        for (requests, of_a_user, of_a_key) in [(256, 8, 32), (4096, 128, 512), (32, 1, 4), (8, 1, 1)] {
+            let polls = Polls::new(requests);
+            let take = |asker: Asker| std::iter::from_fn(|| polls.enter(asker.clone()).ok()).collect::<Vec<_>>();
+            let mut taken = take(user("1"));
+            assert_eq!(taken.len(), of_a_user, "of {requests}");
+            let refused = polls.enter(user("1")).expect_err("all are taken");
+            assert!(refused.is_temporary());
+            assert_eq!((take(user("2")).len(), take(key()).len()), (of_a_user, of_a_key), "of {requests}");
+            taken.pop();
+            assert!(polls.enter(user("1")).is_ok(), "one has ended");
+        }
+    }
+}
