@@ -23,12 +23,12 @@ const mutants = [
   {
     name: 'wake before commit',
     file: 'src/store/sqlite/writer.rs',
-    from: '            self.connection.execute_batch("COMMIT").map_err(broken(true))?;',
+    from: '            run(&self.connection, "COMMIT").map_err(broken(true))?;',
     to: `            for follower in &self.followers {
                 follower.committed(before, &changes.entries, changes.head);
             }
             changes.entries.clear();
-            self.connection.execute_batch("COMMIT").map_err(broken(true))?;`,
+            run(&self.connection, "COMMIT").map_err(broken(true))?;`,
     test: 'the_embedded_store_passes_the_suite',
   },
   {

@@ -7,6 +7,7 @@
 //! **Invariant:** the `-wal` is at most [`WAL_BYTES_MAX`] large and what is committed while the reads under way are ended,
 //! unless another process reads the file. Whoever writes faster than the thread copies waits for it there.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -136,6 +137,8 @@ fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<()> {
 /// The `-wal`, as its writer sees it.
 pub(super) struct Wal {
     path: PathBuf,
+    /// Nothing before it is there.
+    file: Option<File>,
     metrics: metrics::Log,
     gate: Arc<Gate>,
     /// Asks for a checkpoint. There until it is dropped.
@@ -174,6 +177,7 @@ impl Wal {
         let copier = std::thread::Builder::new().name("store-checkpoint".into()).spawn(move || copier.run());
         Ok(Wal {
             path,
+            file: None,
             metrics,
             gate,
             asked: Some(asked),
@@ -287,8 +291,12 @@ impl Wal {
         }
     }
 
-    fn measure(&self) -> u64 {
-        let bytes = std::fs::metadata(&self.path).map_or(0, |wal| wal.len());
+    fn measure(&mut self) -> u64 {
+        if self.file.is_none() {
+            self.file = File::open(&self.path).ok();
+        }
+        // It is the same file as long as a connection of ours is open.
+        let bytes = self.file.as_ref().and_then(|wal| wal.metadata().ok()).map_or(0, |wal| wal.len());
         self.metrics.wal_bytes.set(bytes.cast_signed());
         bytes
     }

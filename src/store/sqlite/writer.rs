@@ -246,7 +246,7 @@ impl Writer {
             damaged: Vec::new(),
         };
         let (rows_before, mut quiet) = (self.connection.total_changes(), self.head_file.reached.quiet);
-        let begun = self.connection.execute_batch("BEGIN IMMEDIATE");
+        let begun = run(&self.connection, "BEGIN IMMEDIATE");
         let broken = |committing| move |error| Broken { error, committing };
         let done = begun.and_then(|()| work(&mut changes)).and_then(|done| {
             if changes.entries.is_empty() && self.connection.total_changes() > rows_before {
@@ -256,7 +256,7 @@ impl Writer {
             Ok(done)
         });
         let done = done.map_err(broken(false)).and_then(|done| {
-            self.connection.execute_batch("COMMIT").map_err(broken(true))?;
+            run(&self.connection, "COMMIT").map_err(broken(true))?;
             Ok(done)
         });
         let Changes { head, entries, latest, takes_back, damaged, .. } = changes;
@@ -433,6 +433,11 @@ impl Writer {
         let done = retention::give_back(&self.connection).map_err(|error| Broken { error, committing: true });
         self.maintained("vacuum", done)
     }
+}
+
+/// Runs a statement that is there for each commit, without parsing it again.
+fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(|_| ())
 }
 
 /// Whether it has to be done on a full disk too.
