@@ -562,6 +562,27 @@ const mutants = [
     test: 'what_was_taken_back_is_in_no_file_soon_after',
   },
   {
+    name: 'what says up to where something was removed believed though it is damaged',
+    file: 'src/store/sqlite.rs',
+    from: 'max(iif({}, trimmed, {newest}),',
+    to: 'max(iif(1 OR {}, trimmed, {newest}),',
+    test: 'what_says_up_to_where_something_was_removed_is_not_believed_if_it_is_damaged',
+  },
+  {
+    name: 'nobody told that it is not known what was removed',
+    file: 'src/store/sqlite/audit.rs',
+    from: 'Ok(Some(is_lost)) => lost |= is_lost,',
+    to: 'Ok(Some(_)) => {}',
+    test: 'what_says_up_to_where_something_was_removed_is_not_believed_if_it_is_damaged',
+  },
+  {
+    name: 'all rows of all tables looked at before the start',
+    file: 'src/store/sqlite/audit.rs',
+    from: 'if self.table.has_more_than(connection, rows_max)? {',
+    to: 'if false && self.table.has_more_than(connection, rows_max)? {',
+    test: 'of_a_long_table_no_row_is_looked_at_before_the_start_and_each_after_it',
+  },
+  {
     name: 'what was taken back left where no row is',
     file: 'src/store/sqlite/scrub.rs',
     from: 'for part in unclean(&page) {',

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -206,8 +206,10 @@ impl SqliteStore {
         let writer = writer::start(connection, WRITES_QUEUED_MAX, options.clone(), readers.gate(), beside);
         let writer = writer.map_err(failed)?;
         let mut looks = vec![scrub::look(readers.file(), writer.tasks())];
-        if let Some(older) = looked.older {
-            looks.push(audit::older::start(&path, older, &readers, &damages, writer.tasks()).map_err(failed)?);
+        if looked.older.is_some() || !looked.tables.is_empty() {
+            let older = looked.older.unwrap_or_default();
+            let begun = audit::older::start(&path, older, looked.tables, &readers, &damages, writer.tasks());
+            looks.push(begun.map_err(failed)?);
         }
         Ok(SqliteStore { _looks: looks, seal, options, damages, readers, writer, uptime, _lock: lock })
     }
@@ -410,12 +412,19 @@ fn oldest(connection: &Connection, user: &UserId) -> rusqlite::Result<Position> 
 }
 
 fn oldest_of(connection: &Connection, user: &str) -> rusqlite::Result<Position> {
-    connection
-        .prepare_cached(
-            "SELECT max(trimmed, ifnull((SELECT through FROM user_trimmed WHERE user = ?1), 0)) FROM log_identity",
-        )?
-        .query_row([user], |row| row.get(0))
+    connection.prepare_cached(&OLDEST)?.query_row([user], |row| row.get(0))
 }
+
+/// If what it is read from is damaged, nothing is believed to be there.
+static OLDEST: LazyLock<String> = LazyLock::new(|| {
+    let newest = "(SELECT ifnull(max(position), 0) FROM log)";
+    format!(
+        "SELECT max(iif({}, trimmed, {newest}),
+                    ifnull((SELECT iif({}, through, {newest}) FROM user_trimmed WHERE user = ?1), 0)) FROM log_identity",
+        checksum::LOG_IDENTITY.sound,
+        checksum::USER_TRIMMED.sound
+    )
+});
 
 /// The last position whose entry is older than `at`, but for a second. Times rise from one place where the clock was set back
 /// to the next, so the newest of these runs that begins before `at` is halved; a run that begins later is all newer.
@@ -426,7 +435,7 @@ fn position_before(connection: &Connection, at: Timestamp) -> rusqlite::Result<P
             .query_row([after], |row| Ok((row.get::<_, Position>(0)?, row.get::<_, Millisecond>(1)?)))
             .optional()
     };
-    let trimmed = connection.query_row("SELECT trimmed FROM log_identity", [], |row| row.get::<_, Position>(0))?;
+    let trimmed = oldest_of(connection, "")?;
     let mut steps = connection.prepare_cached("SELECT position FROM clock_step ORDER BY position DESC LIMIT ?1")?;
     let steps = steps.query_map([rows::whole(STEPS_LOOKED_AT_MAX)], |row| row.get::<_, Position>(0))?;
     let (mut low, mut high) = (trimmed, head(connection)?);
@@ -623,8 +632,9 @@ mod tests {
         open().append(append()).await.expect("appended");
         let pass = |hours: i64| {
             let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
-            let sql = "UPDATE log_identity SET uptime = max(uptime, (SELECT max(at) FROM once)) + ?1";
-            connection.execute(sql, [hours * 3_600_000]).expect("passed");
+            checksum::add_to(&connection).expect("added");
+            let sql = checksum::update_identity(&[("uptime", "max(uptime, (SELECT max(at) FROM once)) + ?1")]);
+            connection.execute(&sql, [hours * 3_600_000]).expect("passed");
         };
         pass(23);
         assert!(open().answered(&key).await.expect("read").is_some(), "after 23 hours");

@@ -10,17 +10,22 @@
 //! Memberships are held against the entries that say who joined and left, as far back as the log reaches. If all else is whole,
 //! wrong ones are made again from there, since a wrong one would show a topic to somebody else.
 //!
-//! Not checked: memberships that are older than the log, and `mute`; in `mark` and `watermark` a wrong value shows something as
-//! read or unread, and in `once` one request is refused or done again.
+//! Rows of other tables have checksums. Tables with more rows than entries are looked at before the start are looked at by [`older`]
+//! as well.
+//!
+//! Not checked: memberships that are older than the log, and which scheduled notifications are a user's if very many are scheduled;
+//! in `mark` and `watermark` a wrong value shows something as read or unread, and in `once` one request is refused or done again.
 //!
 //! Deliberately absent: mending pages. That is for a backup.
 
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::checksum::{LOG, REVOCATION, SCHEDULED, SERVER_KEY};
+use super::checksum::{ERASING, LOG, MUTE, REVOCATION, SCHEDULED, SERVER_KEY, Table, USER_TRIMMED};
 use super::damage::{Damaged, Damages};
+use super::erasing;
 use super::rows::whole;
 use crate::notification::Position;
 
@@ -32,7 +37,27 @@ pub(super) struct Looked {
     pub(super) through: Option<Position>,
     /// Up to where it has not looked yet, if the log is long.
     pub(super) older: Option<Position>,
+    /// Of which tables it has looked at no row yet, since they are long.
+    pub(super) tables: Vec<&'static Kept>,
 }
+
+/// A table whose rows no stream tells of.
+pub(super) struct Kept {
+    table: &'static LazyLock<Table>,
+    /// How many of its columns, the first ones, are its key.
+    keys: usize,
+    /// Whether what readers are owed depends on it.
+    is_owed: bool,
+}
+
+static KEPT: [Kept; 6] = [
+    Kept { table: &SCHEDULED, keys: 1, is_owed: false },
+    Kept { table: &SERVER_KEY, keys: 1, is_owed: false },
+    Kept { table: &REVOCATION, keys: 1, is_owed: false },
+    Kept { table: &ERASING, keys: 1, is_owed: false },
+    Kept { table: &USER_TRIMMED, keys: 1, is_owed: true },
+    Kept { table: &MUTE, keys: 3, is_owed: true },
+];
 
 /// Says what is damaged: of a log of no more than `entries_max` all, of a longer one the newest.
 pub(super) fn run(connection: &Connection, damages: &Damages, entries_max: usize) -> rusqlite::Result<Looked> {
@@ -48,21 +73,31 @@ fn note_all(damages: &Damages, found: &[Damaged]) {
 }
 
 fn look(connection: &Connection, damages: &Damages, entries_max: usize) -> rusqlite::Result<Looked> {
-    rows(connection, damages)?;
+    let (lost, tables) = rows(connection, damages, entries_max)?;
+    let looked = log(connection, damages, entries_max)?;
+    let through = if lost { Some(super::head(connection)?) } else { looked.0 };
+    Ok(Looked { through, older: looked.1, tables })
+}
+
+/// Looks at the log: gives up to where an entry may be gone, and up to where it has not looked yet.
+fn log(
+    connection: &Connection,
+    damages: &Damages,
+    entries_max: usize,
+) -> rusqlite::Result<(Option<Position>, Option<Position>)> {
     let older = connection
         .prepare("SELECT position FROM log ORDER BY position DESC LIMIT 1 OFFSET ?1")?
         .query_row([whole(entries_max)], |row| row.get(0))
         .optional();
     let looked = match older {
-        Ok(None) => return Ok(Looked { through: all(connection, damages)?, older: None }),
+        Ok(None) => return Ok((all(connection, damages)?, None)),
         Ok(Some(older)) => entries(connection, damages, older, false).map(|through| (through, Some(older))),
         Err(error) => Err(error),
     };
-    let (through, older) = looked.or_else(|error| {
+    looked.or_else(|error| {
         damages.note(&Damaged::of(&error).ok_or(error)?);
-        Ok::<_, rusqlite::Error>((Some(super::head(connection)?), None))
-    })?;
-    Ok(Looked { through, older })
+        Ok((Some(super::head(connection)?), None))
+    })
 }
 
 /// Looks at the pages and at all entries and memberships.
@@ -89,18 +124,45 @@ fn all(connection: &Connection, damages: &Damages) -> rusqlite::Result<Option<Po
     if broken.is_empty() { Ok(through) } else { super::head(connection).map(Some) }
 }
 
-/// Names damaged rows that no stream tells of.
-fn rows(connection: &Connection, damages: &Damages) -> rusqlite::Result<()> {
-    for (table, key) in [(&SCHEDULED, "id"), (&SERVER_KEY, "id"), (&REVOCATION, "user")] {
-        match table.all_damaged(connection, key) {
-            Ok(found) => note_all(damages, &found),
-            Err(error) => damages.note(&Damaged::of(&error).ok_or(error)?),
+/// Names damaged rows that no stream tells of, of tables with no more than so many. Says whether what readers are owed is not
+/// known any more, and which tables are longer.
+fn rows(connection: &Connection, damages: &Damages, rows_max: usize) -> rusqlite::Result<(bool, Vec<&'static Kept>)> {
+    let (mut lost, mut longer) = (false, Vec::new());
+    for kept in &KEPT {
+        match kept.look(connection, damages, rows_max) {
+            Ok(Some(is_lost)) => lost |= is_lost,
+            Ok(None) => longer.push(kept),
+            Err(error) => {
+                damages.note(&Damaged::of(&error).ok_or(error)?);
+                lost |= kept.is_owed;
+            }
         }
     }
-    scheduled_users(connection, damages).or_else(|error| {
-        damages.note(&Damaged::of(&error).ok_or(error)?);
-        Ok(())
-    })
+    Ok((lost, longer))
+}
+
+impl Kept {
+    /// Looks at all rows if there are no more than so many: says whether what readers are owed is not known any more.
+    fn look(&self, connection: &Connection, damages: &Damages, rows_max: usize) -> rusqlite::Result<Option<bool>> {
+        if self.table.has_more_than(connection, rows_max)? {
+            return Ok(None);
+        }
+        let (found, _) = self.table.damaged_after(connection, self.keys, None, rows_max)?;
+        note_all(damages, &found);
+        if std::ptr::eq(self.table, &raw const SCHEDULED) {
+            scheduled_users(connection, damages)?;
+        }
+        if found.is_empty() {
+            return Ok(Some(false));
+        }
+        if self.is_owed {
+            // Nobody is owed by them any more, once all are told.
+            self.table.delete_damaged(connection)?;
+        } else if std::ptr::eq(self.table, &raw const ERASING) {
+            erasing::make_again(connection)?;
+        }
+        Ok(Some(self.is_owed))
+    }
 }
 
 /// Makes rows again by which a user's scheduled notifications are found.
@@ -305,7 +367,7 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use super::super::{Options, SqliteStore};
+    use super::super::{Options, SqliteStore, checksum};
     use super::*;
     use crate::content::Content;
     use crate::notification::{Audience, Notification, NotificationId, Topic, UserId};
@@ -444,5 +506,107 @@ mod tests {
         let store = open();
         assert_eq!(store.options.metrics.damaged.get(), 2);
         assert_eq!((store.interest(&ana).await.expect("read"), store.interest(&bea).await.expect("read")), whole);
+    }
+
+    /// Mutants: rows that say what was removed are believed whatever their checksum; damaged ones tell nobody.
+    #[tokio::test]
+    async fn what_says_up_to_where_something_was_removed_is_not_believed_if_it_is_damaged() {
+        let ana: UserId = "ana".parse().expect("valid");
+        for damage in [
+            "UPDATE user_trimmed SET through = 1",
+            "UPDATE user_trimmed SET user = 'bea'",
+            "UPDATE log_identity SET trimmed = 1",
+        ] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let open =
+                || SqliteStore::open(folder.path(), Options { inbox_max: 10, ..Options::default() }).expect("opens");
+            let store = open();
+            store.one(NOW, publish(&"bea".parse().expect("valid"))).await.expect("published");
+            store.trim(Timestamp::MAX).await.expect("trimmed");
+            for _ in 0..120 {
+                store.one(NOW, publish(&ana)).await.expect("published");
+            }
+            if damage.contains("log_identity") {
+                while store.trim(Timestamp::MAX).await.expect("trimmed") {}
+            }
+            let (epoch, interest) = (store.seal().epoch, store.interest(&ana).await.expect("read"));
+            let cursor = Position(5);
+            let read = async |store: &SqliteStore| store.read_after(&interest, cursor, Position(121), 1000).await;
+            assert!(read(&store).await.is_err(), "what she has not seen is gone: {damage}");
+            let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+            assert_eq!(connection.execute(damage, []).expect("damaged"), 1);
+            if !damage.contains("user = ") {
+                assert!(read(&store).await.is_err(), "while it is served: {damage}");
+            }
+            drop(store);
+            let store = open();
+            assert!(read(&store).await.is_err() || store.seal().epoch != epoch, "after the start: {damage}");
+            drop(store);
+            let store = open();
+            assert!(read(&store).await.is_err() || store.seal().epoch != epoch, "and after another one: {damage}");
+            assert_eq!(store.options.metrics.damaged.get(), 0, "it is mended: {damage}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_mute_hides_nothing_and_a_damaged_erasure_erases_nothing_new() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        let (ana, zoe): (UserId, UserId) = ("ana".parse().expect("valid"), "zoe".parse().expect("valid"));
+        let store = open();
+        store.one(NOW, publish(&zoe)).await.expect("published");
+        store.one(NOW, Command::Mute { user: ana.clone(), categories: vec!["a".into()] }).await.expect("muted");
+        store.one(NOW, Command::Erase { user: zoe.clone() }).await.expect("erased");
+        let new = notification(&zoe);
+        store.one(NOW, Command::Publish(Arc::clone(&new))).await.expect("published");
+        let epoch = store.seal().epoch;
+        drop(store);
+        let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        for damage in ["UPDATE mute SET category = 'b'", "INSERT INTO erasing (user, through) VALUES ('zoe', 99)"] {
+            assert_eq!(connection.execute(damage, []).expect("damaged"), 1);
+        }
+        drop(connection);
+        let store = open();
+        assert_eq!(store.options.metrics.damaged.get(), 2);
+        let interest = store.interest(&ana).await.expect("read");
+        assert_eq!(interest.mutes.len(), 0);
+        assert!(store.read_after(&interest, Position(1), Position(4), 100).await.is_err(), "she is told");
+        // As long as there is something to be erased, it goes on.
+        store.log_time(NOW).await.expect("done");
+        store.log_time(NOW).await.expect("done");
+        assert!(store.item(&zoe, new.id, NOW).await.expect("read").is_some(), "what came later is there");
+        assert_eq!(store.seal().epoch, epoch);
+    }
+
+    /// Mutant: all rows are looked at before the start.
+    #[tokio::test]
+    async fn of_a_long_table_no_row_is_looked_at_before_the_start_and_each_after_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ana: UserId = "ana".parse().expect("valid");
+        let due = Timestamp::from_second(1000).expect("in range");
+        let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        for _ in 0..30 {
+            let schedule = Command::Schedule { notification: notification(&ana), due };
+            store.one(NOW, schedule).await.expect("kept");
+        }
+        drop(store);
+        let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        checksum::add_to(&connection).expect("added");
+        let damage = "UPDATE scheduled SET due = 1 WHERE id = (SELECT max(id) FROM scheduled)";
+        assert_eq!(connection.execute(damage, []).expect("damaged"), 1);
+        for (rows_max, before) in [(30, 1), (10, 0)] {
+            let count = prometheus_client::metrics::counter::Counter::default();
+            let damages = Damages::of(std::path::PathBuf::new(), count.clone());
+            let looked = run(&connection, &damages, rows_max).expect("looked");
+            assert_eq!((count.get(), looked.tables.len()), (before, usize::from(before == 0)));
+        }
+        drop(connection);
+        let store = SqliteStore::open(folder.path(), Options { audited_max: 10, ..Options::default() }).expect("opens");
+        let named = async {
+            while store.options.metrics.damaged.get() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), named).await.expect("it is named");
     }
 }

@@ -10,11 +10,12 @@
 
 use std::sync::LazyLock;
 
-use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
-use rusqlite::types::ValueRef;
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, params_from_iter};
 
 use super::damage::Damaged;
+use super::rows::{text, whole};
 
 /// A table whose rows have checksums.
 pub(super) struct Table {
@@ -34,6 +35,17 @@ pub(super) static SCHEDULED: LazyLock<Table> =
 pub(super) static SERVER_KEY: LazyLock<Table> =
     LazyLock::new(|| Table::of("server_key", &["id", "digest", "name", "scopes", "hint", "created", "expires"]));
 pub(super) static REVOCATION: LazyLock<Table> = LazyLock::new(|| Table::of("revocation", &["user", "at"]));
+pub(super) static LOG_IDENTITY: LazyLock<Table> = LazyLock::new(|| {
+    Table::of("log_identity", &["epoch", "key", "trimmed", "given", "uptime", "age", "quiet", "has_head_file"])
+});
+pub(super) static USER_TRIMMED: LazyLock<Table> = LazyLock::new(|| Table::of("user_trimmed", &["user", "through"]));
+pub(super) static MUTE: LazyLock<Table> = LazyLock::new(|| Table::of("mute", &["user", "category", "since", "until"]));
+pub(super) static ERASING: LazyLock<Table> = LazyLock::new(|| Table::of("erasing", &["user", "through"]));
+
+/// The start of a statement that sets columns of the one row of `log_identity`; nothing if that is damaged, so that it stays so.
+pub(super) fn update_identity(set: &[(&str, &str)]) -> String {
+    format!("{} WHERE {}", LOG_IDENTITY.update(set), LOG_IDENTITY.sound)
+}
 
 impl Table {
     fn of(name: &'static str, columns: &'static [&'static str]) -> Table {
@@ -50,11 +62,53 @@ impl Table {
         }
     }
 
-    /// All damaged rows, by a column that names them.
-    pub(super) fn all_damaged(&self, connection: &Connection, key: &str) -> rusqlite::Result<Vec<Damaged>> {
-        let sql = format!("SELECT CAST({key} AS BLOB) FROM {} WHERE NOT ({})", self.name, self.sound);
-        let named = |key: Option<Vec<u8>>| self.damaged(&String::from_utf8_lossy(&key.unwrap_or_default()));
-        connection.prepare(&sql)?.query_map([], |row| row.get(0).map(named))?.collect()
+    /// Whether it has more rows than that.
+    pub(super) fn has_more_than(&self, connection: &Connection, rows: usize) -> rusqlite::Result<bool> {
+        connection.prepare(&format!("SELECT 1 FROM {} LIMIT 1 OFFSET ?1", self.name))?.exists([whole(rows)])
+    }
+
+    /// Which rows after a key are damaged, of so many at most, and the last key that was looked at. The key is the first
+    /// `keys` columns.
+    pub(super) fn damaged_after(
+        &self,
+        connection: &Connection,
+        keys: usize,
+        after: Option<&[Value]>,
+        limit: usize,
+    ) -> rusqlite::Result<(Vec<Damaged>, Option<Vec<Value>>)> {
+        let key = self.columns[..keys].join(", ");
+        let marks = vec!["?"; keys].join(", ");
+        let (behind, is_behind) = match after {
+            Some(_) => (format!("WHERE ({key}) > ({marks})"), format!("({key}) > ({marks})")),
+            None => (String::new(), "1".to_owned()),
+        };
+        let sql = format!(
+            "SELECT {is_behind}, {}, {key} FROM {} {behind} ORDER BY {key} LIMIT {limit}",
+            self.sound, self.name
+        );
+        let after = after.unwrap_or_default();
+        let mut statement = connection.prepare(&sql)?;
+        let mut rows = statement.query(params_from_iter(after.iter().chain(after)))?;
+        let (mut damaged, mut looked, mut last) = (Vec::new(), 0, None);
+        while let Some(row) = rows.next()? {
+            looked += 1;
+            // Damaged keys are in no order, and are not to be looked at for ever.
+            if !row.get::<_, bool>(0)? {
+                return Ok((damaged, None));
+            }
+            if !row.get::<_, bool>(1)? {
+                damaged.push(self.damaged(&text(row.get_ref(2)?)));
+            }
+            if looked == limit {
+                last = Some((0..keys).map(|index| row.get(2 + index)).collect::<rusqlite::Result<_>>()?);
+            }
+        }
+        Ok((damaged, last))
+    }
+
+    /// Deletes what is damaged.
+    pub(super) fn delete_damaged(&self, connection: &Connection) -> rusqlite::Result<()> {
+        connection.execute(&format!("DELETE FROM {} WHERE NOT ({})", self.name, self.sound), []).map(|_| ())
     }
 
     /// That a row is damaged. What it has as its key may be a piece of a message, so only positions and ids are named.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
+use super::checksum::update_identity;
 use super::rows::{Millisecond, time};
 
 /// How many times as fast as time passes the log ages while the wall clock is ahead of it.
@@ -82,7 +83,7 @@ impl Age {
 /// Puts both into the file.
 pub(super) fn save(connection: &Connection, uptime: Uptime, age: &Age) -> rusqlite::Result<()> {
     connection
-        .prepare_cached("UPDATE log_identity SET uptime = ?1, age = ?2")?
+        .prepare_cached(&update_identity(&[("uptime", "?1"), ("age", "?2")]))?
         .execute(params![Millisecond(uptime.now()), Millisecond(age.at)])
         .map(|_| ())
 }

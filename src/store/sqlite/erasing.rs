@@ -5,9 +5,9 @@
 
 use std::sync::LazyLock;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::checksum::SCHEDULED;
+use super::checksum::{ERASING, LOG, SCHEDULED};
 use super::forgetting::forget_for;
 use super::rows::whole;
 use crate::notification::{Audience, Position, UserId};
@@ -18,9 +18,30 @@ const ROWS_PER_PIECE: usize = 500;
 /// Up to where a user is being erased, if she is.
 pub(super) fn through(connection: &Connection, user: &UserId) -> rusqlite::Result<Option<Position>> {
     connection
-        .prepare_cached("SELECT through FROM erasing WHERE user = ?1")?
-        .query_row([user.as_str()], |row| row.get(0))
+        .prepare_cached(&format!("SELECT through, {} FROM erasing WHERE user = ?1", ERASING.sound))?
+        .query_row([user.as_str()], through_of)
         .optional()
+}
+
+/// Fails if the row is damaged: it is made again at the next start.
+fn through_of(row: &Row<'_>) -> rusqlite::Result<Position> {
+    if row.get(1)? { row.get(0) } else { Err(ERASING.damaged(&"").into()) }
+}
+
+/// Makes rows again for all users who may be being erased, as the log has them.
+pub(super) fn make_again(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM erasing", [])?;
+    let insert = ERASING.insert.as_str();
+    let sql = format!(
+        "SELECT substr(audiences, 6), max(position) - 1 FROM log WHERE kind = 'erased' AND {} GROUP BY audiences",
+        LOG.sound
+    );
+    let mut erased = connection.prepare(&sql)?;
+    let mut erased = erased.query([])?;
+    while let Some(row) = erased.next()? {
+        connection.prepare_cached(insert)?.execute(params![row.get::<_, String>(0)?, row.get::<_, Position>(1)?])?;
+    }
+    Ok(())
 }
 
 /// Takes a user from all that is to be published later; says whether there was something.
@@ -45,9 +66,7 @@ static TAKE_FROM_SCHEDULED: LazyLock<[String; 3]> = LazyLock::new(|| {
 
 /// Erases a user up to a position: all of it at once if it is little.
 pub(super) fn begin(connection: &Connection, user: &UserId, through: Position) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("INSERT INTO erasing (user, through) VALUES (?1, ?2)")?
-        .execute(params![user.as_str(), through])?;
+    connection.prepare_cached(&ERASING.insert)?.execute(params![user.as_str(), through])?;
     remove(connection, user.as_str(), through)
 }
 
@@ -62,8 +81,8 @@ pub(super) fn finish(connection: &Connection, user: &UserId) -> rusqlite::Result
 /// Removes one piece of a user who is being erased; says whether there was one.
 pub(super) fn go_on(connection: &Connection) -> rusqlite::Result<bool> {
     let next = connection
-        .prepare_cached("SELECT user, through FROM erasing LIMIT 1")?
-        .query_row([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))
+        .prepare_cached(&format!("SELECT through, {}, user FROM erasing LIMIT 1", ERASING.sound))?
+        .query_row([], |row| Ok((row.get::<_, String>(2)?, through_of(row)?)))
         .optional()?;
     let Some((user, through)) = next else { return Ok(false) };
     remove(connection, &user, through)?;

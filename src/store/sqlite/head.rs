@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use prometheus_client::metrics::counter::Counter;
 use rusqlite::{Connection, params};
 
+use super::checksum::{LOG_IDENTITY, update_identity};
 use super::files;
 use crate::event_id::Seal;
 use crate::notification::Position;
@@ -80,51 +81,44 @@ impl HeadFile {
         let has_one =
             connection.query_row("SELECT has_head_file FROM log_identity", [], |row| row.get::<_, bool>(0))?;
         let said = std::fs::read(&path).ok().and_then(|record| Reached::of(record.try_into().ok()?));
-        let lost = match said {
-            None if !has_one => None,
-            // How many are lost is not known; but that a file is missing where there was one is counted.
-            None => Some(("it is missing or damaged".to_owned(), 1)),
-            Some(said) if said.epoch != reached.epoch => {
-                Some(("it belongs to another log, or to another epoch of it".to_owned(), 1))
-            }
-            Some(said) if said.head > reached.head || said.quiet > reached.quiet => {
-                let entries = said.head.0.saturating_sub(reached.head.0);
-                let others = u64::try_from(said.quiet.saturating_sub(reached.quiet)).unwrap_or(0);
-                let why = format!(
-                    "it says that position {} and {} other changes had been committed",
-                    said.head.0, said.quiet
-                );
-                Some((why, entries + others))
-            }
-            Some(_) => None,
-        };
+        let sql = format!("SELECT {} FROM log_identity", LOG_IDENTITY.sound);
+        let is_sound = connection.query_row(&sql, [], |row| row.get::<_, bool>(0))?;
+        let doubt = doubt(said, has_one || path.exists(), has_one, reached).filter(|_| is_sound).or_else(|| {
+            let damaged = "the row of table log_identity, which says what the log is, is damaged";
+            (!is_sound).then(|| damaged.to_owned())
+        });
         let mut opened = HeadFile { path, file: None, reached };
-        if let Some((why, lost)) = lost {
-            count.inc_by(lost);
+        if let Some(doubt) = doubt {
+            count.inc_by(said.map_or(1, |said| lost(said, reached)));
             tracing::error!(
                 file = %opened.path.display(), log_ends_at = reached.head.0, other_changes = reached.quiet,
-                "the log is not what its head file says: {why}. What came after is lost; clients are told `reset`"
+                "{doubt}. The log gets a new epoch, and all clients are told `reset`"
             );
-            opened.begin_epoch(connection);
+            opened.begin_epoch(connection, is_sound);
         }
         match opened.make() {
             Ok(file) => opened.file = Some(file),
             Err(error) => opened.failed(&error),
         }
         if opened.file.is_some() && !has_one {
-            connection.execute("UPDATE log_identity SET has_head_file = 1", [])?;
+            connection.execute(&update_identity(&[("has_head_file", "1")]), [])?;
             // A copy without the `-wal` must know that it should have the file.
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         }
         Ok(opened)
     }
 
-    /// What makes the log's positions its own from now on.
-    fn begin_epoch(&mut self, connection: &Connection) {
+    /// What makes the log's positions its own from now on. If its row was damaged, it is made from what the log has.
+    fn begin_epoch(&mut self, connection: &Connection, is_sound: bool) {
         let mut random = [0; 4];
         aws_lc_rs::rand::fill(&mut random).expect("the operating system has randomness");
         self.reached.epoch = u32::from_le_bytes(random);
-        let kept = connection.execute("UPDATE log_identity SET epoch = ?1", params![self.reached.epoch]);
+        let newest = "(SELECT ifnull(max(position), 0) FROM log)";
+        let mut set = vec![("epoch", "?1")];
+        if !is_sound {
+            set.extend([("trimmed", newest), ("given", newest), ("uptime", "0"), ("age", "NULL")]);
+        }
+        let kept = connection.execute(&LOG_IDENTITY.update(&set), params![self.reached.epoch]);
         if let Err(error) = kept {
             // The file has the new one, so the next start finds that they differ.
             tracing::error!(%error, "the log's new epoch could not be stored; the next start gives it another one");
@@ -162,6 +156,37 @@ impl HeadFile {
     fn failed(&mut self, error: &std::io::Error) {
         tracing::error!(file = %self.path.display(), %error, "the head file can't be written: lost commits would not be noticed");
         self.file = None;
+    }
+}
+
+/// How many entries and other changes are lost, as far as that is known: at least one.
+fn lost(said: Reached, reached: Reached) -> u64 {
+    if said.epoch != reached.epoch {
+        return 1;
+    }
+    let entries = said.head.0.saturating_sub(reached.head.0);
+    let others = u64::try_from(said.quiet.saturating_sub(reached.quiet)).unwrap_or(0);
+    (entries + others).max(1)
+}
+
+/// Why a log may not be what it was, if it may not.
+fn doubt(said: Option<Reached>, has_file: bool, had_one: bool, reached: Reached) -> Option<String> {
+    match said {
+        None if !has_file => None,
+        None => Some("pregon.head is missing or damaged, so nobody can tell whether the log has all that was committed".into()),
+        Some(said) if said.epoch != reached.epoch && !had_one => Some(
+            "pregon.head belongs to another log, and pregon.db is new or of an older version: it may have been lost, or \
+             another disk may be mounted"
+                .into(),
+        ),
+        Some(said) if said.epoch != reached.epoch => {
+            Some("pregon.head belongs to another log, or to another epoch of this one, as after a backup was restored".into())
+        }
+        Some(said) if said.head > reached.head || said.quiet > reached.quiet => Some(format!(
+            "the log has lost what was committed last: pregon.head says that position {} and {} other changes had been",
+            said.head.0, said.quiet
+        )),
+        Some(_) => None,
     }
 }
 
@@ -252,6 +277,47 @@ mod tests {
         assert_eq!(open(folder.path()).seal().epoch, epoch, "the newest entry has gone, and nothing is lost");
         std::fs::write(&path, before).expect("written");
         assert_ne!(open(folder.path()).seal().epoch, epoch, "what was removed would be there again");
+    }
+
+    /// Mutant: a new file beside a head file is no doubt.
+    #[tokio::test]
+    async fn of_a_log_that_may_not_be_what_it_was_no_more_is_said_than_is_known() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(open(folder.path()));
+        let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        let reached = Reached::load(&connection).expect("read");
+        let further = Reached { head: Position(9), ..reached };
+        let other = Reached { epoch: reached.epoch ^ 1, ..reached };
+        assert_eq!(doubt(None, false, false, reached), None, "a new store");
+        assert_eq!(doubt(Some(reached), true, true, reached), None);
+        for (said, had_one, text) in [
+            (None, true, "nobody can tell"),
+            (None, false, "nobody can tell"),
+            (Some(other), true, "a backup was restored"),
+            (Some(other), false, "pregon.db is new"),
+            (Some(further), true, "has lost what was committed last"),
+        ] {
+            let doubt = doubt(said, true, had_one, reached).expect("doubted");
+            assert!(doubt.contains(text), "{doubt}");
+            assert!(doubt.contains("has lost") == said.is_some_and(|said| said == further), "{doubt}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_gone_or_empty_beside_a_head_file_is_another_log() {
+        for is_gone in [true, false] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("pregon.db");
+            let first = open(folder.path()).seal().epoch;
+            if is_gone {
+                std::fs::remove_file(&path).expect("removed");
+            } else {
+                std::fs::write(&path, "").expect("emptied");
+            }
+            let second = open(folder.path()).seal().epoch;
+            assert_ne!(second, first);
+            assert_eq!(open(folder.path()).seal().epoch, second, "the new one stays");
+        }
     }
 
     #[tokio::test]

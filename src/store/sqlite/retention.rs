@@ -10,7 +10,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::checksum::LOG;
+use super::checksum::{LOG, USER_TRIMMED, update_identity};
 use super::forgetting::{forget, forget_for};
 use super::rows::{Millisecond, time, whole};
 use crate::notification::{Audience, Position, UserId};
@@ -68,8 +68,7 @@ pub(super) fn trim(
 
 /// Notes that not everything up to a position can be given any more.
 pub(super) fn forgo(connection: &Connection, through: Position) -> rusqlite::Result<()> {
-    let sql = "UPDATE log_identity SET trimmed = max(trimmed, ?1)";
-    connection.prepare_cached(sql)?.execute([through]).map(|_| ())
+    connection.prepare_cached(&update_identity(&[("trimmed", "max(trimmed, ?1)")]))?.execute([through]).map(|_| ())
 }
 
 /// Removes what has expired.
@@ -81,7 +80,7 @@ pub(super) fn expire(connection: &Connection, now: Timestamp) -> rusqlite::Resul
         forget(connection, *position, audiences.iter())?;
     }
     if let Some(last) = expired.iter().map(|(position, _)| position).max() {
-        connection.prepare_cached("UPDATE log_identity SET given = max(given, ?1)")?.execute([last])?;
+        connection.prepare_cached(&update_identity(&[("given", "max(given, ?1)")]))?.execute([last])?;
     }
     Ok(!expired.is_empty())
 }
@@ -116,10 +115,12 @@ pub(super) fn trim_user(connection: &Connection, user: &UserId, inbox_max: usize
         forget_for(connection, *position, &hers)?;
     }
     connection
-        .prepare_cached(
-            "INSERT INTO user_trimmed (user, through) VALUES (?1, ?2)
-             ON CONFLICT DO UPDATE SET through = max(through, excluded.through)",
-        )?
+        .prepare_cached(&format!(
+            "{} ON CONFLICT DO UPDATE SET
+                 through = max(through, excluded.through),
+                 checksum = checksum_of('user_trimmed', user, max(through, excluded.through))",
+            USER_TRIMMED.insert
+        ))?
         .execute(params![user.as_str(), last])?;
     Ok(removed.len() >= TRIMMED_PER_TURN)
 }

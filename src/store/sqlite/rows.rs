@@ -83,7 +83,7 @@ pub(super) fn audiences(text: &str) -> rusqlite::Result<Vec<Audience>> {
 }
 
 /// A key as people read it, also if it is damaged.
-fn text(value: ValueRef<'_>) -> String {
+pub(super) fn text(value: ValueRef<'_>) -> String {
     match value {
         ValueRef::Integer(number) => number.to_string(),
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),

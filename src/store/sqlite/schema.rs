@@ -69,8 +69,8 @@ pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<u32> {
         aws_lc_rs::rand::fill(&mut random).expect("the operating system has randomness");
         let [e0, e1, e2, e3, key @ ..] = random;
         transaction.execute(
-            "INSERT INTO log_identity (epoch, key, trimmed) VALUES (?1, ?2, 0)",
-            params![u32::from_le_bytes([e0, e1, e2, e3]), key],
+            &checksum::LOG_IDENTITY.insert,
+            params![u32::from_le_bytes([e0, e1, e2, e3]), key, 0, 0, 0, None::<i64>, 0, 0],
         )?;
     }
     transaction.pragma_update(None, "user_version", VERSION)?;

@@ -35,8 +35,9 @@ CREATE INDEX once_at ON once (at);
 
 -- Users who are being erased: nothing of theirs up to a position is shown any more, and it is removed in pieces.
 CREATE TABLE erasing (
-    user    TEXT PRIMARY KEY,
-    through INTEGER NOT NULL
+    user     TEXT PRIMARY KEY,
+    through  INTEGER NOT NULL,
+    checksum INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
 -- Which notifications are to be published to a user later, so that an erasure reads no others.
@@ -78,6 +79,13 @@ ALTER TABLE log ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE scheduled ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE server_key ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE revocation ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE log_identity ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE user_trimmed ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE mute ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+UPDATE log_identity
+    SET checksum = checksum_of('log_identity', epoch, key, trimmed, given, uptime, age, quiet, has_head_file);
+UPDATE user_trimmed SET checksum = checksum_of('user_trimmed', user, through);
+UPDATE mute SET checksum = checksum_of('mute', user, category, since, until);
 UPDATE server_key SET checksum = checksum_of('server_key', id, digest, name, scopes, hint, created, expires);
 UPDATE revocation SET checksum = checksum_of('revocation', user, at);
 UPDATE log SET checksum =

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
+use super::checksum::MUTE;
 use super::rows::whole;
 use crate::notification::{Audience, Mute, Notification, Position, Topic, UserId};
 
@@ -90,10 +91,11 @@ pub(super) fn recategorize(
 pub(super) fn write(connection: &Connection, user: &UserId, before: &[Mute], after: &[Mute]) -> rusqlite::Result<()> {
     let mut gone: HashMap<(&str, Position), Option<Position>> =
         before.iter().map(|mute| ((&*mute.category, mute.since), mute.until)).collect();
-    let mut put = connection.prepare_cached(
-        "INSERT INTO mute (user, category, since, until) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT DO UPDATE SET until = excluded.until",
-    )?;
+    let mut put = connection.prepare_cached(&format!(
+        "{} ON CONFLICT DO UPDATE SET
+             until = excluded.until, checksum = checksum_of('mute', user, category, since, excluded.until)",
+        MUTE.insert
+    ))?;
     for Mute { category, since, until } in after {
         if gone.remove(&(category, *since)) != Some(*until) {
             put.execute(params![user.as_str(), category, since, until])?;

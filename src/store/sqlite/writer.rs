@@ -13,6 +13,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use super::changes::Changes;
 use super::checkpoint::{Gate, Wal};
+use super::checksum::update_identity;
 use super::clock::{self, Age, Uptime};
 use super::counted::Counted;
 use super::damage::{Damaged, Damages};
@@ -251,7 +252,7 @@ impl Writer {
         let done = begun.and_then(|()| work(&mut changes)).and_then(|done| {
             if changes.entries.is_empty() && self.connection.total_changes() > rows_before {
                 quiet += 1;
-                self.connection.prepare_cached("UPDATE log_identity SET quiet = ?1")?.execute([quiet])?;
+                self.connection.prepare_cached(&update_identity(&[("quiet", "?1")]))?.execute([quiet])?;
             }
             Ok(done)
         });

@@ -1,4 +1,4 @@
-//! Looks at the older part of a long log while the server serves.
+//! Looks at the older part of a long log, and at long tables, while the server serves.
 //!
 //! What is found is named as at the start. From then on clients with a cursor from before it are told `reset`. A client that
 //! has gone on from such a cursor earlier is not: it may have missed what is gone.
@@ -8,6 +8,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, params};
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,7 +17,7 @@ use super::super::damage::{Damaged, Damages};
 use super::super::readers::{Reader, Readers};
 use super::super::rows::whole;
 use super::super::tasks::Task;
-use super::{FINDING, Unfound, finding, leads_astray, note_all, unfound};
+use super::{FINDING, Kept, Unfound, finding, leads_astray, note_all, unfound};
 use crate::notification::Position;
 
 /// Rows looked at in one read.
@@ -29,10 +30,11 @@ struct Looking<'a> {
     slices: &'a Slices,
 }
 
-/// Starts to look at the log up to a position.
+/// Starts to look at the log up to a position, and at tables.
 pub(in super::super) fn start(
     path: &Path,
     through: Position,
+    tables: Vec<&'static Kept>,
     readers: &Readers,
     damages: &Damages,
     tasks: mpsc::WeakSender<Task>,
@@ -40,7 +42,7 @@ pub(in super::super) fn start(
     let (reader, damages) = (readers.another(path)?, damages.clone());
     Ok(Background::start("store-audit", move |slices| {
         let begun_at = Instant::now();
-        match (Looking { reader, damages, tasks, slices }).look(through) {
+        match (Looking { reader, damages, tasks, slices }).look(through, &tables) {
             Ok(true) => {
                 let seconds = begun_at.elapsed().as_secs();
                 tracing::info!(seconds, "the look at the older part of the log has ended; what is damaged was named");
@@ -66,7 +68,24 @@ type Key = (String, Position);
 
 impl Looking<'_> {
     /// Looks at everything; false if the store was closed before.
-    fn look(&self, through: Position) -> rusqlite::Result<bool> {
+    fn look(&self, through: Position, tables: &[&Kept]) -> rusqlite::Result<bool> {
+        for kept in tables {
+            let mut after: Option<Vec<Value>> = None;
+            loop {
+                let slice = self.slice(|connection| {
+                    let after = after.as_deref();
+                    let (found, last) = kept.table.damaged_after(connection, kept.keys, after, ROWS_PER_SLICE)?;
+                    note_all(&self.damages, &found);
+                    let is_gone = kept.is_owed && !found.is_empty();
+                    Ok((if is_gone { Some(super::super::head(connection)?) } else { None }, last))
+                })?;
+                match slice {
+                    Slice::Through(last) => after = Some(last),
+                    Slice::Last => break,
+                    Slice::Closed => return Ok(false),
+                }
+            }
+        }
         let mut after = Position(0);
         while after < through {
             let slice = self.slice(|connection| {
