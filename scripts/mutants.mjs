@@ -583,6 +583,13 @@ const mutants = [
     test: 'of_a_long_table_no_row_is_looked_at_before_the_start_and_each_after_it',
   },
   {
+    name: 'what is damaged counted',
+    file: 'src/store/sqlite/feed.rs',
+    from: 'let passed = expired || is_damaged ||',
+    to: 'let passed = expired || (false && is_damaged) ||',
+    test: 'what_is_damaged_is_not_counted_from_the_start_on_or_once_it_was_met',
+  },
+  {
     name: 'what was taken back left where no row is',
     file: 'src/store/sqlite/scrub.rs',
     from: 'for part in unclean(&page) {',
@@ -718,8 +725,8 @@ const mutants = [
   {
     name: 'a position given out twice',
     file: 'src/store/sqlite/retention.rs',
-    from: 'SET given = max(given, ?1)',
-    to: 'SET given = given WHERE ?1',
+    from: '("given", "max(given, ?1)")',
+    to: '("given", "given + 0 * ?1")',
     test: 'the_embedded_store_passes_the_suite',
   },
   {
@@ -784,8 +791,8 @@ const mutants = [
   {
     name: 'the older part of a long log never looked at',
     file: 'src/store/sqlite/audit.rs',
-    from: 'Ok(Looked { through, older })',
-    to: 'Ok(Looked { through, older: None })',
+    from: 'Ok(Looked { through, older: looked.1, tables })',
+    to: 'Ok(Looked { through, older: None, tables })',
     test: 'in_the_older_part_of_a_long_log_damage_is_found_while_the_server_serves',
   },
   {

@@ -195,9 +195,11 @@ impl SqliteStore {
         let seal = head_file.seal(&schema::identity(&connection).map_err(failed)?);
         let damages = Damages::of(path.clone(), options.metrics.damaged.clone());
         let looked = audit::run(&connection, &damages, options.audited_max).map_err(failed)?;
+        retention::let_in(&connection).map_err(failed)?;
         if let Some(through) = looked.through {
             damages.leaves_gap(through);
             retention::forgo(&connection, through).map_err(failed)?;
+            retention::leave_out(&connection, &damages.take_entries()).map_err(failed)?;
         }
         let readers = Readers::open(&path, damages.clone()).map_err(failed)?;
         let uptime = Uptime::load(&connection).map_err(failed)?;
@@ -308,17 +310,25 @@ impl Store for SqliteStore {
             entries.retain(|entry| !entry.is_muted_by(interest));
             return Ok(Slice { entries, through });
         };
-        for (_, damaged) in &entries.damaged {
-            self.damages.found(damaged);
+        for (position, damaged) in &entries.damaged {
+            self.damages.found_at(*position, damaged);
         }
         self.ask(|answer| tasks::Task::Forgo { through: *last, answer }).await?;
         Err(StoreError::Trimmed { oldest: *last })
     }
 
     async fn page(&self, wanted: Wanted) -> Result<Page, StoreError> {
-        let (bounds, damages) = (self.options.bounds(), self.damages.clone());
-        let user = wanted.user.clone();
-        self.readers.read_for(&user, move |connection| page(connection, &wanted, bounds, &damages)).await
+        let (bounds, wanted) = (self.options.bounds(), Arc::new(wanted));
+        loop {
+            let (of, damages) = (Arc::clone(&wanted), self.damages.clone());
+            let read = self.readers.read_for(&wanted.user, move |connection| page(connection, &of, bounds, &damages));
+            let (page, newest) = read.await?;
+            let Some(last) = newest else { return Ok(page) };
+            // Then nobody has it, and it is not counted.
+            if self.ask(|answer| tasks::Task::Forgo { through: last, answer }).await.is_err() {
+                return Ok(page);
+            }
+        }
     }
 
     async fn item(&self, user: &UserId, id: NotificationId, at: Timestamp) -> Result<Option<Item>, StoreError> {
@@ -459,8 +469,14 @@ fn position_before(connection: &Connection, at: Timestamp) -> rusqlite::Result<P
     Ok(low)
 }
 
-/// A page of what a user has. What is damaged is left out.
-fn page(connection: &Connection, wanted: &Wanted, bounds: Bounds, damages: &Damages) -> rusqlite::Result<Page> {
+/// A page of what a user has. What is damaged is left out; where the newest of that stands, if it was not known before.
+fn page(
+    connection: &Connection,
+    wanted: &Wanted,
+    bounds: Bounds,
+    damages: &Damages,
+) -> rusqlite::Result<(Page, Option<Position>)> {
+    let mut newest_damaged = None;
     let interest = interest(connection, &wanted.user)?;
     let inbox = Inbox::load(connection, &interest, wanted.at, bounds)?;
     let mut page = Page { items: Vec::new(), more: false, counts: inbox.counts(), head: head(connection)? };
@@ -477,7 +493,7 @@ fn page(connection: &Connection, wanted: &Wanted, bounds: Bounds, damages: &Dama
         let notification = match rows::published_for(connection, position, &interest) {
             Ok(notification) => notification,
             Err(error) => {
-                damages.found(&Damaged::of(&error).ok_or(error)?);
+                newest_damaged = newest_damaged.max(damages.found_at(position, &Damaged::of(&error).ok_or(error)?));
                 continue;
             }
         };
@@ -490,7 +506,7 @@ fn page(connection: &Connection, wanted: &Wanted, bounds: Bounds, damages: &Dama
         }
         page.items.push(Item { position, notification, state });
     }
-    Ok(page)
+    Ok((page, newest_damaged))
 }
 
 #[cfg(test)]

@@ -251,7 +251,7 @@ fn unfound(connection: &Connection, damages: &Damages, after: Position, limit: u
         let position: Position = row.get(0)?;
         unfound.through = Some(position);
         if !row.get::<_, bool>(1)? {
-            damages.note(&LOG.damaged(&position.0));
+            damages.note_entry(position);
             unfound.damaged = unfound.damaged.max(Some(position));
             continue;
         }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use prometheus_client::metrics::counter::Counter;
 use rusqlite::ErrorCode;
 
+use super::checksum::LOG;
 use crate::notification::Position;
 
 /// Damages that are told apart; further ones are counted each time that they are met.
@@ -62,6 +63,7 @@ pub(super) struct Damages {
 struct Found {
     all: HashSet<Damaged>,
     unsaid: Vec<Damaged>,
+    entries: Vec<Position>,
     said_at: Option<Instant>,
 }
 
@@ -86,16 +88,41 @@ impl Damages {
         self.say(Instant::now());
     }
 
+    /// The same of what stands at a position of the log, or was to stand there. Gives that if it was not known before.
+    pub(super) fn found_at(&self, position: Position, damaged: &Damaged) -> Option<Position> {
+        let is_new = self.noted(damaged, Some(position));
+        self.say(Instant::now());
+        is_new.then_some(position)
+    }
+
     /// Notes one that is to be said together with others, by [`Damages::say`].
     pub(super) fn note(&self, damaged: &Damaged) {
+        self.noted(damaged, None);
+    }
+
+    /// Notes an entry of the log in the same way.
+    pub(super) fn note_entry(&self, position: Position) {
+        self.noted(&LOG.damaged(&position.0), Some(position));
+    }
+
+    /// Says whether it was not known before.
+    fn noted(&self, damaged: &Damaged, position: Option<Position>) -> bool {
         let mut found = self.locked();
-        if found.all.len() < TOLD_APART_MAX {
+        let is_counted = found.all.len() < TOLD_APART_MAX;
+        if is_counted {
             if !found.all.insert(damaged.clone()) {
-                return;
+                return false;
             }
             found.unsaid.push(damaged.clone());
+            found.entries.extend(position);
         }
         self.count.inc();
+        is_counted
+    }
+
+    /// The entries that were noted since this was asked last.
+    pub(super) fn take_entries(&self) -> Vec<Position> {
+        std::mem::take(&mut self.locked().entries)
     }
 
     /// Says what has not been said, unless a line was written a moment ago.
@@ -223,6 +250,32 @@ mod tests {
         assert!(matches!(store.one(NOW, edit).await, Err(StoreError::Damaged(_))));
         let edit = Command::Edit { id: said[2].id, patch };
         assert!(matches!(store.one(NOW, edit).await, Ok(Outcome::Edited(_))), "the writer goes on");
+    }
+
+    async fn unread(store: &SqliteStore, name: &str) -> usize {
+        store.open(vec![Asked { user: user(name), since: None, at: NOW }]).await.expect("opened")[0].counts.unread
+    }
+
+    /// Mutant: count what is damaged.
+    #[tokio::test]
+    async fn what_is_damaged_is_not_counted_from_the_start_on_or_once_it_was_met() {
+        let said = [said("user:1", "one"), said("user:1", "two"), said("user:1", "three")];
+        let (folder, store) = damaged(&said, "UPDATE log SET content = '{}' WHERE position = 2").await;
+        assert_eq!(unread(&store, "1").await, 2);
+        let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        connection.execute("UPDATE log SET content = '{}' WHERE position = 3", []).expect("damaged");
+        assert_eq!(unread(&store, "1").await, 2, "not known yet");
+        assert_eq!(listed(&store, "1").await, [Position(1)]);
+        assert_eq!(unread(&store, "1").await, 1);
+        drop(store);
+        let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        assert_eq!(unread(&store, "1").await, 1);
+        drop(store);
+        checksum::add_to(&connection).expect("added");
+        let mended = checksum::LOG.update(&[("content", "content")]);
+        connection.execute(&mended, []).expect("mended");
+        let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        assert_eq!(unread(&store, "1").await, 3, "all can be given again");
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 //! that is counted, listed or marked is taken from there, so none of it costs more the more others have stored, and no
 //! count can drift: there is no counter.
 //!
-//! The search is bounded by the entries that it looks at. It passes over at most [`Bounds::passed_max`] muted or expired
+//! The search is bounded by the entries that it looks at. It passes over at most [`Bounds::passed_max`] muted, damaged or expired
 //! notifications that were addressed to topics or to everyone; of what is older, only the user's own are taken, of which
 //! retention leaves few.
 //!
@@ -170,7 +170,7 @@ impl Mutes<'_> {
 #[derive(Clone, Copy)]
 struct Looked {
     position: Position,
-    /// It is muted or has expired.
+    /// It is muted or damaged, or has expired.
     passed: bool,
     /// It is addressed to the user by name.
     own: bool,
@@ -188,6 +188,8 @@ struct Run {
 struct Merge<'a> {
     statement: CachedStatement<'a>,
     mutes: Mutes<'a>,
+    /// Nothing if none is.
+    damaged: Option<CachedStatement<'a>>,
     runs: Vec<Run>,
     at: Timestamp,
     /// Rows read.
@@ -207,7 +209,10 @@ impl<'a> Merge<'a> {
             ahead: VecDeque::new(),
             ended: false,
         });
-        Ok(Merge { statement, mutes: Mutes::of(interest), runs: runs.collect(), at, looked: 0 })
+        let any_damaged = connection.prepare_cached("SELECT 1 FROM damaged")?.exists([])?;
+        let is_damaged = || connection.prepare_cached("SELECT 1 FROM damaged WHERE position = ?1");
+        let damaged = any_damaged.then(is_damaged).transpose()?;
+        Ok(Merge { statement, damaged, mutes: Mutes::of(interest), runs: runs.collect(), at, looked: 0 })
     }
 
     /// From here on only what is addressed to the user by name.
@@ -225,7 +230,8 @@ impl<'a> Merge<'a> {
             while let Some(row) = rows.next()? {
                 let position = row.get(0)?;
                 let expired = time(row, 1)?.is_some_and(|expires| expires <= self.at);
-                let passed = expired || self.mutes.cover(row.get_ref(2)?.as_str_or_null()?, position);
+                let is_damaged = self.damaged.as_mut().map_or(Ok(false), |damaged| damaged.exists([position]))?;
+                let passed = expired || is_damaged || self.mutes.cover(row.get_ref(2)?.as_str_or_null()?, position);
                 ahead.push_back(Looked { position, passed, own: *own });
             }
             self.looked += ahead.len();

@@ -42,7 +42,7 @@ pub(super) fn tell(
     while before < head {
         let (entries, through) = rows::entries_after(connection, before, head, ENTRIES_PER_BATCH)?;
         for (position, damaged) in entries.damaged {
-            damages.found(&damaged);
+            damages.found_at(position, &damaged);
             last_damaged = Some(position);
         }
         follower.committed(before, &entries.sound, through);

@@ -23,8 +23,9 @@ const PAGES_FREED_PER_TURN: usize = 1024;
 const PAGES_KEPT_FREE: i64 = 256;
 
 /// What concerns entries up to a position, and nothing once they are gone: tables, their keys, the columns of the position.
-const ABOUT_ENTRIES: [(&str, &str, &str); 5] = [
+const ABOUT_ENTRIES: [(&str, &str, &str); 6] = [
     ("clock_step", "position", "position"),
+    ("damaged", "position", "position"),
     ("member", "user, topic, since", "until"),
     ("mute", "user, category, since", "until"),
     ("user_trimmed", "user", "through"),
@@ -69,6 +70,21 @@ pub(super) fn trim(
 /// Notes that not everything up to a position can be given any more.
 pub(super) fn forgo(connection: &Connection, through: Position) -> rusqlite::Result<()> {
     connection.prepare_cached(&update_identity(&[("trimmed", "max(trimmed, ?1)")]))?.execute([through]).map(|_| ())
+}
+
+/// Notes that notifications can't be given, so that nobody has them.
+pub(super) fn leave_out(connection: &Connection, damaged: &[Position]) -> rusqlite::Result<()> {
+    let mut note = connection.prepare_cached("INSERT OR IGNORE INTO damaged (position) VALUES (?1)")?;
+    damaged.iter().try_for_each(|position| note.execute([position]).map(|_| ()))
+}
+
+/// Forgets so of those that can be given after all.
+pub(super) fn let_in(connection: &Connection) -> rusqlite::Result<()> {
+    let sql = format!(
+        "DELETE FROM damaged WHERE position IN (SELECT position FROM log WHERE position IN damaged AND {})",
+        LOG.sound
+    );
+    connection.execute(&sql, []).map(|_| ())
 }
 
 /// Removes what has expired.
@@ -184,6 +200,7 @@ mod tests {
         for number in 1..=100 {
             for sql in [
                 "INSERT INTO clock_step (position) VALUES (?1)",
+                "INSERT INTO damaged (position) VALUES (?1)",
                 "INSERT INTO member (user, topic, since, until) VALUES (?1, ?1, 0, ?1), (?1, ?1, 1, NULL)",
                 "INSERT INTO mute (user, category, since, until) VALUES (?1, ?1, 0, ?1), (?1, ?1, 1, NULL)",
                 "INSERT INTO user_trimmed (user, through) VALUES (?1, ?1)",

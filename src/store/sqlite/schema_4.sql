@@ -40,6 +40,11 @@ CREATE TABLE erasing (
     checksum INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
+-- Positions of notifications that are damaged: they are in nobody's inbox.
+CREATE TABLE damaged (
+    position INTEGER PRIMARY KEY
+) STRICT;
+
 -- Which notifications are to be published to a user later, so that an erasure reads no others.
 CREATE TABLE scheduled_user (
     user TEXT NOT NULL,

@@ -413,9 +413,12 @@ impl Writer {
 
     /// Notes that something of the log up to there can't be given.
     fn forgo(&mut self, through: Position) -> Result<(), Failure> {
-        let through = through.min(self.head);
+        let (through, damaged) = (through.min(self.head), self.damages.take_entries());
         self.damages.leaves_gap(through);
-        self.commit(|changes| retention::forgo(changes.connection, through))
+        self.commit(|changes| {
+            retention::leave_out(changes.connection, &damaged)?;
+            retention::forgo(changes.connection, through)
+        })
     }
 
     /// Removes some of what is too old; says whether to go on.
