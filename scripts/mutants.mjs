@@ -590,6 +590,14 @@ const mutants = [
     test: 'what_is_damaged_is_not_counted_from_the_start_on_or_once_it_was_met',
   },
   {
+    name: 'all of the reserve given up at once',
+    file: 'src/store/sqlite/reserve.rs',
+    from: 'self.give_up_a_piece(PIECE_BYTES, KEPT_FOR_STARTS_BYTES)',
+    to: 'self.give_up_a_piece(self.bytes, 0)',
+    suite: 'it',
+    test: 'on_a_disk_that_stays_full_a_server_starts_again_and_again_and_recalls_each_time',
+  },
+  {
     name: 'what was taken back left where no row is',
     file: 'src/store/sqlite/scrub.rs',
     from: 'for part in unclean(&page) {',

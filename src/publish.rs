@@ -351,6 +351,7 @@ impl Publisher {
                 }
                 Err(error) => {
                     if failures.is_multiple_of(FAILURES_PER_LINE) {
+                        let failures = failures.saturating_add(1);
                         tracing::error!(%error, failures, "what is due could not be published; it is tried again");
                     }
                     let pause = LOOK_MIN.saturating_mul(2_u32.saturating_pow(failures));

@@ -20,6 +20,8 @@ use crate::store::{Failing, StoreError};
 
 /// Seconds after which a publisher that met a temporary condition may try again.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+/// Somebody has to free some space.
+const RETRY_AFTER_FULL_SECONDS: HeaderValue = HeaderValue::from_static("60");
 
 /// An answer that is not a success.
 #[derive(Clone, Debug)]
@@ -429,7 +431,8 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
         let (status, code, detail) = match &error {
             StoreError::Full => {
-                (StatusCode::INSUFFICIENT_STORAGE, "store_full", "the disk is full; nothing was stored")
+                let detail = "too little space is left on the store's disk; nothing was stored";
+                (StatusCode::INSUFFICIENT_STORAGE, "store_full", detail)
             }
             StoreError::Stopped => {
                 let detail = "the store has stopped and needs a restart; nothing was stored";
@@ -457,6 +460,7 @@ impl From<StoreError> for Problem {
                 "once the server runs again, send it with the same Idempotency-Key; if it had none, look first whether it \
                  is there",
             ),
+            StoreError::Full => problem.with_header(RETRY_AFTER, RETRY_AFTER_FULL_SECONDS),
             _ => problem.with_header(RETRY_AFTER, RETRY_AFTER_SECONDS),
         }
     }

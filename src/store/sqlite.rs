@@ -154,6 +154,11 @@ pub enum OpenError {
     /// The folder or its lock can't be made.
     #[error("can't create {0}")]
     Folder(PathBuf, #[source] std::io::Error),
+    /// There is no space for the index of the `-wal`, and no reserve any more.
+    #[error(
+        "can't open {0}: the disk is full; free some space on it (1 MiB is enough to start and to recall or erase something)"
+    )]
+    Full(PathBuf, #[source] rusqlite::Error),
     /// It can't be opened or read.
     #[error("can't open {0}")]
     Sqlite(PathBuf, #[source] rusqlite::Error),
@@ -185,9 +190,11 @@ impl SqliteStore {
             let code = error.sqlite_error_code();
             !matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
         };
-        let opened: rusqlite::Result<_> =
-            open().or_else(|error| if wants_space(&error) && reserve.give_up() { open() } else { Err(error) });
-        let (connection, found) = opened.map_err(failed)?;
+        let opened: rusqlite::Result<_> = open()
+            .or_else(|error| if wants_space(&error) && reserve.give_up_for_start() { open() } else { Err(error) });
+        let (connection, found) = opened.map_err(|error| {
+            if is_without_space(&error) { OpenError::Full(path.clone(), error) } else { failed(error) }
+        })?;
         if found > schema::VERSION {
             return Err(OpenError::Newer { path, found });
         }
@@ -225,6 +232,13 @@ impl SqliteStore {
         // The writer answers all, unless it panics.
         answered.await.map_err(|_| StoreError::Unknown)?
     }
+}
+
+/// Whether there is no space for a file, or for the index of the `-wal`.
+fn is_without_space(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| {
+        error.code == ErrorCode::DiskFull || error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+    })
 }
 
 #[async_trait]

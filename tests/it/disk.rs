@@ -232,6 +232,34 @@ async fn a_full_disk_lets_start_read_recall_erase_and_mark_and_publish_once_ther
     disk.start(&log).await.stop().await;
 }
 
+/// Others take all that is freed, each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_disk_that_stays_full_a_server_starts_again_and_again_and_recalls_each_time() {
+    let (disk, log) = (SmallDisk::make().await, TempDir::new().unwrap());
+    let log = log.path().join("log");
+    let program = disk.start(&log).await;
+    let mut published = Vec::new();
+    for _ in 0..4 {
+        let (status, answer) = program.publish("everyone").await;
+        assert_eq!(status, 201);
+        published.push(serde_json::from_str::<Value>(&answer).unwrap()["id"].as_str().unwrap().to_owned());
+    }
+    program.stop().await;
+    for (round, id) in published.iter().enumerate() {
+        disk.fill(&format!("of-others-{round}"));
+        let program = disk.start(&log).await;
+        let (status, answer) = program.publish("everyone").await;
+        assert!(status == 507 && answer.contains("too little space is left"), "{answer}");
+        disk.fill(&format!("more-of-others-{round}"));
+        let (status, answer) = program.ask(Method::DELETE, &format!("/v1/notifications/{id}"), None).await;
+        assert!(status.is_success(), "round {round}: {answer}");
+        disk.fill(&format!("still-more-of-others-{round}"));
+        program.stop().await;
+        let logged = std::fs::read_to_string(&log).unwrap();
+        assert!(!logged.contains("what is due could not be published"), "nothing is due: {logged}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_write_that_failed_each_answer_says_what_is_known_and_a_restart_is_asked_for() {
     let (folder, log) = (TempDir::new().unwrap(), TempDir::new().unwrap());

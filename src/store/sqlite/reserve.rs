@@ -1,6 +1,9 @@
 //! Space that is kept for a full disk: with it, what is there can still be taken back, erased, marked and removed.
 //!
-//! **Invariant:** while it is given up nothing is published, so that nothing else takes what it has freed.
+//! It is given up in pieces, and the last ones are kept for starts, which need some space for the index of the `-wal`. So what
+//! other programs take of the space that it frees does not end it at once.
+//!
+//! **Invariant:** while a piece is missing nothing is published, so that nothing else takes what it has freed.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -13,14 +16,19 @@ use super::files;
 
 /// Bytes that are free beside it when it is made anew, for the `-wal`.
 const LEFT_FREE: u64 = super::checkpoint::WAL_BYTES_PER_CHECKPOINT;
-const PIECE_BYTES: usize = 8 << 10;
+const WRITTEN_BYTES: usize = 8 << 10;
+/// Bytes that are given up at once, to a request or to a start, and bytes that are kept for starts.
+const PIECE_BYTES: u64 = 1 << 20;
+const PIECE_OF_START_BYTES: u64 = 256 << 10;
+const KEPT_FOR_STARTS_BYTES: u64 = 1 << 20;
 
 /// A file of so many bytes that holds nothing.
 pub(super) struct Reserve {
     path: PathBuf,
     /// None is kept if there are none.
     bytes: u64,
-    is_there: bool,
+    /// How many of them are there.
+    left: u64,
 }
 
 impl Reserve {
@@ -28,39 +36,68 @@ impl Reserve {
     pub(super) fn in_folder(folder: &Path, bytes: u64) -> Reserve {
         let path = folder.join("pregon.reserve");
         // A copy of the folder may have it without its blocks.
-        let is_there = fs::metadata(&path).is_ok_and(|file| file.len() == bytes && file.blocks() * 512 >= bytes);
-        Reserve { path, bytes, is_there }
+        let file = fs::metadata(&path).ok().filter(|file| file.blocks() * 512 >= file.len());
+        let left = file.map_or(0, |file| file.len().min(bytes));
+        Reserve { path, bytes, left }
     }
 
-    /// Whether it is not there and can't be made now.
+    /// Whether some of it is not there and can't be made now.
     pub(super) fn is_given_up(&mut self) -> bool {
-        self.bytes > 0 && !self.is_there && !self.make()
+        self.left < self.bytes && !self.make()
     }
 
-    /// Frees its space. False if there is none to be had.
+    /// Frees some of its space. False if there is none to be had.
     pub(super) fn give_up(&mut self) -> bool {
-        if self.bytes == 0 || !self.is_there {
+        self.give_up_a_piece(PIECE_BYTES, KEPT_FOR_STARTS_BYTES)
+    }
+
+    /// Frees some of its space for a start.
+    pub(super) fn give_up_for_start(&mut self) -> bool {
+        self.give_up_a_piece(PIECE_OF_START_BYTES, 0)
+    }
+
+    fn give_up_a_piece(&mut self, piece: u64, kept: u64) -> bool {
+        let freed = piece.min(self.left.saturating_sub(kept));
+        if freed == 0 {
             return false;
         }
-        if let Err(error) = fs::remove_file(&self.path) {
+        let left = self.left - freed;
+        if let Err(error) = files::open(&self.path).and_then(|file| file.set_len(left)) {
             tracing::error!(%error, "the reserve can't be given up");
             return false;
         }
-        self.is_there = false;
+        self.left = left;
         tracing::warn!(
-            bytes = self.bytes,
-            "the disk is full: the reserve is given up for what takes away or marks; nothing is published until there \
-             is room for it again"
+            bytes = freed,
+            left,
+            "the disk is full: some of the reserve is given up for what takes away or marks; nothing is published until there \
+             is room for all of it again"
         );
         true
     }
 
+    /// Takes back what is free, as far as some is missing: at the end, when SQLite has removed its files.
+    pub(super) fn take_back(&mut self) {
+        let wanted = self.bytes.min(self.left + self.free() / PIECE_OF_START_BYTES * PIECE_OF_START_BYTES);
+        if self.left < wanted {
+            let allocated = files::open(&self.path)
+                .and_then(|file| Ok(fallocate(&file, FallocateFlags::empty(), self.left, wanted - self.left)?));
+            // If it can't be had, a start makes it once there is room.
+            self.left = if allocated.is_ok() { wanted } else { self.left };
+        }
+    }
+
+    fn free(&self) -> u64 {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        statvfs(folder).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
     /// Makes it if there is room for it, and for more.
     fn make(&mut self) -> bool {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        let free = statvfs(folder).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-        self.is_there = free >= self.bytes + LEFT_FREE && self.allocate().is_ok();
-        self.is_there
+        if self.free().saturating_add(self.left) >= self.bytes + LEFT_FREE {
+            self.left = if self.allocate().is_ok() { self.bytes } else { 0 };
+        }
+        self.left == self.bytes
     }
 
     fn allocate(&self) -> io::Result<()> {
@@ -68,11 +105,11 @@ impl Reserve {
             file.set_len(0)?;
             if fallocate(&file, FallocateFlags::empty(), 0, self.bytes).is_err() {
                 // Not every file system can; and some keep no zeros.
-                let mut piece = [0; PIECE_BYTES];
+                let mut piece = [0; WRITTEN_BYTES];
                 let mut left = self.bytes;
                 while left > 0 {
                     fastrand::fill(&mut piece);
-                    let bytes = usize::try_from(left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+                    let bytes = usize::try_from(left).map_or(WRITTEN_BYTES, |left| left.min(WRITTEN_BYTES));
                     file.write_all(&piece[..bytes])?;
                     left -= bytes as u64;
                 }
@@ -93,18 +130,29 @@ mod tests {
     #[test]
     fn it_takes_space_on_the_disk_until_it_is_given_up() {
         let folder = tempfile::tempdir().expect("a folder");
-        let bytes = 1 << 20;
+        let bytes = 3 << 20;
         let mut reserve = Reserve::in_folder(folder.path(), bytes);
         assert!(!reserve.give_up(), "there is none yet");
         assert!(!reserve.is_given_up(), "there is room for it");
         let file = fs::metadata(folder.path().join("pregon.reserve")).expect("made");
         assert!(file.len() == bytes && file.blocks() * 512 >= bytes, "{} blocks", file.blocks());
-        assert!(Reserve::in_folder(folder.path(), bytes).is_there, "found again");
-        assert!(reserve.give_up());
-        assert!(!folder.path().join("pregon.reserve").exists());
-        assert!(!reserve.give_up(), "only once");
+        assert_eq!(Reserve::in_folder(folder.path(), bytes).left, bytes, "found again");
+        let left = || fs::metadata(folder.path().join("pregon.reserve")).expect("there").len();
+        for after in [2 << 20, 1 << 20] {
+            assert!(reserve.give_up());
+            assert_eq!(left(), after);
+        }
+        assert!(!reserve.give_up(), "the rest is for starts");
+        let mut reserve = Reserve::in_folder(folder.path(), bytes);
+        for after in [768, 512, 256, 0] {
+            assert!(reserve.give_up_for_start());
+            assert_eq!(left(), after << 10);
+        }
+        assert!(!reserve.give_up_for_start());
+        reserve.take_back();
+        assert_eq!(left(), bytes, "there is room for it");
         File::create(folder.path().join("pregon.reserve")).and_then(|file| file.set_len(bytes)).expect("made");
-        assert!(!Reserve::in_folder(folder.path(), bytes).is_there, "a file without blocks is none");
+        assert_eq!(Reserve::in_folder(folder.path(), bytes).left, 0, "a file without blocks is none");
         let mut none = Reserve::in_folder(folder.path(), 0);
         assert!(!none.is_given_up() && !none.give_up());
     }

@@ -168,6 +168,11 @@ pub(super) fn due(connection: &Connection, now: Timestamp, limit: usize) -> rusq
     connection.prepare_cached(&sql)?.query_map(params![Millisecond(now), whole(limit)], read)?.collect()
 }
 
+/// Whether something is due at that time.
+pub(super) fn any_due(connection: &Connection, now: Timestamp) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM scheduled WHERE due <= ?1")?.exists([Millisecond(now)])
+}
+
 /// When something is due or expires next.
 pub(super) fn next_due(connection: &Connection, now: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
     let sql = "SELECT min(next) FROM (SELECT min(due) AS next FROM scheduled WHERE due < ?2

@@ -108,7 +108,7 @@ pub(super) fn start(
                 writer.wal.grown();
                 writer.make_room();
             }
-            writer.wal.end(&writer.connection, &mut writer.maintenance);
+            writer.end();
         })
         .expect("a thread can be started");
     Ok(Handle::new(tasks, thread))
@@ -178,6 +178,14 @@ impl Writer {
         }
     }
 
+    /// Empties the `-wal`, closes the file, and takes back of the reserve what that has freed.
+    fn end(self) {
+        let Writer { connection, mut wal, mut reserve, mut maintenance, .. } = self;
+        wal.end(&connection, &mut maintenance);
+        drop(connection);
+        reserve.take_back();
+    }
+
     /// Commits a batch and answers each append. False if the store must stop.
     fn append(&mut self, batch: Vec<(Append, Answer<Appended>)>) -> bool {
         if self.reserve.is_given_up() {
@@ -214,11 +222,21 @@ impl Writer {
             let done = match (alive, has_space(&append)) {
                 (false, _) => Err(Failure::Stopped),
                 (true, false) => Err(Failure::Full.counted(&self.options.metrics.commits_failed)),
-                (true, true) => self.apply(&[append]),
+                (true, true) => self.apply_urgent(&append),
             };
             alive &= answered(answer, done.map(|mut done| done.remove(0)).map_err(StoreError::from));
         }
         alive
+    }
+
+    /// Does one append, with as much of the reserve as it takes.
+    fn apply_urgent(&mut self, append: &Append) -> Result<Vec<Appended>, Failure> {
+        loop {
+            match self.apply(std::slice::from_ref(append)) {
+                Err(Failure::Full) if is_urgent(append) && self.reserve.give_up() => {}
+                done => return done,
+            }
+        }
     }
 
     fn apply(&mut self, appends: &[Append]) -> Result<Vec<Appended>, Failure> {
@@ -359,8 +377,13 @@ impl Writer {
         self.wal.look(&self.maintenance, full);
         // What the wall clock says has expired is shown to nobody. It is removed only when the log's time says so too.
         let (expired, uptime) = (self.age.as_mut().map_or(now, |age| age.read(now)), self.uptime);
-        let published =
-            if full { Err(Failure::Full) } else { self.commit(|changes| changes.publish_due(now, DUE_PER_TURN)) };
+        let published = if !full {
+            self.commit(|changes| changes.publish_due(now, DUE_PER_TURN))
+        } else if rows::any_due(&self.connection, now).unwrap_or(true) {
+            Err(Failure::Full)
+        } else {
+            Ok(0)
+        };
         if let Err(failure) = published
             && failure.stops()
         {
