@@ -598,6 +598,13 @@ const mutants = [
     test: 'on_a_disk_that_stays_full_a_server_starts_again_and_again_and_recalls_each_time',
   },
   {
+    name: 'all marks of what is gone removed at once',
+    file: 'src/store/sqlite/forgetting.rs',
+    from: 'if remove_marks(connection, position, MARKS_AT_ONCE)? == MARKS_AT_ONCE {',
+    to: 'if remove_marks(connection, position, usize::MAX)? == MARKS_AT_ONCE {',
+    test: 'marks_of_what_is_recalled_or_too_old_go_in_pieces_and_all_of_them',
+  },
+  {
     name: 'what was taken back left where no row is',
     file: 'src/store/sqlite/scrub.rs',
     from: 'for part in unclean(&page) {',

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::checksum::{ERASING, LOG, SCHEDULED};
-use super::forgetting::forget_for;
+use super::forgetting::{forget_for, remove_marks_left};
 use super::rows::whole;
 use crate::notification::{Audience, Position, UserId};
 
@@ -78,13 +78,13 @@ pub(super) fn finish(connection: &Connection, user: &UserId) -> rusqlite::Result
     Ok(())
 }
 
-/// Removes one piece of a user who is being erased; says whether there was one.
+/// Removes one piece of a user who is being erased, or of the marks of what is gone; says whether there was one.
 pub(super) fn go_on(connection: &Connection) -> rusqlite::Result<bool> {
     let next = connection
         .prepare_cached(&format!("SELECT through, {}, user FROM erasing LIMIT 1", ERASING.sound))?
         .query_row([], |row| Ok((row.get::<_, String>(2)?, through_of(row)?)))
         .optional()?;
-    let Some((user, through)) = next else { return Ok(false) };
+    let Some((user, through)) = next else { return Ok(remove_marks_left(connection, ROWS_PER_PIECE)? > 0) };
     remove(connection, &user, through)?;
     Ok(true)
 }
@@ -289,5 +289,45 @@ mod tests {
         }
         let memberships = store.interest(&user("zoe")).await.expect("read").memberships;
         assert_eq!(memberships.iter().map(|of| of.topic.as_str()).collect::<Vec<_>>(), ["new"]);
+    }
+
+    /// The server ends in between. Mutant: all marks at once.
+    #[tokio::test]
+    async fn marks_of_what_is_recalled_or_too_old_go_in_pieces_and_all_of_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        let said = Arc::new(Notification {
+            id: NotificationId::generate(),
+            timestamp: NOW,
+            audiences: vec![Audience::Everyone],
+            content: Content::from_stored("{\"message\":\"x\"}"),
+            expires_at: None,
+            replaces: None,
+        });
+        store.one(NOW, Command::Publish(Arc::clone(&said))).await.expect("stored");
+        drop(store);
+        let mut connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        super::super::checksum::add_to(&connection).expect("added");
+        connection
+            .execute_batch(
+                "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 2000)
+                 INSERT INTO mark (user, position, seen) SELECT 'u' || n, 1, 1 FROM n;",
+            )
+            .expect("marked");
+        let marks = |connection: &Connection| {
+            connection.query_row("SELECT count(*) FROM mark", [], |row| row.get::<_, u32>(0)).expect("counted")
+        };
+        let transaction = connection.transaction().expect("begun");
+        super::super::forgetting::forget(&transaction, Position(1), said.audiences.iter()).expect("forgotten");
+        transaction.commit().expect("committed");
+        assert_eq!(marks(&connection), 1980, "one commit removes no more");
+        assert!(go_on(&connection).expect("removed"));
+        assert_eq!(marks(&connection), 1480, "nor does the next");
+        let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        while marks(&connection) > 0 {
+            store.log_time(NOW).await.expect("done");
+        }
+        let left: u32 = connection.query_row("SELECT count(*) FROM marks_left", [], |row| row.get(0)).expect("read");
+        assert!(left <= 1 && go_on(&connection).expect("done") == (left == 1));
     }
 }

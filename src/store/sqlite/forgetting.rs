@@ -3,7 +3,11 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::checksum::LOG;
+use super::rows::whole;
 use crate::notification::{Audience, Position};
+
+/// Marks of an entry that go with it. Of one that many have marked, the others go later, in pieces: nothing leads to them.
+const MARKS_AT_ONCE: usize = 20;
 
 /// Deletes an entry, and what is known of it by these audiences.
 pub(super) fn forget<'a>(
@@ -14,9 +18,40 @@ pub(super) fn forget<'a>(
     for audience in audiences {
         take_from(connection, position, &audience.to_string())?;
     }
-    connection.prepare_cached("DELETE FROM mark WHERE position = ?1")?.execute([position])?;
+    if remove_marks(connection, position, MARKS_AT_ONCE)? == MARKS_AT_ONCE {
+        let left = "INSERT OR IGNORE INTO marks_left (position) VALUES (?1)";
+        connection.prepare_cached(left)?.execute([position])?;
+    }
     connection.prepare_cached("DELETE FROM log WHERE position = ?1")?.execute([position])?;
     Ok(())
+}
+
+/// Deletes marks of one entry, at most so many; says how many it were.
+fn remove_marks(connection: &Connection, position: Position, limit: usize) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached(
+            "DELETE FROM mark WHERE (user, position) IN (SELECT user, position FROM mark WHERE position = ?1 LIMIT ?2)",
+        )?
+        .execute(params![position, whole(limit)])
+}
+
+/// Deletes marks of entries that are gone, at most so many; says how many it were.
+pub(super) fn remove_marks_left(connection: &Connection, limit: usize) -> rusqlite::Result<usize> {
+    let mut removed = 0;
+    while removed < limit {
+        let next: Option<Position> = connection
+            .prepare_cached("SELECT position FROM marks_left LIMIT 1")?
+            .query_row([], |row| row.get(0))
+            .optional()?;
+        let Some(position) = next else { break };
+        let marks = remove_marks(connection, position, limit - removed)?;
+        if marks < limit - removed {
+            connection.prepare_cached("DELETE FROM marks_left WHERE position = ?1")?.execute([position])?;
+        }
+        // A row without marks costs as much.
+        removed += marks.max(1);
+    }
+    Ok(removed)
 }
 
 /// Deletes an entry for one audience; the others still have it.

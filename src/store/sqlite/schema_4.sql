@@ -40,6 +40,11 @@ CREATE TABLE erasing (
     checksum INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
+-- Where notifications stood that are gone and of which marks are left: these are removed in pieces.
+CREATE TABLE marks_left (
+    position INTEGER PRIMARY KEY
+) STRICT;
+
 -- Positions of notifications that are damaged: they are in nobody's inbox.
 CREATE TABLE damaged (
     position INTEGER PRIMARY KEY

@@ -37,7 +37,7 @@ struct Writer {
     head: Position,
     followers: Vec<Arc<dyn Follower>>,
     options: Options,
-    /// Whether somebody may be being erased.
+    /// Whether something may be left of somebody who is being erased, or of the marks of what is gone.
     erasing: bool,
     wal: Wal,
     reserve: Reserve,
@@ -285,6 +285,7 @@ impl Writer {
         let done = done?;
         if takes_back {
             self.wal.forget();
+            self.erasing = true;
         }
         (self.head, self.latest) = (head, latest);
         self.head_file.note(head, quiet);
@@ -314,6 +315,7 @@ impl Writer {
         let done = self.attempt(task);
         if self.connection.total_changes() > before {
             self.wal.forget();
+            self.erasing = true;
         }
         self.maintained(work, done)
     }
