@@ -84,8 +84,8 @@ const mutants = [
   {
     name: 'what the log has lost not counted',
     file: 'src/store/sqlite/head.rs',
-    from: '            count.inc_by(lost);',
-    to: '            let _ = (count, lost);',
+    from: 'count.inc_by(said.map_or(1, |said| lost(said, reached)));',
+    to: 'let _ = (count, said.map_or(1, |said| lost(said, reached)));',
     test: 'a_file_from_before_an_entry_is_noticed',
   },
   {
@@ -563,7 +563,7 @@ const mutants = [
   },
   {
     name: 'what says up to where something was removed believed though it is damaged',
-    file: 'src/store/sqlite.rs',
+    file: 'src/store/sqlite/positions.rs',
     from: 'max(iif({}, trimmed, {newest}),',
     to: 'max(iif(1 OR {}, trimmed, {newest}),',
     test: 'what_says_up_to_where_something_was_removed_is_not_believed_if_it_is_damaged',
@@ -725,7 +725,7 @@ const mutants = [
   },
   {
     name: 'a repeated request done again',
-    file: 'src/store/sqlite/writer.rs',
+    file: 'src/store/sqlite/once.rs',
     from: 'return Ok(answered.again(&asked.fingerprint));',
     to: 'drop(answered);',
     test: 'the_embedded_store_passes_the_suite',

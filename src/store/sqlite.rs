@@ -10,12 +10,12 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+use rusqlite::{Connection, ErrorCode, params};
 use tokio::sync::oneshot;
 
 use super::{
@@ -46,6 +46,7 @@ mod forgetting;
 mod head;
 mod maintenance;
 mod once;
+mod positions;
 mod readers;
 mod replay;
 mod reserve;
@@ -62,17 +63,16 @@ use clock::Uptime;
 use damage::{Damaged, Damages};
 use feed::{Bounds, Inbox, interest};
 use head::HeadFile;
+use positions::{head, oldest, oldest_of, position_before};
 use readers::Readers;
 use reserve::Reserve;
-use rows::{Millisecond, parsed, published, whole};
+use rows::{parsed, published, whole};
 use scrub::Scrub;
 
 /// Appends that wait for the writer before further ones wait for a place.
 const WRITES_QUEUED_MAX: usize = 4096;
 /// How long it is waited for another process that holds the file.
 const BUSY_MAX: Duration = Duration::from_secs(5);
-/// Most places where the clock was set back that are looked at to find a time, the newest ones.
-const STEPS_LOOKED_AT_MAX: usize = 1000;
 
 /// Bytes that a server keeps for a full disk.
 pub const RESERVE_BYTES: u64 = 8 << 20;
@@ -421,66 +421,6 @@ impl Store for SqliteStore {
     async fn check(&self) -> Result<Vec<Failing>, StoreError> {
         self.ask(|answer| tasks::Task::Check { answer }).await
     }
-}
-
-fn head(connection: &Connection) -> rusqlite::Result<Position> {
-    // The newest entries may have expired, and their positions have been given out all the same.
-    connection
-        .prepare_cached("SELECT max(given, ifnull((SELECT max(position) FROM log), 0)) FROM log_identity")?
-        .query_row([], |row| row.get(0))
-}
-
-/// Everything after this position is still there for that user.
-fn oldest(connection: &Connection, user: &UserId) -> rusqlite::Result<Position> {
-    oldest_of(connection, user.as_str())
-}
-
-fn oldest_of(connection: &Connection, user: &str) -> rusqlite::Result<Position> {
-    connection.prepare_cached(&OLDEST)?.query_row([user], |row| row.get(0))
-}
-
-/// If what it is read from is damaged, nothing is believed to be there.
-static OLDEST: LazyLock<String> = LazyLock::new(|| {
-    let newest = "(SELECT ifnull(max(position), 0) FROM log)";
-    format!(
-        "SELECT max(iif({}, trimmed, {newest}),
-                    ifnull((SELECT iif({}, through, {newest}) FROM user_trimmed WHERE user = ?1), 0)) FROM log_identity",
-        checksum::LOG_IDENTITY.sound,
-        checksum::USER_TRIMMED.sound
-    )
-});
-
-/// The last position whose entry is older than `at`, but for a second. Times rise from one place where the clock was set back
-/// to the next, so the newest of these runs that begins before `at` is halved; a run that begins later is all newer.
-fn position_before(connection: &Connection, at: Timestamp) -> rusqlite::Result<Position> {
-    let mut time_of_next = connection.prepare_cached("SELECT position, at FROM log WHERE position > ?1 LIMIT 1")?;
-    let mut next = |after: Position| {
-        time_of_next
-            .query_row([after], |row| Ok((row.get::<_, Position>(0)?, row.get::<_, Millisecond>(1)?)))
-            .optional()
-    };
-    let trimmed = oldest_of(connection, "")?;
-    let mut steps = connection.prepare_cached("SELECT position FROM clock_step ORDER BY position DESC LIMIT ?1")?;
-    let steps = steps.query_map([rows::whole(STEPS_LOOKED_AT_MAX)], |row| row.get::<_, Position>(0))?;
-    let (mut low, mut high) = (trimmed, head(connection)?);
-    for step in steps {
-        let before = Position(step?.0.saturating_sub(1));
-        match next(before)? {
-            Some((_, time)) if time < Millisecond(at) => {
-                low = before.max(trimmed);
-                break;
-            }
-            _ => high = before,
-        }
-    }
-    while low < high {
-        let middle = Position(low.0.midpoint(high.0));
-        match next(middle)? {
-            Some((position, time)) if position <= high && time < Millisecond(at) => low = position,
-            _ => high = middle,
-        }
-    }
-    Ok(low)
 }
 
 /// A page of what a user has. What is damaged is left out; where the newest of that stands, if it was not known before.

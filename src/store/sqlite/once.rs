@@ -8,9 +8,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::changes::Changes;
 use super::clock::Uptime;
 use super::rows::{Millisecond, whole};
-use crate::store::{Answered, Once, RequestKey};
+use crate::store::{Answered, Append, Appended, Once, Outcome, RequestKey};
 
 /// How long it is remembered which requests have been answered. Counted in uptime: no step of the clock makes a retry a
 /// second publish, and after a stop keys are remembered for longer.
@@ -52,4 +53,21 @@ pub(super) fn forget(connection: &Connection, uptime: Uptime) -> rusqlite::Resul
 
 fn oldest(uptime: Uptime) -> Millisecond {
     Millisecond(uptime.now().checked_sub(REMEMBERED).unwrap_or(Timestamp::MIN))
+}
+
+/// Does one append, unless the same has been asked before.
+pub(super) fn apply(
+    changes: &mut Changes<'_>,
+    Append { at, commands, once: asked }: &Append,
+    uptime: Uptime,
+) -> rusqlite::Result<Appended> {
+    if let Some(asked) = asked {
+        if let Some(answered) = answered(changes.connection, &asked.key, uptime)? {
+            return Ok(answered.again(&asked.fingerprint));
+        }
+        remember(changes.connection, asked, uptime)?;
+    }
+    let outcomes: rusqlite::Result<Vec<Outcome>> =
+        commands.iter().map(|command| changes.apply(command.clone(), *at)).collect();
+    Ok(Appended::Done(outcomes?))
 }

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::checkpoint::Copied;
 use crate::notification::Position;
-use crate::store::{Append, Appended, Backlog, Failing, Follower, StoreError};
+use crate::store::{Append, Appended, Backlog, Command, Failing, Follower, StoreError};
 
 /// Most commands in one commit: bounds how long a reader of the newest entry waits for the others.
 const COMMANDS_PER_COMMIT_MAX: usize = 4096;
@@ -134,4 +134,9 @@ pub(super) fn gather(queue: &mut mpsc::Receiver<Task>, batch: &mut Vec<(Append, 
         }
     }
     None
+}
+
+/// Whether it has to be done on a full disk too.
+pub(super) fn is_urgent(append: &Append) -> bool {
+    append.commands.iter().all(Command::works_on_a_full_disk)
 }

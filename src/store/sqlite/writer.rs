@@ -23,11 +23,11 @@ use super::head::HeadFile;
 use super::maintenance::Maintenance;
 use super::reserve::Reserve;
 use super::scrub::Scrub;
-use super::tasks::{Answer, Handle, Task, answered, gather};
+use super::tasks::{Answer, Handle, Task, answered, gather, is_urgent};
 use super::{Options, once, replay, retention, rows};
 use crate::metrics::Kind;
 use crate::notification::{Audience, Change, Entry, Position};
-use crate::store::{Append, Appended, Backlog, Command, Follower, Outcome, StoreError};
+use crate::store::{Append, Appended, Backlog, Follower, StoreError};
 
 /// Notifications that are published in one turn when they are due.
 const DUE_PER_TURN: usize = 256;
@@ -241,7 +241,7 @@ impl Writer {
 
     fn apply(&mut self, appends: &[Append]) -> Result<Vec<Appended>, Failure> {
         let uptime = self.uptime;
-        self.commit(|changes| appends.iter().map(|append| apply(changes, append, uptime)).collect())
+        self.commit(|changes| appends.iter().map(|append| once::apply(changes, append, uptime)).collect())
     }
 
     /// Does something in one commit, then tells the followers what the log says in addition. If it fails, nothing of it
@@ -469,28 +469,6 @@ fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute([]).map(|_| ())
 }
 
-/// Whether it has to be done on a full disk too.
-fn is_urgent(append: &Append) -> bool {
-    append.commands.iter().all(Command::works_on_a_full_disk)
-}
-
-/// Does one append, unless the same has been asked before.
-fn apply(
-    changes: &mut Changes<'_>,
-    Append { at, commands, once: asked }: &Append,
-    uptime: Uptime,
-) -> rusqlite::Result<Appended> {
-    if let Some(asked) = asked {
-        if let Some(answered) = once::answered(changes.connection, &asked.key, uptime)? {
-            return Ok(answered.again(&asked.fingerprint));
-        }
-        once::remember(changes.connection, asked, uptime)?;
-    }
-    let outcomes: rusqlite::Result<Vec<Outcome>> =
-        commands.iter().map(|command| changes.apply(command.clone(), *at)).collect();
-    Ok(Appended::Done(outcomes?))
-}
-
 /// A number as gauges have it.
 fn gauge(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
@@ -505,6 +483,7 @@ mod tests {
     use super::*;
     use crate::content::{Content, Fields};
     use crate::notification::{Notification, NotificationId};
+    use crate::store::Command;
     use crate::store::sqlite::schema;
 
     fn publish(writer: &mut Writer, user: &str, count: usize) {
