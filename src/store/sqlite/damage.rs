@@ -278,6 +278,21 @@ mod tests {
         assert_eq!(unread(&store, "1").await, 3, "all can be given again");
     }
 
+    /// Mutant: only what a start finds is the reason.
+    #[tokio::test]
+    async fn damage_that_a_read_finds_is_said_to_be_the_reason_too() {
+        let said = [said("user:1", "one"), said("user:1", "two"), said("user:1", "three")];
+        let (folder, store) = damaged(&said, "UPDATE log SET at = at WHERE position = 1").await;
+        let gap = async || {
+            store.open(vec![Asked { user: user("1"), since: None, at: NOW }]).await.expect("opened")[0].damaged
+        };
+        assert_eq!(gap().await, Position::START);
+        let another = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        another.execute("UPDATE log SET content = '{}' WHERE position = 2", []).expect("damaged");
+        assert!(matches!(replayed(&store, "1", 0).await, Err(StoreError::Trimmed { oldest: Position(2) })));
+        assert_eq!(gap().await, Position(2));
+    }
+
     #[tokio::test]
     async fn a_damaged_entry_is_skipped_when_the_tail_is_filled() {
         let said = [said("user:1", "one"), said("user:1", "two"), said("user:1", "three")];
