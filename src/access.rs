@@ -1,8 +1,8 @@
 //! Access: the server keys of the store, and the revocation of all that a user has been given.
 //!
 //! **Invariant:** the store first, then memory: what is answered holds also after a restart, and a key that could not be
-//! stored is never accepted. Once the store has a change, memory follows even if the client has gone away. A revocation is an entry of the log, so her streams end as delivery comes to it; one that is
-//! about to begin learns of it from the store.
+//! stored is never accepted. Once the store has a change, memory follows even if the client has gone away. A revocation is
+//! an entry of the log, so her streams end as delivery comes to it; one that is about to begin learns of it from the store.
 //!
 //! Deliberately absent: what a credential is, and what it may do ([`crate::auth`]).
 

@@ -1,20 +1,22 @@
 //! Looks through the file at the start, and says what of it is damaged before anybody reads it.
 //!
-//! A checksum shows that a row is damaged when it is read, but not that a row is gone. So the log is held against the tables by
-//! which entries are found, `addressed` and `changed`, and SQLite's `integrity_check` looks at pages and indexes. If either finds something, it
-//! isn't known what is missing, so all clients are told `reset`, at each start until a backup is restored.
+//! A checksum shows that a row is damaged when it is read, but not that a row is gone. So the log is held against the
+//! tables by which entries are found, `addressed` and `changed`, and SQLite's `integrity_check` looks at pages and indexes.
+//! If either finds something, it isn't known what is missing, so all clients are told `reset`, at each start until a backup
+//! is restored.
 //!
-//! All that takes some seconds for a million entries. Of a long log only the newest entries are looked at before the start, and
-//! whether they are found; the rest is looked at while the server serves, by [`older`].
+//! All that takes some seconds for a million entries. Of a long log only the newest entries are looked at before the start,
+//! and whether they are found; the rest is looked at while the server serves, by [`older`].
 //!
-//! Memberships are held against the entries that say who joined and left, as far back as the log reaches. If all else is whole,
-//! wrong ones are made again from there, since a wrong one would show a topic to somebody else.
+//! Memberships are held against the entries that say who joined and left, as far back as the log reaches. If all else is
+//! whole, wrong ones are made again from there, since a wrong one would show a topic to somebody else.
 //!
-//! Rows of other tables have checksums. Tables with more rows than entries are looked at before the start are looked at by [`older`]
-//! as well.
+//! Rows of other tables have checksums. Tables with more rows than entries are looked at before the start are looked at by
+//! [`older`] as well.
 //!
-//! Not checked: memberships that are older than the log, and which scheduled notifications are a user's if very many are scheduled;
-//! in `mark` and `watermark` a wrong value shows something as read or unread, and in `once` one request is refused or done again.
+//! Not checked: memberships that are older than the log, and which scheduled notifications are a user's if very many are
+//! scheduled; in `mark` and `watermark` a wrong value shows something as read or unread, and in `once` one request is
+//! refused or done again.
 //!
 //! Deliberately absent: mending pages. That is for a backup.
 

@@ -1,19 +1,20 @@
 //! Writes zeros over what pages of the file have that belongs to no row.
 //!
-//! SQLite writes zeros over a row that it deletes, but when it moves rows from one page to another it leaves copies of them in the
-//! unused part of a page, for as long as that page is not rearranged again. A text that is taken back later is still there then.
+//! SQLite writes zeros over a row that it deletes, but when it moves rows from one page to another it leaves copies of them
+//! in the unused part of a page, for as long as that page is not rearranged again. A text that is taken back later is still
+//! there then.
 //!
-//! **Invariant:** once the `-wal` has been emptied and what was in it scrubbed, no page has anything but its rows. All pages that
-//! are written stand in the `-wal` first; what was there before the start is looked at by [`look`].
+//! **Invariant:** once the `-wal` has been emptied and what was in it scrubbed, no page has anything but its rows. All
+//! pages that are written stand in the `-wal` first; what was there before the start is looked at by [`look`].
 //!
-//! It writes past SQLite, which has no other way in a build of its own: only while the `-wal` is empty and the writer has begun
-//! a transaction, so that nobody writes a page meanwhile, and only where no row is, so that whoever reads one sees the same before,
-//! meanwhile and after. The writer's cache, which has the pages as they were, is emptied.
+//! It writes past SQLite, which has no other way in a build of its own: only while the `-wal` is empty and the writer has
+//! begun a transaction, so that nobody writes a page meanwhile, and only where no row is, so that whoever reads one sees
+//! the same before, meanwhile and after. The writer's cache, which has the pages as they were, is emptied.
 //!
 //! The file is held open as long as a connection of ours is: closing it would let go of the locks that SQLite has on it.
 //!
-//! Deliberately absent: free pages and the rest of a row's last page, which SQLite fills with zeros (`secure_delete`); and files of
-//! more than 128 GiB, in which other pages can look like such of rows.
+//! Deliberately absent: free pages and the rest of a row's last page, which SQLite fills with zeros (`secure_delete`); and
+//! files of more than 128 GiB, in which other pages can look like such of rows.
 
 use std::collections::BTreeSet;
 use std::fs::File;
