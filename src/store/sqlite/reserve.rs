@@ -78,7 +78,9 @@ impl Reserve {
 
     /// Takes back what is free, as far as some is missing: at the end, when SQLite has removed its files.
     pub(super) fn take_back(&mut self) {
-        let wanted = self.bytes.min(self.left + self.free() / PIECE_OF_START_BYTES * PIECE_OF_START_BYTES);
+        let Some(free) = self.free() else { return };
+        let pieces = free / PIECE_OF_START_BYTES * PIECE_OF_START_BYTES;
+        let wanted = self.bytes.min(self.left.saturating_add(pieces));
         if self.left < wanted {
             let allocated = files::open(&self.path)
                 .and_then(|file| Ok(fallocate(&file, FallocateFlags::empty(), self.left, wanted - self.left)?));
@@ -87,14 +89,16 @@ impl Reserve {
         }
     }
 
-    fn free(&self) -> u64 {
+    /// Nothing if the system does not say.
+    fn free(&self) -> Option<u64> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        statvfs(folder).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+        statvfs(folder).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     /// Makes it if there is room for it, and for more.
     fn make(&mut self) -> bool {
-        if self.free().saturating_add(self.left) >= self.bytes + LEFT_FREE {
+        let wanted = self.bytes + LEFT_FREE;
+        if self.free().is_none_or(|free| free.saturating_add(self.left) >= wanted) {
             self.left = if self.allocate().is_ok() { self.bytes } else { 0 };
         }
         self.left == self.bytes
@@ -126,6 +130,16 @@ mod tests {
     use std::fs::File;
 
     use super::*;
+
+    /// The folder may be gone at the end.
+    #[test]
+    fn where_the_system_does_not_say_what_is_free_nothing_is_taken_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut reserve = Reserve::in_folder(folder.path(), 3 << 20);
+        drop(folder);
+        reserve.take_back();
+        assert_eq!(reserve.left, 0);
+    }
 
     #[test]
     fn it_takes_space_on_the_disk_until_it_is_given_up() {
