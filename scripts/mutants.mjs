@@ -875,6 +875,13 @@ const mutants = [
     test: 'who_opens_connections_too_fast_is_not_let_in_and_others_are',
   },
   {
+    name: 'pages not noted while another checkpoint copies',
+    file: 'src/store/sqlite/checkpoint.rs',
+    from: 'self.may_begin_again = self.under_way > 0;',
+    to: 'self.may_begin_again = false;',
+    test: 'while_another_checkpoint_copies_each_commit_notes_its_pages',
+  },
+  {
     name: 'a batch in one commit',
     file: 'src/http/batch.rs',
     from: '.take_while(|bytes| *bytes <= PIECE_BYTES_MAX).count()',

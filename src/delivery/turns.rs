@@ -112,8 +112,8 @@ impl<T> Lanes<T> {
         self.0[0].turns.wait(user, question);
     }
 
-    /// What is to be asked now, at most `count` at once: with which effort, of whom, and what. Nothing if nothing waits, or
-    /// enough is being asked.
+    /// Takes at most `count` questions that the store is to be asked together: their effort, their users, and themselves.
+    /// Returns nothing if none waits, or if the store is being asked often enough.
     pub(super) fn take(
         &mut self,
         count: usize,
@@ -129,8 +129,8 @@ impl<T> Lanes<T> {
         })
     }
 
-    /// What was taken for these users has been answered, but for the rest, which was too much at once, and for what takes more
-    /// effort.
+    /// Notes that the questions taken for these users were answered, except two kinds. `rest` was too much to be asked at once
+    /// and keeps its place; `harder` takes more effort and waits in the other lane.
     pub(super) fn answered(
         &mut self,
         effort: Effort,

@@ -146,6 +146,8 @@ pub(super) struct Wal {
     copier: Option<JoinHandle<()>>,
     /// Bytes at which the next attempt is due.
     due_bytes: u64,
+    /// Checkpoints that were asked for and of which the writer has not heard yet.
+    under_way: usize,
     /// It is being copied, or has been and was not emptied.
     may_begin_again: bool,
     /// Since when it has had a text that was taken back since.
@@ -183,6 +185,7 @@ impl Wal {
             asked: Some(asked),
             copier: Some(copier.expect("a thread can be started")),
             due_bytes: WAL_BYTES_PER_CHECKPOINT,
+            under_way: 0,
             may_begin_again: false,
             forgets_since: None,
             scrub,
@@ -229,9 +232,9 @@ impl Wal {
     fn ask(&mut self) {
         let bytes = self.measure();
         self.due_bytes = next_due(bytes);
-        if let Some(asked) = &self.asked {
-            // If it is asked for already, that will do.
-            let _ = asked.try_send(());
+        // If it is asked for already, that will do.
+        if self.asked.as_ref().is_some_and(|asked| asked.try_send(()).is_ok()) {
+            self.under_way += 1;
             self.may_begin_again = true;
         }
         if bytes >= WAL_BYTES_MAX {
@@ -243,6 +246,7 @@ impl Wal {
     /// Notes how it ended that it was copied. If nobody reads, empties it and scrubs some of the pages that were in it.
     pub(super) fn copied(&mut self, copied: Copied, connection: &Connection, maintenance: &mut Maintenance) {
         let Copied { done, closed, under_way } = copied;
+        self.under_way = self.under_way.saturating_sub(1);
         let done = match (done, &closed) {
             (Ok(()), Some(_)) => self.empty(connection),
             (done, _) => done,
@@ -251,7 +255,8 @@ impl Wal {
         let bytes = self.measure();
         self.due_bytes = next_due(bytes);
         if done.is_ok() && bytes == 0 && closed.is_some() {
-            self.may_begin_again = false;
+            // Another one may be copying already.
+            self.may_begin_again = self.under_way > 0;
             let scrubbed = self.scrub.go_on(connection, &self.path);
             maintenance.note(&self.metrics, "scrub", scrubbed.as_ref().err());
             if !self.scrub.is_due() {
@@ -501,5 +506,28 @@ mod tests {
         assert_eq!(failed, 2);
         connection.execute_batch("COMMIT").expect("committed");
         assert_eq!(copied(Ok(()), &connection).await, []);
+    }
+
+    /// Else it could begin again over pages that nobody has noted. Mutant: none is copying once one has ended.
+    #[tokio::test]
+    async fn while_another_checkpoint_copies_each_commit_notes_its_pages() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(SqliteStore::open(folder.path(), Options::default()).expect("opens"));
+        let path = folder.path().join("pregon.db");
+        let connection = Connection::open(&path).expect("opens");
+        let (tasks, _queue) = tokio::sync::mpsc::channel(1);
+        let file = File::options().read(true).write(true).open(&path).expect("opens");
+        let (gate, scrub) = (Gate::new(Arc::default(), Vec::new()), Scrub::new(Arc::new(file)));
+        let mut wal = Wal::new(&connection, gate, tasks.downgrade(), scrub, metrics::Log::default()).expect("made");
+        (wal.under_way, wal.may_begin_again) = (2, true);
+        let reads = Arc::new(RwLock::new(()));
+        let mut notes = Vec::new();
+        for _ in 0..2 {
+            let closed = Some(Arc::clone(&reads).write_owned().await);
+            let copied = Copied { done: Ok(()), closed, under_way: oneshot::channel().0 };
+            wal.copied(copied, &connection, &mut Maintenance::default());
+            notes.push(wal.may_begin_again);
+        }
+        assert_eq!(notes, [true, false]);
     }
 }
