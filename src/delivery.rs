@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::auth::Trust;
+use crate::auth::tickets::Held;
 use crate::diagnostics;
 use crate::event_id::EventIds;
 use crate::limits::{Address, Place};
@@ -132,6 +133,8 @@ pub struct NewStream {
     pub expires_at: Option<Timestamp>,
     /// It ends with that, within a second.
     pub trust: Option<Trust>,
+    /// The ticket that it was asked for with, which is used up when it begins.
+    pub ticket: Option<Arc<Held>>,
     /// How she is told.
     pub form: Form,
     /// Its place among the streams from its address, if those are counted.
@@ -460,6 +463,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::auth::tickets::{Admission, Tickets};
     use crate::content::{Content, Fields};
     use crate::metrics::Metrics;
     use crate::notification::NotificationId;
@@ -513,6 +517,7 @@ mod tests {
             issued_at: None,
             expires_at: None,
             trust: None,
+            ticket: None,
             form: Form::default(),
             place: None,
         }
@@ -547,18 +552,57 @@ mod tests {
         store.one(at(100), Command::Revoke { user: user.clone(), through: at(100) }).await.expect("stored");
         let delivery = Delivery::start(Options::default(), store).await.expect("started");
         let first = async |issued_at: Option<i64>| {
-            let form = Form { wire: Wire::Lines, ..Form::default() };
-            let stream = NewStream { issued_at: issued_at.map(at), form, ..everything() };
-            let (abort, _) = AbortHandle::new_pair();
-            let mut body = delivery.attach_body(stream, abort);
-            let first = within(body.next()).await.expect("something is said");
-            let said = String::from_utf8(first.to_vec()).expect("text");
-            (said.contains("\"retry\""), said.contains("\"hello\""))
+            let (_body, said) = begun(&delivery, NewStream { issued_at: issued_at.map(at), ..everything() }).await;
+            said
         };
         assert_eq!(first(Some(99)).await, (true, false));
         assert_eq!(first(Some(100)).await, (true, false));
         assert_eq!(first(Some(101)).await, (false, true));
         assert_eq!(first(None).await, (false, true), "nobody has been given it");
+        delivery.stop().await;
+    }
+
+    /// A stream, and whether it first said `retry`, and `hello`.
+    async fn begun(delivery: &Delivery, stream: NewStream) -> (BodyStream, (bool, bool)) {
+        let form = Form { wire: Wire::Lines, ..Form::default() };
+        let (abort, _) = AbortHandle::new_pair();
+        let mut body = delivery.attach_body(NewStream { form, ..stream }, abort);
+        let first = within(body.next()).await.expect("something is said");
+        let said = String::from_utf8(first.to_vec()).expect("text");
+        (body, (said.contains("\"retry\""), said.contains("\"hello\"")))
+    }
+
+    /// Mutants: used up by a stream that does not begin; by none.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_ticket_is_used_up_by_a_stream_that_begins_and_by_no_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("pregon.db");
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(folder.path(), sqlite::Options::default()).expect("opened"));
+        let options = Options { per_user_max: 1, ..Options::default() };
+        let delivery = Delivery::start(options, store).await.expect("started");
+        let (tickets, now) = (Tickets::new(1), Timestamp::now());
+        let admission = Admission { user: "1".parse().expect("valid"), issued_at: now, expires_at: None, trust: None };
+        let (ticket, _) = tickets.issue(admission, now);
+        let shown = || {
+            let (_, held) = tickets.take(&ticket, now).expect("it can be used");
+            NewStream { ticket: Some(Arc::new(held)), ..everything() }
+        };
+        let (first, said) = begun(&delivery, everything()).await;
+        assert_eq!(said, (false, true));
+        assert_eq!(begun(&delivery, shown()).await.1, (true, false), "one stream too many");
+        drop(first);
+        within(async { while delivery.connections() > 0 {} }).await;
+        // The store can't say how a stream begins.
+        let renamed = |to: &str, from: &str| {
+            let connection = rusqlite::Connection::open(&file).expect("opened");
+            connection.execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}")).expect("renamed");
+        };
+        renamed("absent", "log");
+        assert_eq!(begun(&delivery, shown()).await.1, (true, false), "the store can't be read");
+        renamed("log", "absent");
+        assert_eq!(begun(&delivery, shown()).await.1, (false, true));
+        assert_eq!(tickets.look(&ticket, now), None, "used up");
         delivery.stop().await;
     }
 

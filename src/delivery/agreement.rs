@@ -127,6 +127,7 @@ impl Node {
                 issued_at: None,
                 expires_at: None,
                 trust: None,
+                ticket: None,
                 form: lines(),
                 place: None,
             },

@@ -3,6 +3,7 @@
 //! **Invariant:** the id of `hello` is the cursor from which the stream goes on, not the head: whoever loses the
 //! connection before the replay has come resumes without a gap.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -11,6 +12,7 @@ use jiff::Timestamp;
 use super::subscriber::{Pace, Reason, Start, resume};
 use super::{Options, Shared, Tick, ticks};
 use crate::auth::revocations::covers;
+use crate::auth::tickets::Held;
 use crate::notification::Position;
 use crate::sse::{self, Hello, Reset, Resumed, Wire};
 use crate::store::Opening;
@@ -21,6 +23,8 @@ pub(super) struct Beginning {
     pub(super) start: Start,
     /// When the right to it was given, if that can be revoked.
     pub(super) issued_at: Option<Timestamp>,
+    /// The ticket that it was asked for with.
+    pub(super) ticket: Option<Arc<Held>>,
     /// The head of the HTTP answer.
     pub(super) head: Bytes,
     /// How it is told.
@@ -36,14 +40,17 @@ impl Beginning {
         if revoked { Err(Reason::Ended) } else { Ok(opening) }
     }
 
-    /// Where the stream goes on, whether that is where its client said, and its first bytes: the answer's head, `hello`, and `reset` if the client's cursor
-    /// can't be honoured.
+    /// Begins the stream, which uses up its ticket. Gives where it goes on, whether that is where its client said, and its
+    /// first bytes: the answer's head, `hello`, and `reset` if the client's cursor can't be honoured.
     pub(super) fn greeting(
         self,
         shared: &Shared,
         registered: Position,
         opening: &Opening,
     ) -> (Position, Resumed, Bytes) {
+        if let Some(ticket) = &self.ticket {
+            ticket.use_up();
+        }
         let resumption = resume(self.start, registered, opening);
         let ids = &shared.ids;
         let resumed = if resumption.reset.is_none() { Resumed::Full } else { Resumed::Reset };

@@ -220,7 +220,7 @@ impl Engine {
 
     fn attach(&mut self, attachment: Attachment) {
         let Attachment { stream, head, transport } = attachment;
-        let NewStream { user, start, issued_at, expires_at, trust, form, place: seat } = stream;
+        let NewStream { user, start, issued_at, expires_at, trust, ticket, form, place: seat } = stream;
         if self.connections.len() == self.connections.capacity() {
             self.connections.reserve_exact(growth(self.connections.len()));
         }
@@ -232,7 +232,7 @@ impl Engine {
             self.shared.gone();
             return;
         };
-        let beginning = Beginning { start, issued_at, head, wire: form.wire };
+        let beginning = Beginning { start, issued_at, ticket, head, wire: form.wire };
         if self.readers.count_of(&user) >= self.shared.options.per_user_max {
             // A new connection has room for so few bytes.
             let _ = sink.write(&[beginning.postponed(&self.shared.options)]);

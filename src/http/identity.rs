@@ -20,7 +20,7 @@ use super::error::Problem;
 use super::request::{cookie, parameter};
 use super::request_log;
 use crate::auth::keys::{Key, Scope};
-use crate::auth::tickets::Admission;
+use crate::auth::tickets::{Admission, Held};
 use crate::auth::{Principal, Refusal, Trust};
 use crate::limits::{Address, Short};
 use crate::loopback::is_loopback;
@@ -181,6 +181,8 @@ pub(super) struct Reader {
     pub(super) issued_at: Option<Timestamp>,
     pub(super) expires_at: Option<Timestamp>,
     pub(super) trust: Option<Trust>,
+    /// The ticket that was shown, if one was: used up when the stream begins.
+    pub(super) ticket: Option<Arc<Held>>,
 }
 
 impl Reader {
@@ -219,7 +221,7 @@ fn reads(app: &App, principal: Result<Principal, Refusal>, asking: &Asking<'_>) 
                 return Err(Problem::forbidden("the token is another user's than `user_id` names"));
             }
             let (asker, issued_at, expires_at) = (Asker::User(user.clone()), Some(issued_at), Some(expires_at));
-            return Ok(Some(Reader { user, asker, issued_at, expires_at, trust }));
+            return Ok(Some(Reader { user, asker, issued_at, expires_at, trust, ticket: None }));
         }
         Ok(Principal::Server(key)) => {
             let backend = Backend(key);
@@ -237,6 +239,7 @@ fn reads(app: &App, principal: Result<Principal, Refusal>, asking: &Asking<'_>) 
         issued_at: None,
         expires_at: None,
         trust: None,
+        ticket: None,
     }))
 }
 
@@ -256,15 +259,19 @@ pub(super) fn named_reader(app: &App, asking: &Asking<'_>) -> Result<Reader, Pro
     }
 }
 
-/// The reader who asks for a stream. A ticket is used up now, unless the request asks for the head alone.
+/// The reader who asks for a stream. A ticket is held from now on, unless the request asks for the head alone.
 pub(super) fn listener(app: &App, asking: &Asking<'_>) -> Result<Reader, Problem> {
     let uri = asking.uri;
     let Some(ticket) = parameter(uri, &["ticket"]) else { return named_reader(app, asking) };
     let now = app.publisher.now();
     let is_head = asking.method == Method::HEAD;
-    let admission = if is_head { app.tickets.look(&ticket, now) } else { app.tickets.redeem(&ticket, now) };
-    let Admission { user, issued_at, expires_at, trust } =
-        admission.ok_or_else(|| Problem::unauthorized(&Refusal::Ticket, "ask for another: POST /v1/stream/tickets"))?;
+    let shown = if is_head {
+        app.tickets.look(&ticket, now).map(|admission| (admission, None))
+    } else {
+        app.tickets.take(&ticket, now).map(|(admission, held)| (admission, Some(Arc::new(held))))
+    };
+    let (Admission { user, issued_at, expires_at, trust }, ticket) =
+        shown.ok_or_else(|| Problem::unauthorized(&Refusal::Ticket, "ask for another: POST /v1/stream/tickets"))?;
     if named(uri)?.is_some_and(|named| named != user) {
         return Err(Problem::forbidden("the ticket is another user's than `user_id` names"));
     }
@@ -272,7 +279,7 @@ pub(super) fn listener(app: &App, asking: &Asking<'_>) -> Result<Reader, Problem
         return Err(Problem::unauthorized(&Refusal::Revoked, USER_HINT));
     }
     request_log::made_for(&user);
-    Ok(Reader { asker: Asker::User(user.clone()), user, issued_at: Some(issued_at), expires_at, trust })
+    Ok(Reader { asker: Asker::User(user.clone()), user, issued_at: Some(issued_at), expires_at, trust, ticket })
 }
 
 /// The user whose inbox it is: by her token, or named by the server key, or by anybody where that is allowed. A request

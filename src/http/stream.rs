@@ -115,8 +115,8 @@ pub(super) async fn stream(
     let form = Form { wire, languages: language::wanted(&headers, &uri) };
     let asker = reader.as_ref().map(|reader| reader.asker.clone());
     // Nothing if there is no room for it now.
-    let stream = reader.and_then(|Reader { user, issued_at, expires_at, trust, .. }| {
-        seated(&app, address, NewStream { user, start, issued_at, expires_at, trust, form, place: None })
+    let stream = reader.and_then(|Reader { user, issued_at, expires_at, trust, ticket, .. }| {
+        seated(&app, address, NewStream { user, start, issued_at, expires_at, trust, ticket, form, place: None })
     });
     if polled && method != Method::HEAD {
         return poll::answer(&app, asker.zip(stream), &headers, &uri).await;

@@ -198,6 +198,48 @@ async fn a_ticket_opens_one_stream_and_no_more() {
     server.stop().await;
 }
 
+/// Mutant: the wait of a poll is not looked at before its ticket is used up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_that_is_shown_where_no_stream_begins_can_still_be_used() {
+    let server = TestServer::start_with(|config| {
+        config.open_user_id = false;
+        config.tokens = Some(tokens(SECRET));
+        config.limits.streams_per_user = 1;
+        config.limits.connections_max = Some(32);
+    })
+    .await;
+    let hers = token(&server, "1").await;
+    let made = server.anonymous(Method::POST, "/v1/stream/tickets").bearer_auth(&hers).send().await.unwrap();
+    let made: Value = made.json().await.unwrap();
+    let path = format!("/v1/stream?ticket={}", made["ticket"].as_str().unwrap());
+    let show = |rest: &str| within(server.anonymous(Method::GET, &format!("{path}{rest}")).send());
+    for (rest, status) in [("&user_id=2", 403), ("&since=never", 400), ("&poll=maybe", 400), ("&poll=1&wait=soon", 400)]
+    {
+        for _ in 0..2 {
+            assert_eq!(show(rest).await.unwrap().status(), status, "{rest}");
+        }
+    }
+    // A user may have one poll at once here, and one stream.
+    let poll = server.anonymous(Method::GET, "/v1/stream?poll=1&wait=50s").bearer_auth(&hers);
+    let poll = tokio::spawn(poll.send());
+    let connections = async || -> usize {
+        let there = server.request(Method::GET, "/v1/users/1/connections").send().await.unwrap();
+        there.json::<Value>().await.unwrap()["data"].as_array().unwrap().len()
+    };
+    within(async { while connections().await == 0 {} }).await;
+    for _ in 0..2 {
+        assert_eq!(outcome(show("&poll=1").await.unwrap()).await, refused(429, "rate_limited"));
+        let sent_away = show("").await.unwrap();
+        assert_eq!(sent_away.status(), 200);
+        assert!(within(sent_away.text()).await.unwrap().starts_with("retry: "));
+    }
+    server.publish("user:1", "uno").await;
+    assert_eq!(within(poll).await.unwrap().unwrap().status(), 200);
+    server.tab_at(&path, None).await.expect("hello").await;
+    assert_eq!(outcome(show("").await.unwrap()).await, refused(401, "ticket_invalid"));
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_with_topics_makes_her_a_member() {
     let server = server().await;
