@@ -212,7 +212,7 @@ fn notification(audience: &str, expires_at: Option<Timestamp>) -> anyhow::Result
 }
 
 fn joins(user: usize, topic: usize) -> anyhow::Result<Command> {
-    Ok(Command::Join { user: format!("u{user}").parse()?, topic: format!("t{topic}").parse()? })
+    Ok(Command::Join { user: format!("u{user}").parse()?, topics: vec![format!("t{topic}").parse()?] })
 }
 
 fn wanted(user: &UserId, limit: usize) -> Wanted {

@@ -32,6 +32,34 @@ const mutants = [
     test: 'the_embedded_store_passes_the_suite',
   },
   {
+    name: 'a user joins any number of topics',
+    file: 'src/store/sqlite/changes.rs',
+    from: 'if spans::count_joined(self.connection, user)? + new.len() > self.topics_max {',
+    to: 'if false {',
+    test: 'a_user_joins_so_many_topics_and_of_a_list_all_or_none',
+  },
+  {
+    name: 'as much of each topic is read ahead as if there were one',
+    file: 'src/store/sqlite/feed.rs',
+    from: '(ROWS_AHEAD / spans.len()).clamp(*ROWS_PER_READ.start(), *ROWS_PER_READ.end())',
+    to: '*ROWS_PER_READ.end()',
+    test: 'a_look_reads_so_much_ahead_however_many_topics_there_are',
+  },
+  {
+    name: 'each topic is looked through for what was missed as far as if there were one',
+    file: 'src/store/sqlite/feed.rs',
+    from: 'let through = span.through.min(self.reached);',
+    to: 'let through = span.through;',
+    test: 'what_was_missed_is_read_at_once_of_many_topics_as_of_few',
+  },
+  {
+    name: 'a user who joins and leaves again and again keeps all times of it',
+    file: 'src/store/sqlite/changes.rs',
+    from: '        spans::drop_oldest_memberships(self.connection, user.as_str())?;\n',
+    to: '',
+    test: 'ended_memberships_are_bounded_and_the_newest_are_kept',
+  },
+  {
     name: 'acknowledge before the follower is told',
     file: 'src/store/sqlite/writer.rs',
     from: `            for follower in &self.followers {

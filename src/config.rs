@@ -656,6 +656,7 @@ mod tests {
         let usual = limits("").expect("valid");
         assert_eq!((usual.publishes, usual.streams_per_user, usual.streams_per_address), (None, 1000, None));
         assert_eq!((usual.tickets_per_user, usual.failed_logins.burst()), (32, 30));
+        assert_eq!(usual.topics_per_user, 1000);
         assert_eq!(usual.writes.to_string(), "100 at once, then 600 a minute");
         assert_eq!(limits("writes_per_minute = 60").expect("valid").writes.to_string(), "60 at once, then 60 a minute");
         let set = limits("publishes_per_second = 10\npublish_burst = 50\ntrusted_proxy = \"10.0.0.0/8, ::1\"");
@@ -664,6 +665,7 @@ mod tests {
         assert_eq!(set.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/8", "::1/128"]);
         for (text, wrong) in [
             ("streams_per_user = 0", "must be a number above 0"),
+            ("max_topics_per_user = 10001", "must be a number from 1 to 10000"),
             ("writes_per_minute = 0", "must be a number above 0"),
             ("publishes_per_second = -1", "must be a number above 0"),
             ("tickets_per_user = 1001", "must be at most 1000"),

@@ -124,6 +124,8 @@ pub struct Options {
     pub demo: Option<Duration>,
     /// Most streams at once.
     pub streams_max: usize,
+    /// Most topics that a user is a member of.
+    pub topics_per_user_max: usize,
     /// Proxies that are believed when they say from whom a request comes.
     pub trusted_proxies: Vec<IpNet>,
     /// Names beside those of this machine by which the server may be asked for, if by no others.

@@ -5,6 +5,7 @@
 //!
 //! Deliberately absent: I/O, and any wire or disk format.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -263,6 +264,10 @@ impl Mute {
     }
 }
 
+/// Most ended [`Membership`]s of a user; the oldest are forgotten, and what was published to the topic in them is no longer in
+/// the user's inbox.
+pub const MEMBERSHIPS_ENDED_MAX: usize = 1000;
+
 /// Most ended [`Mute`]s of a user; the oldest are forgotten, and what was muted by them alone is theirs again.
 pub const MUTES_ENDED_MAX: usize = 300;
 
@@ -341,6 +346,23 @@ impl Interest {
             let kept = self.mutes.len() - (ended - MUTES_ENDED_MAX);
             self.mutes.truncate(kept);
         }
+    }
+
+    /// Forgets the oldest memberships that have ended, but for the newest [`MEMBERSHIPS_ENDED_MAX`]; gives the topics of which
+    /// none is left.
+    pub fn forget_oldest_memberships(&mut self) -> Vec<Topic> {
+        let ended = self.memberships.iter().filter(|membership| membership.until.is_some()).count();
+        if ended <= MEMBERSHIPS_ENDED_MAX {
+            return Vec::new();
+        }
+        self.memberships.sort_by_key(|membership| Reverse(membership.until.unwrap_or(Position::END)));
+        let mut forgotten: Vec<Topic> = self
+            .memberships
+            .drain(self.memberships.len() - (ended - MEMBERSHIPS_ENDED_MAX)..)
+            .map(|of| of.topic)
+            .collect();
+        forgotten.retain(|topic| self.memberships.iter().all(|membership| membership.topic != *topic));
+        forgotten
     }
 
     /// Forgets what began before that position, where she was erased.

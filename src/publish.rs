@@ -300,17 +300,14 @@ impl Publisher {
         Ok(self.one(Command::Recall { id }).await? != Outcome::Missing)
     }
 
-    /// Makes a user a member of topics, of all or of none; says whether there was one of which she was none before.
+    /// Makes a user a member of topics; says whether there was one of which the user was not a member before. Nothing if the
+    /// user is a member of too many: then nothing has changed.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn join(&self, user: &UserId, topics: Vec<Topic>) -> Result<bool, StoreError> {
-        let join = |topic| Command::Join { user: user.clone(), topic };
-        let commands = topics.into_iter().map(join).collect();
-        match self.store.append(Append { at: self.now(), commands, once: None }).await? {
-            Appended::Done(outcomes) => Ok(outcomes.iter().any(|outcome| *outcome != Outcome::Unchanged)),
-            Appended::Repeated(_) | Appended::KeyReused => unreachable!("it has no key"),
-        }
+    pub async fn join(&self, user: UserId, topics: Vec<Topic>) -> Result<Option<bool>, StoreError> {
+        let outcome = self.one(Command::Join { user, topics }).await?;
+        Ok((outcome != Outcome::TooMany).then_some(outcome != Outcome::Unchanged))
     }
 
     /// Ends a user's membership of a topic; says whether she was a member.

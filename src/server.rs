@@ -108,6 +108,7 @@ impl Server {
         let metrics = Metrics::default();
         let store = sqlite::Options {
             inbox_max: config.max_per_user,
+            topics_max: config.limits.topics_per_user,
             reserve_bytes: sqlite::RESERVE_BYTES,
             metrics: metrics.log.clone(),
             ..sqlite::Options::default()
@@ -146,6 +147,7 @@ impl Server {
                 open_user_id: config.open_user_id,
                 demo: config.demo.then_some(config.demo_interval),
                 streams_max: config.streams_max.unwrap_or(places.streams),
+                topics_per_user_max: config.limits.topics_per_user,
                 trusted_proxies: config.limits.trusted_proxies.clone(),
                 own_names: own_names(&config),
                 origins: Origins {

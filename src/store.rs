@@ -144,12 +144,12 @@ pub enum Command {
         /// Whose.
         user: UserId,
     },
-    /// Make a user a member of a topic.
+    /// Make a user a member of topics: of all of them, or of none if that were too many.
     Join {
         /// The user.
         user: UserId,
-        /// The topic.
-        topic: Topic,
+        /// The topics.
+        topics: Vec<Topic>,
     },
     /// End a user's membership of a topic.
     Leave {
@@ -226,7 +226,7 @@ pub enum Selection {
 /// What has come of one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The log says so from that position on.
+    /// The log says so from that position on; the last one, if it says several things.
     Logged(Position),
     /// It is stored. The log says nothing of it, or will say so when it is due.
     Kept,

@@ -23,10 +23,11 @@ pub(super) const WITHOUT_DEFAULT: [&str; 6] = [
 
 /// Smallest budget for bodies, in bytes: what the largest batch has.
 const BODIES_BYTES_MIN: usize = 4 * 1024 * 1024;
-/// Largest `max_per_user`: each mark and each count reads what a user has, in some milliseconds then.
+/// Largest `max_per_user` and `max_topics_per_user`: each mark and each count reads what a user has, in some milliseconds then,
+/// and looks once at each topic.
 const PER_USER_MAX: usize = 10_000;
 
-/// Most notifications that a user has.
+/// Most notifications or topics that a user has.
 pub(super) fn per_user(text: &str) -> Result<usize, String> {
     let many = text.parse().ok().filter(|many| (1..=PER_USER_MAX).contains(many));
     many.ok_or_else(|| format!("must be a number from 1 to {PER_USER_MAX}"))
@@ -44,6 +45,8 @@ const CONNECTIONS_MIN: usize = 8;
 pub struct Limits {
     /// How often each server key may publish.
     pub publishes: Option<Rate>,
+    /// Most topics that a user is a member of.
+    pub topics_per_user: usize,
     /// Most streams of a user at once.
     pub streams_per_user: usize,
     /// Most streams from an address at once.
@@ -76,6 +79,9 @@ pub struct LimitFlags {
     /// Most that it publishes at once [default: as many as in a second]
     #[arg(long, value_name = "COUNT", env = "PREGON_PUBLISH_BURST")]
     publish_burst: Option<String>,
+    /// Most topics that a user is a member of, 10000 at most [default: 1000]
+    #[arg(long, value_name = "COUNT", env = "PREGON_MAX_TOPICS_PER_USER")]
+    max_topics_per_user: Option<String>,
     /// Most streams of a user at once [default: 1000]
     #[arg(long, value_name = "COUNT", env = "PREGON_STREAMS_PER_USER")]
     streams_per_user: Option<String>,
@@ -113,10 +119,11 @@ pub struct LimitFlags {
 
 impl LimitFlags {
     /// The flags, by key.
-    pub(super) fn all(&self) -> [(&'static str, &Option<String>); 13] {
+    pub(super) fn all(&self) -> [(&'static str, &Option<String>); 14] {
         [
             ("publishes_per_second", &self.publishes_per_second),
             ("publish_burst", &self.publish_burst),
+            ("max_topics_per_user", &self.max_topics_per_user),
             ("streams_per_user", &self.streams_per_user),
             ("streams_per_address", &self.streams_per_address),
             ("tickets_per_user", &self.tickets_per_user),
@@ -142,6 +149,7 @@ impl Layers {
             self.errors.push("publish_burst: it is of no use without publishes_per_second".into());
         }
         let count = |text: &str| number(text).map(|count| usize::try_from(count.get()).unwrap_or(usize::MAX));
+        let topics_per_user = self.read("max_topics_per_user", per_user);
         let streams_per_user = self.read("streams_per_user", count);
         let streams_per_address = self.read("streams_per_address", count);
         let tickets_per_user = self.read("tickets_per_user", |text| match count(text)? {
@@ -165,6 +173,7 @@ impl Layers {
         });
         Some(Limits {
             publishes: per_second.map(|count| Rate::per_second(count, burst.unwrap_or(count))),
+            topics_per_user: topics_per_user?,
             streams_per_user: streams_per_user?,
             streams_per_address,
             tickets_per_user: tickets_per_user?,

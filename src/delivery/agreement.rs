@@ -88,7 +88,7 @@ impl Node {
                 Command::Edit { id: nth(back), patch }
             }
             Step::Recall { back } => Command::Recall { id: nth(back) },
-            Step::Join(name) => Command::Join { user: user(name), topic: topic() },
+            Step::Join(name) => Command::Join { user: user(name), topics: vec![topic()] },
             Step::Leave(name) => Command::Leave { user: user(name), topic: topic() },
             Step::Mute(name, categories) => {
                 let categories = categories.into_iter().map(str::to_owned).collect();

@@ -93,6 +93,7 @@ impl Readers {
         for membership in &reader.interest.memberships {
             enter(&mut self.by_topic, &membership.topic, number);
         }
+        self.forget_oldest_memberships(number);
         self.no_longer_opening(number);
     }
 
@@ -163,6 +164,14 @@ impl Readers {
         {
             enter(&mut self.by_topic, topic, number);
         }
+        self.forget_oldest_memberships(number);
+    }
+
+    /// Keeps a reader who joins and leaves again and again from growing.
+    fn forget_oldest_memberships(&mut self, number: u32) {
+        for topic in self.reader_mut(number).interest.forget_oldest_memberships() {
+            leave(&mut self.by_topic, &topic, number);
+        }
     }
 
     /// What a reader may see.
@@ -207,7 +216,7 @@ fn leave(by_topic: &mut HashMap<Topic, HashSet<u32>>, topic: &Topic, number: u32
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notification::Membership;
+    use crate::notification::{MEMBERSHIPS_ENDED_MAX, Membership};
 
     fn user() -> UserId {
         "1".parse().expect("valid")
@@ -291,6 +300,26 @@ mod tests {
             readers.unregister(number, 7);
             assert!(readers.by_topic.is_empty(), "{answer:?}");
         }
+    }
+
+    /// Mutant: keep them all.
+    #[test]
+    fn a_reader_who_joins_and_leaves_again_and_again_does_not_grow() {
+        let mut readers = Readers::default();
+        let number = readers.register(&user(), 7);
+        readers.opened(number, stored(&[(1, Some(2))]));
+        let many = u64::try_from(MEMBERSHIPS_ENDED_MAX).expect("few") + 10;
+        for round in 0..many {
+            let topic: Topic = format!("t{}", round % 600).parse().expect("valid");
+            readers.change(Position(10 * round + 10), &Change::Joined { user: user(), topic: topic.clone() });
+            readers.change(Position(10 * round + 15), &Change::Left { user: user(), topic });
+        }
+        let memberships = &readers.interest(number).memberships;
+        assert_eq!(memberships.len(), MEMBERSHIPS_ENDED_MAX);
+        assert_eq!(memberships.iter().map(|of| of.since).min(), Some(Position(110)), "the newest are kept");
+        assert_eq!(readers.by_topic.len(), 600, "that of which none is left is gone");
+        readers.unregister(number, 7);
+        assert!(readers.by_topic.is_empty());
     }
 
     /// Mutant: enter a topic of which the interest has no span.

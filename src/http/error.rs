@@ -300,11 +300,22 @@ impl Problem {
             .with_hint("an admin makes another: pregon key create, or POST /v1/keys")
     }
 
+    fn conflict(code: &'static str, title: &'static str, detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::CONFLICT, code, title, detail)
+    }
+
     /// There is no room for another key.
     pub fn too_many_keys(keys_max: usize) -> Problem {
         let detail = format!("there are {keys_max} server keys, and no more are kept");
-        Problem::new(StatusCode::CONFLICT, "too_many_keys", "Too many keys", detail)
+        Problem::conflict("too_many_keys", "Too many keys", detail)
             .with_hint("revoke some that nobody uses: DELETE /v1/keys/{id}")
+    }
+
+    /// The user would be a member of too many topics.
+    pub fn too_many_topics(topics_max: usize) -> Problem {
+        let detail = format!("a user is a member of {topics_max} topics at most; nothing was changed");
+        Problem::conflict("too_many_topics", "Too many topics", detail)
+            .with_hint("end some that are not needed: DELETE /v1/topics/{topic}/subscribers/{user}")
     }
 
     /// A browser sent a change without a credential but its cookie, and does not say that a page of ours asked for it.
@@ -331,13 +342,9 @@ impl Problem {
 
     /// The same key came with another request.
     pub fn key_reused() -> Problem {
-        Problem::new(
-            StatusCode::CONFLICT,
-            "idempotency_key_reused",
-            "Idempotency key reused",
-            "another request with this Idempotency-Key was sent within the last 24 hours",
-        )
-        .with_hint("take a new key for each thing that is published, and the same only for sending it again")
+        let detail = "another request with this Idempotency-Key was sent within the last 24 hours";
+        Problem::conflict("idempotency_key_reused", "Idempotency key reused", detail)
+            .with_hint("take a new key for each thing that is published, and the same only for sending it again")
     }
 
     /// A batch of nothing, or of too much.
@@ -354,13 +361,8 @@ impl Problem {
 
     /// This server makes no tokens.
     pub fn tokens_off() -> Problem {
-        Problem::new(
-            StatusCode::CONFLICT,
-            "tokens_off",
-            "User tokens are off",
-            "this server has no secret to sign user tokens with",
-        )
-        .with_hint("start it with --jwt-key and an algorithm that has a secret, such as HS256")
+        Problem::conflict("tokens_off", "User tokens are off", "this server has no secret to sign user tokens with")
+            .with_hint("start it with --jwt-key and an algorithm that has a secret, such as HS256")
     }
 
     /// A header is wrong.

@@ -67,7 +67,8 @@ pub(super) async fn make(
         app.publisher.now().checked_add(valid.unwrap_or(VALID_DEFAULT)).map_err(|_| Problem::internal())?;
     let (token, expires_at) = app.auth.token(&user, expires_at).ok_or_else(Problem::tokens_off)?;
     // Before the token is out: with it she has what is published to them from here on.
-    app.publisher.join(&user, topics.unwrap_or_default()).await?;
+    let joined = app.publisher.join(user.clone(), topics.unwrap_or_default()).await?;
+    joined.ok_or_else(|| Problem::too_many_topics(app.options.topics_per_user_max))?;
     let token = Token { token, expires_at: sse::time(expires_at), user_id: user.to_string() };
     Ok(json(StatusCode::CREATED, encoded(&token)))
 }

@@ -9,7 +9,7 @@ use axum::http::{StatusCode, Uri};
 use super::App;
 use super::error::Problem;
 use super::identity::Manager;
-use super::operations::{self, AsServer, Stored};
+use super::operations::{self, AsServer, Conflicting, Stored};
 use super::request::{Named, NamedPair, parameter};
 use super::shapes::access::Subscribers;
 use crate::inbox::MEMBERS_MAX;
@@ -32,6 +32,7 @@ use crate::notification::{Topic, UserId};
         (status = 204, description = "She was one already."),
         AsServer,
         operations::Named,
+        Conflicting,
         Stored
     ),
     security(("server_key" = []))
@@ -41,7 +42,8 @@ pub(super) async fn subscribe(
     State(app): State<Arc<App>>,
     NamedPair(topic, user): NamedPair<Topic, UserId>,
 ) -> Result<StatusCode, Problem> {
-    let joined = app.publisher.join(&user, vec![topic]).await?;
+    let joined = app.publisher.join(user, vec![topic]).await?;
+    let joined = joined.ok_or_else(|| Problem::too_many_topics(app.options.topics_per_user_max))?;
     Ok(if joined { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
 }
 

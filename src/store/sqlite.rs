@@ -92,6 +92,8 @@ const ROWS_PER_OPENINGS: usize = 20_000;
 pub struct Options {
     /// Most notifications that a user has; older ones are removed.
     pub inbox_max: usize,
+    /// Most topics that a user is a member of.
+    pub topics_max: usize,
     /// Most muted or expired notifications for topics and everyone that are passed over in search of these.
     pub passed_max: usize,
     /// Bytes that are kept for a full disk, if any; see [`RESERVE_BYTES`].
@@ -106,6 +108,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             inbox_max: 1000,
+            topics_max: 1000,
             passed_max: PASSED_MAX,
             reserve_bytes: 0,
             audited_max: AUDITED_MAX,
@@ -630,7 +633,7 @@ mod tests {
         let writer = start(connection, folder.path());
         let join = async || {
             let (answer, answered) = oneshot::channel();
-            let join = Command::Join { user: "1".parse().expect("valid"), topic: "t".parse().expect("valid") };
+            let join = Command::Join { user: "1".parse().expect("valid"), topics: vec!["t".parse().expect("valid")] };
             let append = Append { at: Timestamp::UNIX_EPOCH, commands: vec![join], once: None };
             writer.send(tasks::Task::Append { append, answer }).await.expect("queued");
             answered.await.expect("answered")

@@ -203,7 +203,7 @@ async fn a_follower_gets_the_backlog_and_then_everything_in_order(store: &Arc<dy
     for _ in 0..5 {
         positions.push(publish(store, "user:1", "antes").await);
     }
-    positions.push(append(store, Command::Join { user: user("1"), topic: topic("t") }).await.expect("joined"));
+    positions.push(append(store, Command::Join { user: user("1"), topics: vec![topic("t")] }).await.expect("joined"));
     let witness = Arc::new(Witness::default());
     store
         .follow(Arc::clone(&witness) as Arc<dyn Follower>, Backlog { entries: 3, bytes: 1000 })
@@ -242,7 +242,7 @@ async fn a_read_is_bounded_by_the_head_and_by_the_limit(store: &Arc<dyn Store>) 
 }
 
 async fn a_notification_for_several_audiences_is_one_entry(store: &Arc<dyn Store>) {
-    append(store, Command::Join { user: user("1"), topic: topic("t") }).await.expect("joined");
+    append(store, Command::Join { user: user("1"), topics: vec![topic("t")] }).await.expect("joined");
     let at = append(store, notified(&["user:1", "topic:t", "everyone"], "una vez")).await.expect("a position");
     let opening = opened(store, "1", None).await;
     assert_eq!(opening.counts.unread, 1);
@@ -254,7 +254,7 @@ async fn a_notification_for_several_audiences_is_one_entry(store: &Arc<dyn Store
 }
 
 async fn a_member_reads_what_was_published_while_she_was_one(store: &Arc<dyn Store>) {
-    let joined = || Command::Join { user: user("1"), topic: topic("obras") };
+    let joined = || Command::Join { user: user("1"), topics: vec![topic("obras")] };
     let left = || Command::Leave { user: user("1"), topic: topic("obras") };
     assert_eq!(append(store, left()).await, None, "not a member: nothing changes");
     publish(store, "topic:obras", "antes").await;
@@ -271,7 +271,7 @@ async fn a_member_reads_what_was_published_while_she_was_one(store: &Arc<dyn Sto
     assert_eq!(messages_after(store, "1", Position::START).await, ["dentro", "de nuevo"]);
     assert_eq!(opened(store, "1", None).await.counts.unread, 2);
     for id in ["b", "c", "a"] {
-        append(store, Command::Join { user: user(id), topic: topic("obras") }).await.expect("joined");
+        append(store, Command::Join { user: user(id), topics: vec![topic("obras")] }).await.expect("joined");
     }
     let some = store.members(&topic("obras"), Some(user("1")), 2).await.expect("read");
     assert_eq!(some, [user("a"), user("b")], "in order of names, after the one given, at most two");
@@ -417,7 +417,7 @@ async fn what_was_appended_is_there_after_reopening(open: &impl Fn(&Path) -> Arc
     let store = open(folder.path());
     let seal = store.seal();
     let first = publish(&store, "user:1", "primera").await;
-    append(&store, Command::Join { user: user("1"), topic: topic("t") }).await.expect("joined");
+    append(&store, Command::Join { user: user("1"), topics: vec![topic("t")] }).await.expect("joined");
     drop(store);
     let store = open(folder.path());
     assert_eq!((store.seal().epoch, store.seal().key), (seal.epoch, seal.key));

@@ -126,6 +126,38 @@ async fn a_user_changes_so_much_and_another_user_or_a_server_key_as_much_again()
     server.stop().await;
 }
 
+/// Mutant: a token all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_is_a_member_of_so_many_topics_and_of_a_list_of_all_or_none() {
+    let server = TestServer::start_with(|config| {
+        config.limits.topics_per_user = 3;
+        config.tokens = Some(tokens(SECRET));
+    })
+    .await;
+    let path = |topic: &str| format!("/v1/topics/{topic}/subscribers/1");
+    let join = async |topic: &str| send(server.request(Method::PUT, &path(topic))).await;
+    let token = async |topics: &[&str]| {
+        send(server.request(Method::POST, "/v1/tokens").json(&json!({"user_id": "1", "topics": topics}))).await
+    };
+    assert_eq!(join("a").await.status(), 201);
+    let refused = token(&["b", "c", "d"]).await;
+    assert_eq!(refused.status(), 409);
+    let refused: Value = refused.json().await.unwrap();
+    assert_eq!(refused["code"], "too_many_topics");
+    assert!(
+        refused["token"].is_null() && refused["detail"].as_str().unwrap().contains("3 topics at most"),
+        "{refused}"
+    );
+    let members: Value = send(server.request(Method::GET, "/v1/topics/b/subscribers")).await.json().await.unwrap();
+    assert_eq!(members["data"], json!([]), "of none of them");
+    assert_eq!(token(&["a", "b", "c"]).await.status(), 201);
+    assert_eq!(join("d").await.status(), 409);
+    assert_eq!(join("c").await.status(), 204);
+    assert_eq!(send(server.request(Method::DELETE, &path("a"))).await.status(), 204);
+    assert_eq!(join("d").await.status(), 201);
+    server.stop().await;
+}
+
 /// Mutant: as many as come.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_has_so_many_streams_and_the_next_is_asked_to_come_back() {

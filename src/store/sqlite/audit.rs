@@ -27,9 +27,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::checksum::{ERASING, LOG, MUTE, REVOCATION, SCHEDULED, SERVER_KEY, Table, USER_TRIMMED};
 use super::damage::{Damaged, Damages};
-use super::erasing;
 use super::rows::whole;
-use crate::notification::Position;
+use super::{erasing, spans};
+use crate::notification::{MEMBERSHIPS_ENDED_MAX, Position};
 
 pub(super) mod older;
 
@@ -297,9 +297,11 @@ fn strays(connection: &Connection) -> rusqlite::Result<Vec<Damaged>> {
 }
 
 /// Memberships that are not as the log says, by user and topic, and where they begin or end. What the log has no longer is
-/// believed. A membership that has ended may be missing if nothing was said to its topic meanwhile: it is not kept then.
-const WRONG_MEMBERS: &str = "
-    WITH floor AS (SELECT trimmed FROM log_identity),
+/// believed. A membership that has ended may be missing if nothing was said to its topic meanwhile, or if there are enough that
+/// have ended later: it is not kept then.
+static WRONG_MEMBERS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "WITH floor AS (SELECT trimmed FROM log_identity),
          told AS (SELECT position, kind, substr(audiences, 6) AS user, content AS topic FROM log
                   WHERE kind IN ('joined', 'left') AND substr(audiences, 6) NOT IN (SELECT user FROM erasing)),
          said AS (SELECT told.*, lag(position) OVER same AS before, lead(position) OVER same AS after FROM told
@@ -318,18 +320,22 @@ const WRONG_MEMBERS: &str = "
                         WHERE audience = 'topic:' || topic AND addressed.position > begins AND addressed.position < ends)
              OR EXISTS (SELECT 1 FROM changed
                         WHERE audience = 'topic:' || topic AND changed.position > begins AND changed.position < ends))
+        AND NOT EXISTS (SELECT 1 FROM member WHERE member.user = span.user AND until > ends
+                        LIMIT 1 OFFSET {MEMBERSHIPS_ENDED_MAX} - 1)
     UNION ALL
     SELECT user, topic, since AS at FROM doubtful
     WHERE since > floor AND NOT EXISTS (
               SELECT 1 FROM log WHERE position = since AND kind = 'joined' AND audiences = 'user:' || user AND content = topic)
        OR until > floor AND NOT EXISTS (
               SELECT 1 FROM log WHERE position = until AND kind = 'left' AND audiences = 'user:' || user AND content = topic)
-    ) GROUP BY user, topic";
+    ) GROUP BY user, topic"
+    )
+});
 
 /// Makes memberships again that are not as the log says.
 fn members(connection: &Connection, damages: &Damages) -> rusqlite::Result<()> {
     let wrong: Vec<(String, String, i64)> = connection
-        .prepare(WRONG_MEMBERS)?
+        .prepare(&WRONG_MEMBERS)?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<rusqlite::Result<_>>()?;
     let transaction = connection.unchecked_transaction()?;
@@ -357,7 +363,11 @@ fn members(connection: &Connection, damages: &Damages) -> rusqlite::Result<()> {
                 "UPDATE member SET until = ?3 WHERE user = ?1 AND topic = ?2 AND until IS NULL"
             };
             transaction.execute(sql, params![user, topic, position])?;
+            if !is_joined {
+                spans::drop_empty_membership(&transaction, user, topic, position)?;
+            }
         }
+        spans::drop_oldest_memberships(&transaction, user)?;
     }
     transaction.commit()
 }
@@ -373,7 +383,7 @@ mod tests {
     use super::*;
     use crate::content::Content;
     use crate::notification::{Audience, Notification, NotificationId, Topic, UserId};
-    use crate::store::{Command, Store as _};
+    use crate::store::{Append, Command, Store as _};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -475,7 +485,7 @@ mod tests {
         let open = || SqliteStore::open(folder.path(), Options::default()).expect("opens");
         let (ana, bea): (UserId, UserId) = ("ana".parse().expect("valid"), "bea".parse().expect("valid"));
         let [quiet, busy]: [Topic; 2] = ["quiet", "busy"].map(|name| name.parse().expect("valid"));
-        let join = |user: &UserId, topic: &Topic| Command::Join { user: user.clone(), topic: topic.clone() };
+        let join = |user: &UserId, topic: &Topic| Command::Join { user: user.clone(), topics: vec![topic.clone()] };
         let leave = |user: &UserId, topic: &Topic| Command::Leave { user: user.clone(), topic: topic.clone() };
         let publish = Command::Publish(Arc::new(Notification {
             id: NotificationId::generate(),
@@ -508,6 +518,41 @@ mod tests {
         let store = open();
         assert_eq!(store.options.metrics.damaged.get(), 2);
         assert_eq!((store.interest(&ana).await.expect("read"), store.interest(&bea).await.expect("read")), whole);
+    }
+
+    /// Mutant: call those wrong that were dropped since there were too many.
+    #[tokio::test]
+    async fn ended_memberships_that_are_too_many_are_not_made_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        // So that all entries are there.
+        let options = || Options { inbox_max: 10_000, ..Options::default() };
+        let open = || SqliteStore::open(folder.path(), options()).expect("opens");
+        let ana: UserId = "ana".parse().expect("valid");
+        let topic: Topic = "t".parse().expect("valid");
+        let said = |_| {
+            let said =
+                Notification { audiences: vec![Audience::Topic(topic.clone())], ..(*notification(&ana)).clone() };
+            [
+                Command::Join { user: ana.clone(), topics: vec![topic.clone()] },
+                Command::Publish(Arc::new(Notification { id: NotificationId::generate(), ..said })),
+                Command::Leave { user: ana.clone(), topic: topic.clone() },
+            ]
+        };
+        let commands = (0..MEMBERSHIPS_ENDED_MAX + 10).flat_map(said).collect();
+        let store = open();
+        store.append(Append { at: NOW, commands, once: None }).await.expect("done");
+        let kept = store.interest(&ana).await.expect("read");
+        assert_eq!(kept.memberships.len(), MEMBERSHIPS_ENDED_MAX);
+        drop(store);
+        let store = open();
+        assert_eq!(store.options.metrics.damaged.get(), 0);
+        drop(store);
+        let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        assert_eq!(connection.execute("DELETE FROM member WHERE since = 1000", []).expect("deleted"), 1);
+        drop(connection);
+        let store = open();
+        assert_eq!(store.options.metrics.damaged.get(), 1);
+        assert_eq!(store.interest(&ana).await.expect("read"), kept);
     }
 
     /// Mutants: rows that say what was removed are believed whatever their checksum; damaged ones tell nobody.

@@ -39,6 +39,8 @@ pub(super) struct Changes<'a> {
     pub(super) latest: Timestamp,
     /// How far the inbox of a user reaches.
     pub(super) bounds: Bounds,
+    /// Most topics that a user is a member of.
+    pub(super) topics_max: usize,
     /// Whether some text is no longer to be found in the files.
     pub(super) takes_back: bool,
     /// What was met and can't be read.
@@ -59,7 +61,7 @@ impl Changes<'_> {
             Command::Mark { user, selection, set } => self.mark(user, &selection, set, at),
             Command::Mute { user, categories } => self.mute(user, categories, at),
             Command::Erase { user } => self.erase(user, at),
-            Command::Join { user, topic } => self.join(user, topic, at),
+            Command::Join { user, topics } => self.join(&user, topics, at),
             Command::Leave { user, topic } => self.leave(user, topic, at),
             Command::Revoke { user, through } => self.revoke(user, through, at),
             Command::KeepKey(key) => access::keep_key(self.connection, &key),
@@ -403,16 +405,22 @@ impl Changes<'_> {
         self.log("erased", at, None, "", Change::Erased { user })
     }
 
-    fn join(&mut self, user: UserId, topic: Topic, at: Timestamp) -> rusqlite::Result<Outcome> {
-        let joined = self
-            .connection
-            .prepare_cached("INSERT INTO member (user, topic, since) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
-            .execute(params![user.as_str(), topic.as_str(), Position(self.head.0 + 1)])?;
-        if joined == 0 {
+    /// Makes a user a member of topics, unless that were more than there may be.
+    fn join(&mut self, user: &UserId, topics: Vec<Topic>, at: Timestamp) -> rusqlite::Result<Outcome> {
+        let new = spans::not_joined(self.connection, user, topics)?;
+        if new.is_empty() {
             return Ok(Outcome::Unchanged);
         }
-        let content = topic.to_string();
-        self.log("joined", at, None, &content, Change::Joined { user, topic })
+        if spans::count_joined(self.connection, user)? + new.len() > self.topics_max {
+            return Ok(Outcome::TooMany);
+        }
+        let mut join = self.connection.prepare_cached("INSERT INTO member (user, topic, since) VALUES (?1, ?2, ?3)")?;
+        for topic in new {
+            join.execute(params![user.as_str(), topic.as_str(), Position(self.head.0 + 1)])?;
+            let content = topic.to_string();
+            self.log("joined", at, None, &content, Change::Joined { user: user.clone(), topic })?;
+        }
+        Ok(Outcome::Logged(self.head))
     }
 
     fn revoke(&mut self, user: UserId, through: Timestamp, at: Timestamp) -> rusqlite::Result<Outcome> {
@@ -429,7 +437,8 @@ impl Changes<'_> {
         if left == 0 {
             return Ok(Outcome::Unchanged);
         }
-        spans::drop_empty_membership(self.connection, &user, &topic, Position(self.head.0 + 1))?;
+        spans::drop_empty_membership(self.connection, user.as_str(), topic.as_str(), Position(self.head.0 + 1))?;
+        spans::drop_oldest_memberships(self.connection, user.as_str())?;
         let content = topic.to_string();
         self.log("left", at, None, &content, Change::Left { user, topic })
     }

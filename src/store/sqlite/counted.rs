@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use crate::notification::UserId;
+use crate::notification::{Audience, Change, Entry, UserId};
 
 /// Entries for one user after which it is looked whether they have too many.
 const ENTRIES_BETWEEN_LOOKS: u32 = 100;
@@ -23,8 +23,21 @@ pub(super) struct Counted {
 }
 
 impl Counted {
+    /// Counts entries for the users whom they concern: those whom they are addressed to, and whoever joins or leaves a topic.
+    pub(super) fn count_all(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            if let Change::Joined { user, .. } | Change::Left { user, .. } = &entry.change {
+                self.count(user);
+            }
+            for audience in entry.change.audiences() {
+                let Audience::User(user) = audience else { continue };
+                self.count(&user);
+            }
+        }
+    }
+
     /// Counts an entry for a user.
-    pub(super) fn count(&mut self, user: &UserId) {
+    fn count(&mut self, user: &UserId) {
         if let Some(user) = self.displaced.pop() {
             self.put_back(user);
         }

@@ -217,6 +217,7 @@ mod tests {
             entries: Vec::new(),
             latest: NOW,
             bounds: options().bounds(),
+            topics_max: options().topics_max,
             takes_back: false,
             damaged: Vec::new(),
         };
@@ -277,11 +278,11 @@ mod tests {
     #[tokio::test]
     async fn what_she_does_next_is_not_erased() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
-        let commands = (0..3 * ROWS_PER_PIECE)
-            .map(|number| Command::Join { user: user("zoe"), topic: format!("t{number}").parse().expect("valid") });
-        store.append(Append { at: NOW, commands: commands.collect(), once: None }).await.expect("stored");
-        let join = Command::Join { user: user("zoe"), topic: "new".parse().expect("valid") };
+        let options = Options { topics_max: 3 * ROWS_PER_PIECE, ..Options::default() };
+        let store = SqliteStore::open(folder.path(), options).expect("opens");
+        let topics = (0..3 * ROWS_PER_PIECE).map(|number| format!("t{number}").parse().expect("valid")).collect();
+        store.one(NOW, Command::Join { user: user("zoe"), topics }).await.expect("stored");
+        let join = Command::Join { user: user("zoe"), topics: vec!["new".parse().expect("valid")] };
         let commands = vec![Command::Erase { user: user("zoe") }, join];
         store.append(Append { at: NOW, commands, once: None }).await.expect("done");
         while rows(folder.path()) > 0 {

@@ -10,7 +10,8 @@
 //!
 //! Deliberately absent: anything that writes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, params};
@@ -21,8 +22,10 @@ use crate::notification::{Audience, Interest, Membership, Mute, Position, Topic,
 use crate::state::{Counts, State};
 use crate::store::Effort;
 
-/// Positions read at once for one audience.
-const POSITIONS_PER_READ: usize = 50;
+/// Rows that a look reads ahead when it begins, divided among the audiences of the user; and how many of each at least and at
+/// most. Of an audience of which more is wanted as many are read then as are read at most.
+const ROWS_AHEAD: usize = 2000;
+const ROWS_PER_READ: RangeInclusive<usize> = 4..=50;
 
 /// [`Bounds::passed_max`] of a look that is to take little effort: less than a millisecond.
 const PASSED_WITH_LITTLE_EFFORT_MAX: usize = 1000;
@@ -71,6 +74,11 @@ pub(super) fn interest(connection: &Connection, user: &UserId) -> rusqlite::Resu
     Ok(Interest { user: user.clone(), memberships, mutes })
 }
 
+const NOTIFIED_AFTER: &str = "SELECT position, position FROM addressed
+    WHERE audience = ?1 AND position > ?2 AND position <= ?3 ORDER BY position LIMIT ?4";
+const CHANGED_AFTER: &str = "SELECT position, origin FROM changed
+    WHERE audience = ?1 AND position > ?2 AND position <= ?3 ORDER BY position LIMIT ?4";
+
 /// Positions in `(after, through]` at which something is said to an interest, rising, each once, at most `limit`; and up to
 /// where they have been looked for. Of each audience at most `limit` rows are looked at, and of its changes as many, so
 /// there may be none although there are some further on.
@@ -81,52 +89,71 @@ pub(super) fn positions(
     through: Position,
     limit: usize,
 ) -> rusqlite::Result<(Vec<Position>, Position)> {
-    let mut notified = connection.prepare_cached(
-        "SELECT position, position FROM addressed WHERE audience = ?1 AND position > ?2 AND position <= ?3
-         ORDER BY position LIMIT ?4",
-    )?;
-    let mut changed = connection.prepare_cached(
-        "SELECT position, origin FROM changed WHERE audience = ?1 AND position > ?2 AND position <= ?3
-         ORDER BY position LIMIT ?4",
-    )?;
-    let (mut positions, mut reached) = (Vec::new(), through);
+    let mut notified = connection.prepare_cached(NOTIFIED_AFTER)?;
+    let mut changed = connection.prepare_cached(CHANGED_AFTER)?;
+    let mut found = Positions { all: Vec::new(), reached: through, limit };
     for span in spans(connection, interest, after, through)? {
-        reached = reached.min(look(&mut notified, &span, (after, through), limit, &mut positions)?);
+        found.look(&mut notified, &span, (after, through))?;
     }
     // What she got as a member is told of whether or not she has left, and what stands outside of a span never.
     for Span { audience, after: since, through: last } in spans(connection, interest, Position::START, Position::END)? {
-        let span = Span { audience, after, through };
-        reached = reached.min(look(&mut changed, &span, (since, last), limit, &mut positions)?);
+        found.look(&mut changed, &Span { audience, after, through }, (since, last))?;
     }
-    positions.retain(|position| *position <= reached);
-    positions.sort_unstable();
-    positions.dedup();
-    if positions.len() > limit {
-        positions.truncate(limit);
-        reached = positions.last().copied().unwrap_or(reached);
-    }
-    Ok((positions, reached))
+    found.narrow(0);
+    Ok((found.all, found.reached))
 }
 
-/// Adds what a span has, as far as it is about something in `origins`, and says up to where it has been looked for: where
-/// the last of `limit` rows stands.
-fn look(
-    statement: &mut CachedStatement<'_>,
-    span: &Span,
-    origins: (Position, Position),
+/// Positions that were found so far.
+struct Positions {
+    all: Vec<Position>,
+    /// Up to where all are wanted: beyond it there are too many, or it was not looked.
+    reached: Position,
     limit: usize,
-    positions: &mut Vec<Position>,
-) -> rusqlite::Result<Position> {
-    let mut rows = statement.query(params![span.audience, span.after, span.through, whole(limit)])?;
-    let (mut looked, mut last) = (0, Position::END);
-    while let Some(row) = rows.next()? {
-        (looked, last) = (looked + 1, row.get(0)?);
-        let origin: Position = row.get(1)?;
-        if origins.0 < origin && origin <= origins.1 {
-            positions.push(last);
+}
+
+impl Positions {
+    /// Adds what a span has, as far as it is about something in `origins`.
+    fn look(
+        &mut self,
+        statement: &mut CachedStatement<'_>,
+        span: &Span,
+        origins: (Position, Position),
+    ) -> rusqlite::Result<()> {
+        let through = span.through.min(self.reached);
+        if span.after >= through {
+            return Ok(());
+        }
+        let mut rows = statement.query(params![span.audience, span.after, through, whole(self.limit)])?;
+        let mut looked = 0;
+        while let Some(row) = rows.next()? {
+            let (position, origin): (Position, Position) = (row.get(0)?, row.get(1)?);
+            if origins.0 < origin && origin <= origins.1 {
+                self.all.push(position);
+            }
+            looked += 1;
+            if looked == self.limit {
+                self.reached = position;
+            }
+        }
+        self.narrow(self.limit);
+        Ok(())
+    }
+
+    /// If there are more than `few`, keeps the first `limit`: the next span is looked at no further than these reach, so many
+    /// spans together cost little more than one.
+    fn narrow(&mut self, few: usize) {
+        if self.all.len() <= few {
+            return;
+        }
+        let reached = self.reached;
+        self.all.retain(|position| *position <= reached);
+        self.all.sort_unstable();
+        self.all.dedup();
+        if self.all.len() > self.limit {
+            self.all.truncate(self.limit);
+            self.reached = self.all.last().copied().unwrap_or(reached);
         }
     }
-    Ok(if looked == limit { last } else { Position::END })
 }
 
 /// How far an inbox reaches.
@@ -181,6 +208,8 @@ struct Run {
     span: Span,
     ahead: VecDeque<Looked>,
     own: bool,
+    /// Rows that are read the next time.
+    rows: usize,
     ended: bool,
 }
 
@@ -191,6 +220,9 @@ struct Merge<'a> {
     /// Nothing if none is.
     damaged: Option<CachedStatement<'a>>,
     runs: Vec<Run>,
+    /// The next position of each run, or if none of it is read ahead one that is no lower; whether it is the user's own, which
+    /// comes first where others have the same; and its number. A membership that has ended before is not read.
+    next: BinaryHeap<(Position, bool, usize)>,
     at: Timestamp,
     /// Rows read.
     looked: usize,
@@ -203,54 +235,72 @@ impl<'a> Merge<'a> {
              WHERE audience = ?1 AND position > ?2 AND position <= ?3 ORDER BY position DESC LIMIT ?4",
         )?;
         let own = Audience::User(interest.user.clone()).to_string();
-        let runs = spans(connection, interest, Position::START, Position::END)?.into_iter().map(|span| Run {
-            own: span.audience == own,
-            span,
-            ahead: VecDeque::new(),
-            ended: false,
-        });
+        let spans = spans(connection, interest, Position::START, Position::END)?;
+        let rows = (ROWS_AHEAD / spans.len()).clamp(*ROWS_PER_READ.start(), *ROWS_PER_READ.end());
+        let run = |span: Span| Run { own: span.audience == own, span, ahead: VecDeque::new(), rows, ended: false };
+        let runs: Vec<Run> = spans.into_iter().map(run).collect();
+        let next = runs.iter().enumerate().map(|(number, run)| (run.span.through, run.own, number)).collect();
         let any_damaged = connection.prepare_cached("SELECT 1 FROM damaged")?.exists([])?;
         let is_damaged = || connection.prepare_cached("SELECT 1 FROM damaged WHERE position = ?1");
         let damaged = any_damaged.then(is_damaged).transpose()?;
-        Ok(Merge { statement, damaged, mutes: Mutes::of(interest), runs: runs.collect(), at, looked: 0 })
+        Ok(Merge { statement, damaged, mutes: Mutes::of(interest), runs, next, at, looked: 0 })
     }
 
     /// From here on only what is addressed to the user by name.
     fn only_own(&mut self) {
-        self.runs.retain(|run| run.own);
+        self.next.retain(|(_, own, _)| *own);
     }
 
     fn next(&mut self) -> rusqlite::Result<Option<Looked>> {
-        for Run { span, ahead, own, ended } in &mut self.runs {
-            if !ahead.is_empty() || *ended {
-                continue;
-            }
-            let Span { audience, after, through, .. } = &*span;
-            let mut rows = self.statement.query(params![audience, after, through, whole(POSITIONS_PER_READ)])?;
-            while let Some(row) = rows.next()? {
-                let position = row.get(0)?;
-                let expired = time(row, 1)?.is_some_and(|expires| expires <= self.at);
-                let is_damaged = self.damaged.as_mut().map_or(Ok(false), |damaged| damaged.exists([position]))?;
-                let passed = expired || is_damaged || self.mutes.cover(row.get_ref(2)?.as_str_or_null()?, position);
-                ahead.push_back(Looked { position, passed, own: *own });
-            }
-            self.looked += ahead.len();
-            *ended = ahead.len() < POSITIONS_PER_READ;
-            if let Some(last) = ahead.back() {
-                span.through = Position(last.position.0 - 1);
-            }
-        }
-        // The user's own run is the first, and so wins where others have the same position.
-        let fronts = self.runs.iter().filter_map(|run| run.ahead.front().copied());
-        let newest = fronts.max_by_key(|looked| (looked.position, looked.own));
-        if let Some(newest) = newest {
-            for run in &mut self.runs {
-                if run.ahead.front().is_some_and(|looked| looked.position == newest.position) {
-                    run.ahead.pop_front();
-                }
-            }
+        let newest = self.pop(Position::START)?;
+        if let Some(Looked { position, .. }) = newest {
+            while self.pop(position)?.is_some() {}
         }
         Ok(newest)
+    }
+
+    /// Takes the next one, unless it stands before that position.
+    fn pop(&mut self, from: Position) -> rusqlite::Result<Option<Looked>> {
+        while let Some((position, own, number)) = self.next.pop() {
+            if position < from {
+                self.next.push((position, own, number));
+                return Ok(None);
+            }
+            let is_read = !self.runs[number].ahead.is_empty();
+            if !is_read {
+                self.read(number)?;
+            }
+            let run = &mut self.runs[number];
+            let looked = if is_read { run.ahead.pop_front() } else { None };
+            let ahead = run.ahead.front().map(|looked| looked.position);
+            let next = ahead.or_else(|| (!run.ended).then_some(run.span.through));
+            self.next.extend(next.map(|position| (position, own, number)));
+            if looked.is_some() {
+                return Ok(looked);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads some of a run ahead.
+    fn read(&mut self, number: usize) -> rusqlite::Result<()> {
+        let Run { span, ahead, own, rows: limit, ended } = &mut self.runs[number];
+        let Span { audience, after, through } = &*span;
+        let mut rows = self.statement.query(params![audience, after, through, whole(*limit)])?;
+        while let Some(row) = rows.next()? {
+            let position = row.get(0)?;
+            let expired = time(row, 1)?.is_some_and(|expires| expires <= self.at);
+            let is_damaged = self.damaged.as_mut().map_or(Ok(false), |damaged| damaged.exists([position]))?;
+            let passed = expired || is_damaged || self.mutes.cover(row.get_ref(2)?.as_str_or_null()?, position);
+            ahead.push_back(Looked { position, passed, own: *own });
+        }
+        self.looked += ahead.len();
+        *ended = ahead.len() < *limit;
+        *limit = *ROWS_PER_READ.end();
+        if let Some(last) = ahead.back() {
+            span.through = Position(last.position.0 - 1);
+        }
+        Ok(())
     }
 }
 
@@ -373,13 +423,15 @@ mod tests {
 
     use super::*;
     use crate::content::{Content, Fields, Patch};
-    use crate::notification::{MUTES_ENDED_MAX, Notification, NotificationId};
+    use crate::notification::{MEMBERSHIPS_ENDED_MAX, MUTES_ENDED_MAX, Notification, NotificationId};
     use crate::state::Set;
     use crate::store::sqlite::changes::Changes;
     use crate::store::sqlite::schema;
     use crate::store::{Command, Outcome, Selection};
 
     const BOUNDS: Bounds = Bounds { inbox_max: 20, passed_max: 100 };
+
+    const TOPICS_MAX: usize = 5;
 
     struct Log {
         connection: Connection,
@@ -400,6 +452,7 @@ mod tests {
                 entries: Vec::new(),
                 latest: Timestamp::UNIX_EPOCH,
                 bounds: BOUNDS,
+                topics_max: TOPICS_MAX,
                 takes_back: false,
                 damaged: Vec::new(),
             };
@@ -467,7 +520,7 @@ mod tests {
             })
             .collect();
         assert_eq!(log.inbox().items.len(), 1, "their own, and nothing for everyone from before");
-        assert!(looked[2] <= looked[1] && looked[2] <= 2 * POSITIONS_PER_READ + BOUNDS.passed_max, "{looked:?}");
+        assert!(looked[2] <= looked[1] && looked[2] <= 2 * ROWS_PER_READ.end() + BOUNDS.passed_max, "{looked:?}");
         let mark =
             Command::Mark { user: user(), selection: Selection::All, set: Set { read: Some(true), ..Set::default() } };
         assert!(matches!(log.apply(mark), Outcome::Marked { counts, .. } if counts.total == 1));
@@ -535,7 +588,7 @@ mod tests {
         let mut log = Log::new();
         let topic: Topic = "t".parse().expect("valid");
         for round in 0..100 {
-            log.apply(Command::Join { user: user(), topic: topic.clone() });
+            log.apply(Command::Join { user: user(), topics: vec![topic.clone()] });
             if round == 50 {
                 log.publish("topic:t", "");
             }
@@ -547,6 +600,105 @@ mod tests {
         }
         assert_eq!(log.interest().memberships.len(), 2, "one has a notification, one a recall that may be owed");
         assert_eq!(log.inbox().items.len(), 1);
+    }
+
+    /// Mutant: count those that have ended.
+    #[test]
+    fn a_user_joins_so_many_topics_and_of_a_list_all_or_none() {
+        let mut log = Log::new();
+        let join = |names: &[&str]| Command::Join {
+            user: user(),
+            topics: names.iter().map(|name| name.parse().expect("valid")).collect(),
+        };
+        let leave = |name: &str| Command::Leave { user: user(), topic: name.parse().expect("valid") };
+        assert_eq!(log.apply(join(&["a", "b", "b", "a", "c"])), Outcome::Logged(Position(3)));
+        assert_eq!(log.apply(join(&["d", "a", "e", "f"])), Outcome::TooMany);
+        assert_eq!((log.head, log.interest().memberships.len()), (Position(3), 3), "nothing of it is done");
+        assert_eq!(log.apply(join(&["d", "a", "e"])), Outcome::Logged(Position(5)));
+        assert_eq!(log.apply(join(&["b", "e"])), Outcome::Unchanged);
+        assert_eq!(log.apply(join(&["f"])), Outcome::TooMany);
+        log.publish("topic:a", "");
+        log.apply(leave("a"));
+        assert_eq!(log.apply(join(&["f"])), Outcome::Logged(Position(8)), "one has ended");
+        let other = Command::Join { user: "2".parse().expect("valid"), topics: vec!["g".parse().expect("valid")] };
+        assert_eq!(log.apply(other), Outcome::Logged(Position(9)), "others have their own");
+    }
+
+    /// Mutant: keep them all.
+    #[test]
+    fn ended_memberships_are_bounded_and_the_newest_are_kept() {
+        let mut log = Log::new();
+        let topic: Topic = "t".parse().expect("valid");
+        for _ in 0..MEMBERSHIPS_ENDED_MAX + 10 {
+            log.apply(Command::Join { user: user(), topics: vec![topic.clone()] });
+            log.publish("topic:t", "");
+            log.apply(Command::Leave { user: user(), topic: topic.clone() });
+        }
+        log.apply(Command::Join { user: user(), topics: vec![topic] });
+        let memberships = log.interest().memberships;
+        assert_eq!(memberships.len(), MEMBERSHIPS_ENDED_MAX + 1);
+        let oldest = memberships.iter().map(|membership| membership.since).min();
+        assert_eq!(oldest, Some(Position(31)), "the first ten are gone");
+        let inbox = log.inbox();
+        assert_eq!(inbox.items.len(), BOUNDS.inbox_max);
+        assert!(inbox.looked <= BOUNDS.inbox_max + 1, "older ones are not read: {}", inbox.looked);
+    }
+
+    /// 300 topics with 100 notifications each, and one that has all that is newest.
+    fn busy() -> Log {
+        let log = Log::new();
+        log.connection
+            .execute_batch(
+                "WITH RECURSIVE t(t) AS (SELECT 1 UNION ALL SELECT t + 1 FROM t WHERE t < 300)
+                 INSERT INTO member (user, topic, since) SELECT '1', 't' || t, 0 FROM t;
+                 WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 30000)
+                 INSERT INTO addressed (audience, position) SELECT 'topic:t' || (n % 300 + 1), n FROM n;
+                 WITH RECURSIVE n(n) AS (SELECT 30001 UNION ALL SELECT n + 1 FROM n WHERE n < 30200)
+                 INSERT INTO addressed (audience, position) SELECT 'topic:t7', n FROM n;",
+            )
+            .expect("filled");
+        log
+    }
+
+    /// Mutant: as many of each topic as if there were one.
+    #[test]
+    fn a_look_reads_so_much_ahead_however_many_topics_there_are() {
+        let log = busy();
+        let look = |inbox_max| {
+            let bounds = Bounds { inbox_max, ..BOUNDS };
+            Inbox::load(&log.connection, &log.interest(), Timestamp::UNIX_EPOCH, bounds).expect("read")
+        };
+        let positions = |inbox: &Inbox| inbox.items.iter().map(|(position, _)| position.0).collect::<Vec<_>>();
+        let inbox = look(20);
+        assert_eq!(positions(&inbox), (30181..=30200).rev().collect::<Vec<_>>());
+        assert!(inbox.looked <= ROWS_AHEAD + 20, "{}", inbox.looked);
+        let inbox = look(5000);
+        assert_eq!(positions(&inbox), (25201..=30200).rev().collect::<Vec<_>>());
+    }
+
+    /// Mutant: of each topic as many rows as are wanted of all.
+    #[test]
+    fn what_was_missed_is_read_at_once_of_many_topics_as_of_few() {
+        let log = busy();
+        let interest = log.interest();
+        let mut after = Position::START;
+        let mut all = Vec::new();
+        let steps = |sql| {
+            let statement = log.connection.prepare_cached(sql).expect("prepared");
+            let steps = statement.reset_status(rusqlite::StatementStatus::VmStep);
+            usize::try_from(steps).expect("some")
+        };
+        while after < Position(300) {
+            let (positions, reached) =
+                positions(&log.connection, &interest, after, Position(30200), 100).expect("read");
+            assert_eq!(positions.len(), 100);
+            // Some 20 for each topic, and 10 for each row.
+            let steps = steps(NOTIFIED_AFTER);
+            assert!(steps < 300 * 40 + 20 * 1000, "{steps} steps");
+            all.extend(positions.iter().map(|position| position.0));
+            after = reached;
+        }
+        assert_eq!(all, (1..=300).collect::<Vec<_>>());
     }
 
     /// Mutant: without the indexes of what is not seen or read.

@@ -55,7 +55,7 @@ async fn fill(store: &SqliteStore, numbers: std::ops::Range<usize>) -> HashSet<S
         let more = match number % 10 {
             1 => Command::Edit { id, patch: Patch::new(&["message".to_owned()], &content(number)) },
             3 => Command::Recall { id },
-            5 => Command::Join { user, topic },
+            5 => Command::Join { user, topics: vec![topic] },
             7 => Command::Leave { user, topic },
             _ => continue,
         };

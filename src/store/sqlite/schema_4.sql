@@ -83,6 +83,16 @@ DELETE FROM mute WHERE (user, category, since) IN (
         FROM mute WHERE until IS NOT NULL
     ) WHERE number > 300
 );
+
+-- What of a user's memberships has not ended, or last. Of those that have ended the newest 1000 are kept.
+CREATE INDEX member_user ON member (user, until);
+DELETE FROM member WHERE (user, topic, since) IN (
+    SELECT user, topic, since FROM (
+        SELECT user, topic, since, row_number() OVER (PARTITION BY user ORDER BY until DESC) AS number
+        FROM member WHERE until IS NOT NULL
+    ) WHERE number > 1000
+);
+
 -- The CRC-32 of the table's name and of a row's other columns, made by a function of the program's: who changes a row with
 -- the shell makes it a damaged one.
 ALTER TABLE log ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;

@@ -3,13 +3,13 @@
 //! **Invariant:** only rows that change are written, and a span that ends is kept only if something that it is about may lie
 //! in it. So the rows of a user are bounded, and changing what is muted costs no more the more often it was changed before.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, params};
 
 use super::checksum::MUTE;
 use super::rows::whole;
-use crate::notification::{Audience, Mute, Notification, Position, Topic, UserId};
+use crate::notification::{MEMBERSHIPS_ENDED_MAX, Mute, Notification, Position, Topic, UserId};
 
 /// Entries of the log that are looked at for what lies in the spans that end. A span that began before these is kept.
 const ENTRIES_LOOKED_AT_MAX: usize = 500;
@@ -54,19 +54,58 @@ pub(super) fn drop_empty(
 /// of a notification that has been taken back, the removal may still be owed to the user.
 pub(super) fn drop_empty_membership(
     connection: &Connection,
-    user: &UserId,
-    topic: &Topic,
+    user: &str,
+    topic: &str,
     ends: Position,
 ) -> rusqlite::Result<()> {
-    let audience = Audience::Topic(topic.clone()).to_string();
+    let audience = format!("topic:{topic}");
     connection
         .prepare_cached(
             "DELETE FROM member AS span WHERE user = ?1 AND topic = ?2 AND until = ?3
              AND NOT EXISTS (SELECT 1 FROM addressed WHERE audience = ?4 AND position > span.since AND position < ?3)
              AND NOT EXISTS (SELECT 1 FROM changed WHERE audience = ?4 AND position > span.since AND position < ?3)",
         )?
-        .execute(params![user.as_str(), topic.as_str(), ends, audience])?;
+        .execute(params![user, topic, ends, audience])?;
     Ok(())
+}
+
+/// Deletes the oldest memberships that have ended, but for the newest [`MEMBERSHIPS_ENDED_MAX`]. Something was said in each of
+/// those, so what lies in older ones is hardly ever among the newest notifications of the user.
+pub(super) fn drop_oldest_memberships(connection: &Connection, user: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "DELETE FROM member WHERE user = ?1 AND until <= (
+                 SELECT until FROM member WHERE user = ?1 AND until IS NOT NULL ORDER BY until DESC LIMIT 1 OFFSET ?2)",
+        )?
+        .execute(params![user, whole(MEMBERSHIPS_ENDED_MAX)])?;
+    Ok(())
+}
+
+/// Those of the topics that a user is not a member of, each once.
+pub(super) fn not_joined(
+    connection: &Connection,
+    user: &UserId,
+    mut topics: Vec<Topic>,
+) -> rusqlite::Result<Vec<Topic>> {
+    let mut known = HashSet::new();
+    topics.retain(|topic| known.insert(topic.clone()));
+    let mut membership =
+        connection.prepare_cached("SELECT 1 FROM member WHERE topic = ?1 AND user = ?2 AND until IS NULL")?;
+    let mut new = Vec::new();
+    for topic in topics {
+        if !membership.exists([topic.as_str(), user.as_str()])? {
+            new.push(topic);
+        }
+    }
+    Ok(new)
+}
+
+/// How many topics a user is a member of.
+pub(super) fn count_joined(connection: &Connection, user: &UserId) -> rusqlite::Result<usize> {
+    let count: i64 = connection
+        .prepare_cached("SELECT count(*) FROM member WHERE user = ?1 AND until IS NULL")?
+        .query_row([user.as_str()], |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 /// Notes beside its addresses that a notification is about another category now.

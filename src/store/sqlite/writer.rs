@@ -26,7 +26,7 @@ use super::scrub::Scrub;
 use super::tasks::{Answer, Handle, Task, answered, gather, is_urgent};
 use super::{Options, once, replay, retention, rows};
 use crate::metrics::Kind;
-use crate::notification::{Audience, Change, Entry, Position};
+use crate::notification::{Change, Position};
 use crate::store::{Append, Appended, Backlog, Follower, StoreError};
 
 /// Notifications that are published in one turn when they are due.
@@ -261,6 +261,7 @@ impl Writer {
             entries: Vec::new(),
             latest: self.latest,
             bounds: self.options.bounds(),
+            topics_max: self.options.topics_max,
             takes_back: false,
             damaged: Vec::new(),
         };
@@ -300,7 +301,7 @@ impl Writer {
             for follower in &self.followers {
                 follower.committed(before, &entries, head);
             }
-            self.count(&entries);
+            self.counted.count_all(&entries);
         }
         Ok(done)
     }
@@ -343,14 +344,6 @@ impl Writer {
         }
         tracing::error!(error = %broken.error, ?failure, "the store could not be written");
         failure.counted(&self.options.metrics.commits_failed)
-    }
-
-    /// Counts entries for users.
-    fn count(&mut self, entries: &[Entry]) {
-        for audience in entries.iter().flat_map(|entry| entry.change.audiences()) {
-            let Audience::User(user) = audience else { continue };
-            self.counted.count(&user);
-        }
     }
 
     /// Looks after those users who may have too many, up to the first who has more than is removed in one turn. False if
@@ -482,7 +475,7 @@ mod tests {
 
     use super::*;
     use crate::content::{Content, Fields};
-    use crate::notification::{Notification, NotificationId};
+    use crate::notification::{Audience, Notification, NotificationId, Topic, UserId};
     use crate::store::Command;
     use crate::store::sqlite::schema;
 
@@ -540,6 +533,26 @@ mod tests {
             left.push((count(&writer.connection, "ana"), count(&writer.connection, "bea")));
         }
         assert_eq!(left, [(1710, 1210), (1210, 1210), (1210, 710), (710, 710), (710, 210), (210, 210), (10, 10)]);
+    }
+
+    /// Mutant: count what streams say only.
+    #[test]
+    fn changes_of_membership_are_trimmed_as_what_else_concerns_a_user() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (tasks, _queue) = mpsc::channel(1);
+        let mut writer = writer(&folder.path().join("pregon.db"), &tasks);
+        let (user, topic) = ("ana".parse().expect("valid"), "t".parse().expect("valid"));
+        for _ in 0..50 {
+            let commands = vec![
+                Command::Join { user: UserId::clone(&user), topics: vec![Topic::clone(&topic)] },
+                Command::Leave { user: user.clone(), topic: topic.clone() },
+            ];
+            let (answer, _) = oneshot::channel();
+            assert!(writer.append(vec![(Append { at: Timestamp::UNIX_EPOCH, commands, once: None }, answer)]));
+        }
+        assert!(writer.tidy());
+        let sql = "SELECT count(*) FROM changed WHERE audience = 'user:ana'";
+        assert_eq!(writer.connection.query_row(sql, [], |row| row.get(0)), Ok(10));
     }
 
     /// Mutant: wait for a task first.

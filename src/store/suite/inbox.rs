@@ -75,7 +75,7 @@ async fn mark(store: &Arc<dyn Store>, id: &str, selection: Selection, set: Set) 
 }
 
 async fn an_inbox_is_paged_newest_first_and_by_state(store: &Arc<dyn Store>) {
-    append(store, Command::Join { user: user("1"), topic: topic("obras") }).await.expect("joined");
+    append(store, Command::Join { user: user("1"), topics: vec![topic("obras")] }).await.expect("joined");
     let mut ids = Vec::new();
     for (audience, message) in
         [("user:1", "a"), ("topic:obras", "b"), ("everyone", "c"), ("user:2", "x"), ("user:1", "d")]
@@ -190,11 +190,11 @@ async fn a_user_marks_only_what_she_has(store: &Arc<dyn Store>) {
 }
 
 async fn an_edit_and_a_recall_reach_whoever_has_the_notification(store: &Arc<dyn Store>) {
-    append(store, Command::Join { user: user("1"), topic: topic("t") }).await.expect("joined");
+    append(store, Command::Join { user: user("1"), topics: vec![topic("t")] }).await.expect("joined");
     let published = notification_at(1_000, &["topic:t"], "antes");
     let id = published.id;
     let at = append(store, Command::Publish(published)).await.expect("a position");
-    append(store, Command::Join { user: user("2"), topic: topic("t") }).await.expect("joined");
+    append(store, Command::Join { user: user("2"), topics: vec![topic("t")] }).await.expect("joined");
     mark(store, "1", Selection::All, read()).await;
     let edit = || says(id, "después");
     assert!(matches!(done(store, edit()).await, Outcome::Edited(_)));
@@ -219,7 +219,7 @@ async fn an_edit_and_a_recall_reach_whoever_has_the_notification(store: &Arc<dyn
 
 /// What she got as a member she still has, so she must hear what becomes of it; also as a member once more.
 async fn who_has_left_is_told_of_changes_to_what_she_has(store: &Arc<dyn Store>) {
-    let join = || Command::Join { user: user("1"), topic: topic("t") };
+    let join = || Command::Join { user: user("1"), topics: vec![topic("t")] };
     let leave = || Command::Leave { user: user("1"), topic: topic("t") };
     let (first, second) = (notification_at(1_000, &["topic:t"], "una"), notification_at(1_000, &["topic:t"], "dos"));
     let missed = notification_at(1_000, &["topic:t"], "ajena");
@@ -386,7 +386,7 @@ async fn what_is_muted_is_not_hers_from_there_on(store: &Arc<dyn Store>) {
 }
 
 async fn an_erased_user_has_nothing_and_the_others_theirs(store: &Arc<dyn Store>) {
-    append(store, Command::Join { user: user("1"), topic: topic("t") }).await.expect("joined");
+    append(store, Command::Join { user: user("1"), topics: vec![topic("t")] }).await.expect("joined");
     let before = publish(store, "user:1", "suya").await;
     append(store, notified(&["user:1", "user:2"], "de ambas")).await.expect("a position");
     mark(store, "1", Selection::All, read()).await;

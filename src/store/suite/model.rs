@@ -105,21 +105,20 @@ impl Model {
                 self.interests.insert(user.clone(), Interest::of(user));
                 LOGGED
             }
-            Command::Join { ref user, ref topic } | Command::Leave { ref user, ref topic } => {
-                let interest = self.interests.get_mut(user).expect("known");
-                let change = if matches!(command, Command::Join { .. }) { Interest::join } else { Interest::leave };
-                let before = interest.clone();
-                change(interest, topic, self.head);
-                if *interest == before { Outcome::Unchanged } else { LOGGED }
+            Command::Join { user, topics } => {
+                self.change(&user, |interest, at| topics.iter().for_each(|topic| interest.join(topic, at)))
             }
-            Command::Mute { user, categories } => {
-                let interest = self.interests.get_mut(&user).expect("known");
-                let before = interest.clone();
-                interest.mute(&categories, self.head);
-                if *interest == before { Outcome::Unchanged } else { LOGGED }
-            }
+            Command::Leave { user, topic } => self.change(&user, |interest, at| interest.leave(&topic, at)),
+            Command::Mute { user, categories } => self.change(&user, |interest, at| interest.mute(&categories, at)),
             _ => unreachable!("no sequence does anything else"),
         }
+    }
+
+    fn change(&mut self, user: &UserId, change: impl FnOnce(&mut Interest, Position)) -> Outcome {
+        let interest = self.interests.get_mut(user).expect("known");
+        let before = interest.clone();
+        change(interest, self.head);
+        if *interest == before { Outcome::Unchanged } else { LOGGED }
     }
 
     fn mark(&mut self, user: &UserId, selection: &Selection, set: Set, at: Timestamp) -> Outcome {

@@ -308,7 +308,7 @@ impl<'a, Open: Fn(&Path) -> Arc<dyn Store>> Trial<'a, Open> {
             }
             Wish::Edit { back, names, text } => Command::Edit { id: self.id(back), patch: patch(&names, text) },
             Wish::Recall { back } => Command::Recall { id: self.id(back) },
-            Wish::Join { user: id, topic: name } => Command::Join { user: user(id), topic: topic(name) },
+            Wish::Join { user: id, topic: name } => Command::Join { user: user(id), topics: vec![topic(name)] },
             Wish::Leave { user: id, topic: name } => Command::Leave { user: user(id), topic: topic(name) },
             Wish::Mark { user: id, which, set } => {
                 let selection = match which {
