@@ -954,6 +954,20 @@ const mutants = [
     test: 'a_commit_without_an_entry_is_missed_too',
   },
   {
+    name: 'a head file that can not be written told to nobody',
+    file: 'src/store/sqlite/writer.rs',
+    from: 'self.maintenance.note(&self.options.metrics, "head", self.head_file.note(head, quiet).err().as_ref());',
+    to: 'let _ = self.head_file.note(head, quiet);',
+    test: 'a_head_file_that_cannot_be_written_is_counted_and_said_until_it_can',
+  },
+  {
+    name: 'a head file that is never tried again',
+    file: 'src/store/sqlite/head.rs',
+    from: 'None => self.make(),',
+    to: 'None => return Ok(()),',
+    test: 'a_head_file_that_cannot_be_written_is_counted_and_said_until_it_can',
+  },
+  {
     name: 'damaged pages not looked for at the start',
     file: 'src/store/sqlite/audit.rs',
     from: `filter(|said| said != "ok")`,

@@ -114,7 +114,7 @@ pub struct Kind {
 pub struct Work {
     /// `checkpoint`: from the `-wal` to the file. `trim`: of what is too old. `trim_user`: of what a user has too much of.
     /// `expire`: of what has expired. `erase`: of what was an erased user's. `vacuum`: of pages given back to the disk.
-    /// `scrub`: zeros over what pages have that belongs to no row.
+    /// `scrub`: zeros over what pages have that belongs to no row. `head`: of `pregon.head`, after each commit.
     pub work: &'static str,
 }
 

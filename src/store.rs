@@ -416,7 +416,7 @@ pub struct Found {
 /// Work that keeps a store in order and that failed the last time that it was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failing {
-    /// Its name: `checkpoint`, `trim`, `trim_user`, `expire`, `erase`, `vacuum`.
+    /// Its name: `checkpoint`, `trim`, `trim_user`, `expire`, `erase`, `vacuum`, `scrub`, `head`.
     pub work: &'static str,
     /// Whether it fails for want of space, or for a lock of another process, so that the store can be read as ever.
     pub passes: bool,

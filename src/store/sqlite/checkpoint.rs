@@ -19,8 +19,9 @@ use tokio::sync::mpsc::WeakSender;
 use tokio::sync::{Notify, OwnedRwLockWriteGuard, RwLock, oneshot};
 use tokio::time::{sleep, timeout};
 
+use super::failure;
 use super::maintenance::Maintenance;
-use super::scrub::{self, Scrub};
+use super::scrub::Scrub;
 use super::tasks::Task;
 use crate::metrics;
 
@@ -207,7 +208,7 @@ impl Wal {
         if self.may_begin_again
             && let Err(error) = self.scrub.note(&self.path)
         {
-            maintenance.note(&self.metrics, "scrub", Some(&scrub::failure(&error)));
+            maintenance.note(&self.metrics, "scrub", Some(&failure::of_file(&error)));
         }
     }
 
@@ -282,7 +283,7 @@ impl Wal {
     }
 
     fn empty(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        self.scrub.note(&self.path).map_err(|error| scrub::failure(&error))?;
+        self.scrub.note(&self.path).map_err(|error| failure::of_file(&error))?;
         let done = connection.busy_timeout(Duration::ZERO).and_then(|()| checkpoint(connection, "TRUNCATE"));
         done.and(connection.busy_timeout(super::BUSY_MAX))
     }

@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** the store goes on only if it is known that nothing of the transaction is on the disk.
 
+use std::io;
+
 use prometheus_client::metrics::counter::Counter;
 use rusqlite::{Error, ErrorCode, ffi};
 
@@ -113,6 +115,12 @@ impl From<Failure> for StoreError {
             Failure::Unknown => StoreError::Unknown,
         }
     }
+}
+
+/// An error of a file beside the database, as SQLite would say it.
+pub(super) fn of_file(error: &io::Error) -> Error {
+    let code = if error.kind() == io::ErrorKind::StorageFull { ffi::SQLITE_FULL } else { ffi::SQLITE_IOERR };
+    Error::SqliteFailure(ffi::Error::new(code), Some(error.to_string()))
 }
 
 #[cfg(test)]

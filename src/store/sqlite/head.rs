@@ -8,9 +8,11 @@
 //! **Invariant:** the file is written after the commit that it speaks of, and before anybody is told of that commit. So it never
 //! says more than was committed, and never less than somebody knows.
 //!
-//! It is synced only when it is made. After a power cut it may say less than the log has, and nothing is lost then.
+//! It is synced only when it is made. After a power cut it may say less than the log has, and nothing is lost then. So it does
+//! while it can't be written; that is counted and said like any maintenance that fails, and tried again with each commit.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +20,7 @@ use prometheus_client::metrics::counter::Counter;
 use rusqlite::{Connection, params};
 
 use super::checksum::{LOG_IDENTITY, update_identity};
-use super::files;
+use super::{failure, files};
 use crate::event_id::Seal;
 use crate::notification::Position;
 
@@ -67,9 +69,11 @@ impl Reached {
 /// The file of a log that is open.
 pub(super) struct HeadFile {
     path: PathBuf,
-    /// Nothing once it could not be made or written: the log goes on without it.
+    /// Nothing while it can't be made or written: the log goes on without it.
     file: Option<File>,
     pub(super) reached: Reached,
+    /// The file does not say that yet.
+    is_behind: bool,
 }
 
 impl HeadFile {
@@ -87,7 +91,7 @@ impl HeadFile {
             let damaged = "the row of table log_identity, which says what the log is, is damaged";
             (!is_sound).then(|| damaged.to_owned())
         });
-        let mut opened = HeadFile { path, file: None, reached };
+        let mut opened = HeadFile { path, file: None, reached, is_behind: true };
         if let Some(doubt) = doubt {
             count.inc_by(said.map_or(1, |said| lost(said, reached)));
             tracing::error!(
@@ -96,11 +100,8 @@ impl HeadFile {
             );
             opened.begin_epoch(connection, is_sound);
         }
-        match opened.make() {
-            Ok(file) => opened.file = Some(file),
-            Err(error) => opened.failed(&error),
-        }
-        if opened.file.is_some() && !has_one {
+        // If it can't be written, the first commit tries again; then it is counted and logged.
+        if opened.keep().is_ok() && !has_one {
             connection.execute(&update_identity(&[("has_head_file", "1")]), [])?;
             // A copy without the `-wal` must know that it should have the file.
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
@@ -125,7 +126,7 @@ impl HeadFile {
         }
     }
 
-    fn make(&self) -> std::io::Result<File> {
+    fn make(&self) -> io::Result<File> {
         let file = files::open(&self.path)?;
         file.write_all_at(&self.reached.record(), 0)?;
         file.set_len(RECORD_BYTES as u64)?;
@@ -140,22 +141,36 @@ impl HeadFile {
     }
 
     /// Notes what a commit has reached.
-    pub(super) fn note(&mut self, head: Position, quiet: i64) {
+    ///
+    /// # Errors
+    /// When the file can't be written. It says less than the log then, and so does no harm.
+    pub(super) fn note(&mut self, head: Position, quiet: i64) -> rusqlite::Result<()> {
         let reached = Reached { head, quiet, ..self.reached };
-        if reached == self.reached {
-            return;
-        }
+        self.is_behind |= reached != self.reached;
         self.reached = reached;
-        let Some(file) = &self.file else { return };
-        if let Err(error) = file.write_all_at(&self.reached.record(), 0) {
-            self.failed(&error);
-        }
+        self.keep()
     }
 
-    /// Goes on without the file, which says less than the log from now on, and so does no harm.
-    fn failed(&mut self, error: &std::io::Error) {
-        tracing::error!(file = %self.path.display(), %error, "the head file can't be written: lost commits would not be noticed");
-        self.file = None;
+    /// Writes the file if it says less than the log.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    fn keep(&mut self) -> rusqlite::Result<()> {
+        if !self.is_behind {
+            return Ok(());
+        }
+        let file = self.file.take();
+        let written = match file {
+            Some(file) => file.write_all_at(&self.reached.record(), 0).map(|()| file),
+            None => self.make(),
+        };
+        let written = written.map_err(|error| {
+            let what = format!("{}, without which lost commits are not noticed: {error}", self.path.display());
+            failure::of_file(&io::Error::new(error.kind(), what))
+        });
+        self.file = Some(written?);
+        self.is_behind = false;
+        Ok(())
     }
 }
 
@@ -196,11 +211,12 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use super::super::{Options, SqliteStore};
+    use super::super::{Options, SqliteStore, checksum};
     use super::*;
     use crate::content::Content;
+    use crate::metrics;
     use crate::notification::{Audience, Notification, NotificationId, UserId};
-    use crate::store::{Command, Store as _};
+    use crate::store::{Command, Failing, Store as _};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -324,6 +340,54 @@ mod tests {
     async fn what_changes_nothing_is_no_commit_to_be_missed() {
         let (before, after) = epochs(Command::Recall { id: NotificationId::generate() }).await;
         assert_eq!(before, after);
+    }
+
+    /// A folder in its place is what nobody can write to, not even root. Mutants: never tried again; told to nobody.
+    #[tokio::test]
+    async fn a_head_file_that_cannot_be_written_is_counted_and_said_until_it_can() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pregon.head");
+        std::fs::create_dir(&path).expect("made");
+        let store = open(folder.path());
+        let failed = || store.options.metrics.maintenance_failed.get_or_create(&metrics::Work { work: "head" }).get();
+        let fails = [Failing { work: "head", passes: false }];
+        // A start always commits something; this waits for it.
+        store.advance(NOW).await.expect("advanced");
+        assert_eq!(store.check().await.expect("checked"), fails);
+        let at_start = failed();
+        assert!(at_start > 0, "counted");
+        let publish = async || store.one(NOW, Command::Publish(said())).await.expect("published");
+        publish().await;
+        assert!(store.check().await.expect("checked") == fails && failed() > at_start);
+        std::fs::remove_dir(&path).expect("removed");
+        // Also where nothing is published.
+        store.advance(NOW).await.expect("advanced");
+        assert_eq!(store.check().await.expect("checked"), []);
+        let while_it_failed = failed();
+        publish().await;
+        let epoch = store.seal().epoch;
+        let record = std::fs::read(&path).expect("made").try_into().expect("whole");
+        let said = Reached::of(record).expect("ours");
+        assert_eq!((said.head, said.epoch, failed()), (Position(2), epoch, while_it_failed));
+        drop(store);
+        assert_eq!(open(folder.path()).seal().epoch, epoch, "nothing is missed");
+    }
+
+    #[test]
+    fn a_write_to_the_head_file_that_fails_is_tried_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(open(folder.path()));
+        let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        checksum::add_to(&connection).expect("added");
+        let mut head = HeadFile::open(folder.path(), &connection, &Counter::default()).expect("opens");
+        // One that is open for reading alone.
+        head.file = Some(File::open(&head.path).expect("opens"));
+        assert!(head.note(Position(7), 0).is_err());
+        let path = head.path.clone();
+        let said = || Reached::of(std::fs::read(&path).expect("read").try_into().expect("whole")).expect("ours");
+        assert_eq!(said().head, Position(0));
+        assert!(head.note(Position(7), 0).is_ok(), "it can be made anew");
+        assert_eq!(said(), head.reached);
     }
 
     #[tokio::test]

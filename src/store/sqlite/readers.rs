@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 
 use super::damage::{Damaged, Damages};
-use super::{BUSY_MAX, checkpoint, files, schema, scrub};
+use super::{BUSY_MAX, checkpoint, failure, files, schema};
 use crate::notification::UserId;
 use crate::store::StoreError;
 
@@ -97,7 +97,7 @@ impl Drop for Turn {
 impl Readers {
     pub(super) fn open(path: &Path, damages: Damages) -> rusqlite::Result<Readers> {
         let count = std::thread::available_parallelism().map_or(2, NonZeroUsize::get).max(2);
-        let file = Arc::new(files::open(path).map_err(|error| scrub::failure(&error))?);
+        let file = Arc::new(files::open(path).map_err(|error| failure::of_file(&error))?);
         let connections = (0..count).map(|_| open(path)).collect::<rusqlite::Result<Vec<_>>>()?;
         let idle = Arc::new(Idle { connections: Mutex::new(connections), file });
         let permits = Arc::new(Semaphore::new(count));

@@ -24,10 +24,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ffi};
+use rusqlite::Connection;
 use tokio::sync::mpsc::WeakSender;
 
 use super::background::Background;
+use super::failure;
 use super::tasks::Task;
 
 mod page;
@@ -160,7 +161,7 @@ impl Scrub {
         begun?;
         let written = if is_empty(wal) { self.write_zeros() } else { Ok(false) };
         connection.execute_batch("ROLLBACK")?;
-        if written.map_err(|error| failure(&error))? {
+        if written.map_err(|error| failure::of_file(&error))? {
             // Else a page would be written again as it was.
             connection.execute_batch("PRAGMA shrink_memory")?;
         }
@@ -192,12 +193,6 @@ impl Scrub {
 
 fn is_empty(wal: &Path) -> bool {
     std::fs::metadata(wal).map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |wal| wal.len() == 0)
-}
-
-/// An error of the disk, as SQLite would say it.
-pub(super) fn failure(error: &io::Error) -> rusqlite::Error {
-    let code = if error.kind() == io::ErrorKind::StorageFull { ffi::SQLITE_FULL } else { ffi::SQLITE_IOERR };
-    rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(error.to_string()))
 }
 
 /// Looks through the file as it is at the start, for what a crash or an older version has left. Nothing keeps what is read from

@@ -289,7 +289,7 @@ impl Writer {
             self.erasing = true;
         }
         (self.head, self.latest) = (head, latest);
-        self.head_file.note(head, quiet);
+        self.maintenance.note(&self.options.metrics, "head", self.head_file.note(head, quiet).err().as_ref());
         if !entries.is_empty() {
             let metrics = &self.options.metrics;
             metrics.commit_seconds.observe(begun_at.elapsed().as_secs_f64());
