@@ -896,6 +896,20 @@ const mutants = [
     test: 'a_stream_for_which_much_is_passed_over_begins_with_more_effort',
   },
   {
+    name: 'a connection that is dropped for another counted by nothing',
+    file: 'src/listener/places.rs',
+    from: 'self.rules.count(reason);',
+    to: '',
+    test: 'the_oldest_silent_connection_is_dropped_for_a_new_one',
+  },
+  {
+    name: 'a connection that is not let in counted by nothing',
+    file: 'src/listener/places.rs',
+    from: 'account.rules.count("full");',
+    to: '',
+    test: 'who_is_not_let_in_since_all_are_busy_is_counted',
+  },
+  {
     name: 'connections let in however fast they come',
     file: 'src/listener/places.rs',
     from: '&& pace.take(&address).is_err()',

@@ -150,6 +150,7 @@ impl Listener {
                 Ok((connection, address)) => entrance.admit(connection, Peer(address.ip())),
                 Err(error) => {
                     // Mostly: no descriptor is left. Those who wait are served when one is given back.
+                    entrance.room.not_accepted();
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }

@@ -40,7 +40,27 @@ pub struct Metrics {
     pub issuers_without_keys: Gauge,
     /// Bytes of the bodies of all requests that are under way, as of the last look.
     pub body_bytes: Gauge,
+    /// Connections that have lost their place, or got none.
+    pub connections_dropped: Connections,
     registry: Registry,
+}
+
+/// Connections that have been dropped, by reason.
+pub type Connections = Family<Dropped, Counter>;
+
+/// Why a connection was dropped.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Dropped {
+    /// One of [`Dropped::REASONS`].
+    pub reason: &'static str,
+}
+
+impl Dropped {
+    /// `place`: for a new one, when all places were taken. `address`: for a new one from the same address, which had as many
+    /// as it may have. `lingering`: after its last answer, since too many lingered. `full`: when it was new, since those that
+    /// have the places were all busy. `pace`: when it was new, since those from its address came too fast. `accept`: the
+    /// system gave no descriptor for it; it is not closed, and waits.
+    pub const REASONS: [&str; 6] = ["place", "address", "lingering", "full", "pace", "accept"];
 }
 
 /// Of streams.
@@ -185,6 +205,11 @@ impl Default for Metrics {
         let (streams, log) = (Streams::default(), Log::default());
         let requests = Requests { answered: Family::default(), seconds: Family::new_with_constructor(durations) };
         let (issuers_without_keys, body_bytes) = (Gauge::default(), Gauge::default());
+        let connections_dropped = Connections::default();
+        for reason in Dropped::REASONS {
+            // So that also the first one is an increase.
+            drop(connections_dropped.get_or_create(&Dropped { reason }));
+        }
         let mut registry = Registry::default();
         let own = registry.sub_registry_with_prefix("pregon");
         own.register("build", "Which program this is", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
@@ -213,9 +238,11 @@ impl Default for Metrics {
         let issuers = "Issuers of user tokens whose keys can't be had";
         own.register("issuers_without_keys", issuers, issuers_without_keys.clone());
         own.register("request_body_bytes", "Bytes of the bodies of requests that are under way", body_bytes.clone());
+        let dropped = "Connections dropped, or not accepted, by why";
+        own.register("connections_dropped", dropped, connections_dropped.clone());
         registry.register_collector(Box::new(Diagnostics));
         registry.register_collector(Box::new(Process));
-        Metrics { streams, log, requests, issuers_without_keys, body_bytes, registry }
+        Metrics { streams, log, requests, issuers_without_keys, body_bytes, connections_dropped, registry }
     }
 }
 
@@ -309,6 +336,7 @@ mod tests {
         for line in [
             concat!("pregon_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             "pregon_streams 0",
+            "pregon_connections_dropped_total{reason=\"pace\"} 0",
             "pregon_streams_closed_total{reason=\"peer\"} 1",
             "pregon_stream_bytes_total 7",
             "pregon_commit_seconds_bucket{le=\"0.0004\"} 1",

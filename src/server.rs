@@ -215,7 +215,8 @@ impl Server {
         let router = http::router(Arc::clone(&app));
         let admin = admin.map(|(listener, _)| {
             let most = ADMIN_REQUESTS_AT_ONCE;
-            let rules = Rules { most, per_address: most, pace: None, trusted_proxies: Vec::new() };
+            let dropped = app.metrics.connections_dropped.clone();
+            let rules = Rules { most, per_address: most, pace: None, trusted_proxies: Vec::new(), dropped };
             let router = http::admin_router(Arc::clone(&app));
             tokio::spawn(listener.serve(rules, None, router, Arc::clone(&app.delivery), followed.clone()))
         });
@@ -224,6 +225,7 @@ impl Server {
             per_address: config.limits.connections_per_address.unwrap_or(places.requests.div_ceil(4)),
             pace: Some(config.limits.connections),
             trusted_proxies: config.limits.trusted_proxies.clone(),
+            dropped: app.metrics.connections_dropped.clone(),
         };
         let serving = tokio::spawn(listener.serve(rules, tls, router, Arc::clone(&app.delivery), followed));
         let removing = tokio::spawn(retention::run(store, config.retention, Timestamp::now));

@@ -184,6 +184,7 @@ mod tests {
     use crate::delivery;
     use crate::http::address::Peer;
     use crate::listener::places::{Room, Rules};
+    use crate::metrics::Connections;
     use crate::store::sqlite::{self, SqliteStore};
 
     impl Connection for DuplexStream {
@@ -203,7 +204,8 @@ mod tests {
         let delivery = Delivery::start(delivery::Options::default(), Arc::new(store)).await.expect("started");
         let (phase, followed) = watch::channel(Phase::Serving);
         let peer = IpAddr::from(Ipv4Addr::LOCALHOST);
-        let room = Room::new(Rules { most: 8, per_address: 8, pace: None, trusted_proxies: Vec::new() });
+        let (trusted_proxies, dropped) = (Vec::new(), Connections::default());
+        let room = Room::new(Rules { most: 8, per_address: 8, pace: None, trusted_proxies, dropped });
         let place = room.enter(peer, AbortHandle::new_pair().0).expect("there is room");
         let end = End::new(followed, place.clone());
         let (peer, router, delivery) = (Peer(peer), Router::new(), Arc::new(delivery));

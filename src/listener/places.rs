@@ -20,6 +20,7 @@ use ipnet::IpNet;
 
 use crate::http::address::Crowd;
 use crate::limits::{Address, Buckets, Rate};
+use crate::metrics::{Connections, Dropped};
 
 /// How many places there are, and for whom.
 #[derive(Clone, Debug)]
@@ -32,6 +33,15 @@ pub struct Rules {
     pub pace: Option<Rate>,
     /// Proxies, whose addresses are not counted: they ask for others.
     pub trusted_proxies: Vec<IpNet>,
+    /// Where it is counted why connections are dropped.
+    pub dropped: Connections,
+}
+
+impl Rules {
+    /// Counts a connection that is dropped, or not let in.
+    fn count(&self, reason: &'static str) {
+        self.dropped.get_or_create(&Dropped { reason }).inc();
+    }
 }
 
 /// What a connection is doing, in the order in which they are dropped.
@@ -136,11 +146,11 @@ impl Account {
         let neighbours = address.and_then(|address| self.by_address.get(&address));
         if let Some(neighbours) = neighbours.filter(|neighbours| neighbours.count >= self.rules.per_address) {
             let first = neighbours.queues.first()?;
-            self.drop_one(first);
+            self.drop_one(first, "address");
         }
         if self.taken >= self.rules.most {
             let first = self.queues.first()?;
-            self.drop_one(first);
+            self.drop_one(first, "place");
         }
         self.number += 1;
         let id = self.number;
@@ -201,20 +211,21 @@ impl Account {
         // One that carried streams needs a place again, and may be the one too many.
         if self.taken > self.rules.most {
             let first = self.queues.first().unwrap_or(id);
-            self.drop_one(first);
+            self.drop_one(first, "place");
         }
         if self.queues.0[Doing::Lingering as usize].len() > self.lingering_max()
             && let Some((_, first)) = self.queues.0[Doing::Lingering as usize].first_key_value()
         {
-            self.drop_one(*first);
+            self.drop_one(*first, "lingering");
         }
         self.seats.contains_key(&id)
     }
 
-    fn drop_one(&mut self, id: u64) {
+    fn drop_one(&mut self, id: u64, reason: &'static str) {
         if let Some(abort) = self.leave(id) {
             abort.abort();
-            tracing::debug!("a connection was dropped: its place is needed");
+            self.rules.count(reason);
+            tracing::debug!(reason, "a connection was dropped: its place is needed");
         }
     }
 
@@ -266,10 +277,19 @@ impl Room {
             && pace.take(&address).is_err()
         {
             tracing::warn!(address = %peer, "connections from this address come too fast and are closed");
+            account.rules.count("pace");
             return None;
         }
-        let id = account.enter(address, abort)?;
+        let Some(id) = account.enter(address, abort) else {
+            account.rules.count("full");
+            return None;
+        };
         Some(Place(Arc::new(Taken { id, room: self.clone() })))
+    }
+
+    /// Counts a connection that could not be accepted.
+    pub(super) fn not_accepted(&self) {
+        self.account().rules.count("accept");
     }
 
     fn account(&self) -> MutexGuard<'_, Account> {
@@ -385,8 +405,18 @@ mod tests {
 
     use super::*;
 
+    fn rules(most: usize, per_address: usize) -> Rules {
+        Rules { most, per_address, pace: None, trusted_proxies: Vec::new(), dropped: Connections::default() }
+    }
+
+    /// How many connections have been dropped, by reason.
+    fn counted(rules: &Rules) -> Vec<(&'static str, u64)> {
+        let counts = Dropped::REASONS.map(|reason| (reason, rules.dropped.get_or_create(&Dropped { reason }).get()));
+        counts.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
     fn account(most: usize, per_address: usize) -> Account {
-        Account::new(Rules { most, per_address, pace: None, trusted_proxies: Vec::new() })
+        Account::new(rules(most, per_address))
     }
 
     fn enter(account: &mut Account, address: u32) -> Option<(u64, AbortHandle)> {
@@ -414,11 +444,13 @@ mod tests {
         let count = |count| NonZeroU32::new(count).expect("above 0");
         let trusted_proxies = vec!["10.0.0.9/32".parse().expect("valid")];
         let pace = Some(Rate::per_second(count(1), count(3)));
-        let room = Room::new(Rules { most: 100, per_address: 100, pace, trusted_proxies });
+        let rules = Rules { pace, trusted_proxies, ..rules(100, 100) };
+        let room = Room::new(rules.clone());
         let enter = |address: &str| room.enter(address.parse().expect("valid"), AbortHandle::new_pair().0).is_some();
         assert_eq!([(); 5].map(|()| enter("10.0.0.1")), [true, true, true, false, false]);
         assert!(enter("10.0.0.2"));
         assert!((0..10).all(|_| enter("10.0.0.9") && enter("127.0.0.1")));
+        assert_eq!(counted(&rules), [("pace", 2)]);
     }
 
     /// Mutant: the newest is dropped.
@@ -428,6 +460,7 @@ mod tests {
         let connections = come(&mut account, 11);
         assert_eq!(dropped(&connections), [0, 1, 2]);
         assert_eq!((account.taken, account.seats.len(), account.by_address.len()), (8, 8, 8));
+        assert_eq!(counted(&account.rules), [("place", 3)]);
     }
 
     /// Mutant: whoever lingers is not dropped.
@@ -465,6 +498,20 @@ mod tests {
             account.change(*id, |seat| seat.lingering = true);
         }
         assert_eq!(dropped(&connections), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(counted(&account.rules), [("lingering", 6)]);
+    }
+
+    /// As a new connection is told by nothing else why it is closed. Mutant: not counted.
+    #[test]
+    fn who_is_not_let_in_since_all_are_busy_is_counted() {
+        let rules = rules(8, 8);
+        let room = Room::new(rules.clone());
+        let enter = |last| room.enter([10, 0, 0, last].into(), AbortHandle::new_pair().0);
+        let places: Vec<_> = (0..8).map(|last| enter(last).expect("there is room")).collect();
+        let _busy: Vec<_> = places.iter().map(|place| place.request().expect("it has a place")).collect();
+        assert!(enter(8).is_none() && enter(9).is_none());
+        room.not_accepted();
+        assert_eq!(counted(&rules), [("full", 2), ("accept", 1)]);
     }
 
     /// Mutant: an address has as many as all together.
@@ -474,6 +521,7 @@ mod tests {
         let others = come(&mut account, 4);
         let of_one: Vec<_> = (0..5).map(|_| enter(&mut account, 1).expect("there is room")).collect();
         assert_eq!((dropped(&of_one), dropped(&others)), (vec![0, 1], vec![]));
+        assert_eq!(counted(&account.rules), [("address", 2)]);
         for (id, _) in &of_one[2..] {
             assert!(account.begin(*id).is_some());
         }

@@ -1,11 +1,16 @@
 //! Places: whatever connections do that say nothing, say little, or do not go away, a back end's publish is answered; and a
 //! request under way is never given up for another connection.
 
+use std::process::Stdio;
+
 use reqwest::Method;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::Command;
 
+use crate::process::Running;
 use crate::server::{KEY, TestServer, within};
 
 const PLACES: usize = 64;
@@ -68,7 +73,29 @@ async fn silent_connections_give_way_the_oldest_first_and_no_request_under_way_d
         assert!(ask(&mut connection, &health("close")).await.starts_with("HTTP/1.1 200"));
     }
     assert!(ask(&mut publishing, "hola").await.starts_with("HTTP/1.1 201"));
+    let metrics = server.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    let dropped =
+        metrics.lines().find_map(|line| line.strip_prefix("pregon_connections_dropped_total{reason=\"place\"} "));
+    assert_eq!(dropped.unwrap().parse::<usize>().unwrap(), silent.len());
     server.stop().await;
+}
+
+/// A connection that the kernel has completed waits until there is a descriptor for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_cannot_be_accepted_is_counted_and_served_later() {
+    let folder = TempDir::new().unwrap();
+    let server = Running::start(&folder, &[], Stdio::null()).await;
+    let not_accepted = async || server.metric("pregon_connections_dropped_total{reason=\"accept\"}").await;
+    // From here on it asks on the connection that it has.
+    assert_eq!(not_accepted().await, 0);
+    let pid = Pid::from_raw(server.child.id().unwrap().cast_signed());
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = |current| prlimit(pid, Resource::Nofile, Rlimit { current, maximum }).unwrap();
+    limit(Some(1));
+    let mut waiting = TcpStream::connect(server.address()).await.unwrap();
+    within(async { while not_accepted().await == 0 {} }).await;
+    limit(maximum);
+    assert!(ask(&mut waiting, &health("close")).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
