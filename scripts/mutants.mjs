@@ -788,6 +788,13 @@ const mutants = [
     test: 'checkpoints_that_the_disk_fails_are_said_until_one_works',
   },
   {
+    name: 'a full disk at a start said like any other error',
+    file: 'src/store/sqlite.rs',
+    from: 'OpenError::Full(path.clone(), error)',
+    to: 'OpenError::Sqlite(path.clone(), error)',
+    test: 'a_start_with_too_little_space_says_that_the_disk_is_full_and_how_much_is_enough',
+  },
+  {
     name: 'a reserve that publishes take',
     file: 'src/store/sqlite/writer.rs',
     from: 'Err(Failure::Full) if appends.iter().any(is_urgent) && self.reserve.give_up()',

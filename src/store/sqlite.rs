@@ -157,7 +157,7 @@ pub enum OpenError {
     /// The folder or its lock can't be made.
     #[error("can't create {0}")]
     Folder(PathBuf, #[source] std::io::Error),
-    /// There is no space for the index of the `-wal`, and no reserve any more.
+    /// There is too little space for it or for the index of its `-wal`, and no reserve any more.
     #[error(
         "can't open {0}: the disk is full; free some space on it (1 MiB is enough to start and to recall or erase something)"
     )]
@@ -176,7 +176,13 @@ impl SqliteStore {
         files::make_folder(folder).map_err(|e| OpenError::Folder(folder.to_owned(), e))?;
         let lock = schema::lock(&folder.join("pregon.lock"))?;
         let path = folder.join("pregon.db");
-        let failed = |error| OpenError::Sqlite(path.clone(), error);
+        let failed = |error| {
+            if is_without_space(&error) {
+                OpenError::Full(path.clone(), error)
+            } else {
+                OpenError::Sqlite(path.clone(), error)
+            }
+        };
         // SQLite takes an empty file for a new one, and keeps the mode that it has.
         files::open(&path).map_err(|e| OpenError::Folder(path.clone(), e))?;
         for name in ["pregon.db", "pregon.db-wal", "pregon.db-shm", "pregon.lock", "pregon.head", "pregon.reserve"] {
@@ -195,9 +201,7 @@ impl SqliteStore {
         };
         let opened: rusqlite::Result<_> = open()
             .or_else(|error| if wants_space(&error) && reserve.give_up_for_start() { open() } else { Err(error) });
-        let (connection, found) = opened.map_err(|error| {
-            if is_without_space(&error) { OpenError::Full(path.clone(), error) } else { failed(error) }
-        })?;
+        let (connection, found) = opened.map_err(failed)?;
         if found > schema::VERSION {
             return Err(OpenError::Newer { path, found });
         }

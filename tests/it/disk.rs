@@ -32,15 +32,18 @@ impl Program {
 
     /// Runs it as the arguments of a command.
     async fn run(command: &mut Command, folder: &Path, log: &Path) -> Program {
+        let (child, ready) = started(Program::serve(command, folder, log)).await;
+        Program { child, url: ready["url"].as_str().unwrap().to_owned(), http: Client::new() }
+    }
+
+    fn serve<'c>(command: &'c mut Command, folder: &Path, log: &Path) -> &'c mut Command {
         command
             .args([env!("CARGO_BIN_EXE_pregon"), "serve"])
             .args(["--listen", "127.0.0.1:0", "--open-user-id", "--server-key", KEY, "--data-dir"])
             .arg(folder)
             .stdin(Stdio::null())
             .stderr(std::fs::File::create(log).unwrap())
-            .kill_on_drop(true);
-        let (child, ready) = started(command).await;
-        Program { child, url: ready["url"].as_str().unwrap().to_owned(), http: Client::new() }
+            .kill_on_drop(true)
     }
 
     /// Lets its files be so large, at the most.
@@ -113,10 +116,32 @@ impl SmallDisk {
         SmallDisk { folder, keeper }
     }
 
-    async fn start(&self, log: &Path) -> Program {
+    /// A command that gets another one as its arguments, and runs it where the disk is.
+    fn enter(&self) -> Command {
         let keeper = self.keeper.id().unwrap().to_string();
-        let enter = ["--user", "--preserve-credentials", "--mount", "--target", &keeper];
-        Program::run(Command::new("nsenter").args(enter), self.folder.path(), log).await
+        let mut command = Command::new("nsenter");
+        command.args(["--user", "--preserve-credentials", "--mount", "--target", &keeper]);
+        command
+    }
+
+    async fn start(&self, log: &Path) -> Program {
+        Program::run(&mut self.enter(), self.folder.path(), log).await
+    }
+
+    /// Whether a server starts; if not, what it says.
+    async fn try_to_start(&self, log: &Path) -> Result<(), String> {
+        let mut command = self.enter();
+        let mut child = Program::serve(&mut command, self.folder.path(), log).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        within(BufReader::new(child.stdout.take().unwrap()).read_line(&mut line)).await.unwrap();
+        if !line.is_empty() {
+            within(child.kill()).await.unwrap();
+            return Ok(());
+        }
+        let status = within(child.wait()).await.unwrap();
+        let said = std::fs::read_to_string(log).unwrap();
+        assert_eq!(status.code(), Some(1), "{said}");
+        Err(said)
     }
 
     /// A path on it, as it is from outside.
@@ -130,6 +155,20 @@ impl SmallDisk {
         let mut file = std::fs::File::create(self.path(name)).unwrap();
         for piece in [1 << 20, 4096, 1] {
             while file.write_all(&vec![1; piece]).is_ok() {}
+        }
+    }
+
+    /// The same, less some bytes.
+    fn fill_but(&self, name: &str, left: u64) {
+        self.fill(name);
+        let file = std::fs::File::options().write(true).open(self.path(name)).unwrap();
+        file.set_len(file.metadata().unwrap().len() - left).unwrap();
+    }
+
+    fn remove(&self, names: &[&str]) {
+        for name in names {
+            // Which of them are there depends on how far a start has come.
+            let _ = std::fs::remove_file(self.path(name));
         }
     }
 }
@@ -258,6 +297,50 @@ async fn on_a_disk_that_stays_full_a_server_starts_again_and_again_and_recalls_e
         let logged = std::fs::read_to_string(&log).unwrap();
         assert!(!logged.contains("what is due could not be published"), "nothing is due: {logged}");
     }
+}
+
+/// A new log, on a disk that has no byte left, or too few; and one that is there, without its reserve.
+///
+/// Mutants: only what the database says is full; only at the first step of a start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_with_too_little_space_says_that_the_disk_is_full_and_how_much_is_enough() {
+    let (disk, log) = (SmallDisk::make().await, TempDir::new().unwrap());
+    let log = log.path().join("log");
+    let database = disk.folder.path().join("pregon.db");
+    let full = format!(
+        "can't open {}: the disk is full; free some space on it (1 MiB is enough to start and to recall or erase something)",
+        database.display()
+    );
+    let mut left = 0;
+    loop {
+        disk.fill_but("of-others", left);
+        if let Err(said) = disk.try_to_start(&log).await {
+            assert!(said.contains(&full), "a new log with {left} bytes: {said}");
+        } else {
+            break;
+        }
+        disk.remove(&["of-others", "pregon.db", "pregon.db-wal", "pregon.db-shm", "pregon.head", "pregon.lock"]);
+        left += 16 << 10;
+    }
+    assert!((64 << 10..1 << 20).contains(&left), "{left} bytes are enough");
+    disk.remove(&["of-others"]);
+    let program = disk.start(&log).await;
+    assert_eq!(program.publish("everyone").await.0, 201);
+    program.stop().await;
+    disk.remove(&["pregon.reserve"]);
+    disk.fill("of-others");
+    let said = disk.try_to_start(&log).await.expect_err("not a byte is left");
+    assert!(said.contains(&full), "{said}");
+    // What it says is enough is enough.
+    disk.remove(&["of-others"]);
+    disk.fill_but("of-others", 1 << 20);
+    let program = disk.start(&log).await;
+    let (_, inbox) = program.get("/v1/inbox?user_id=1").await;
+    let inbox: Value = serde_json::from_str(&inbox).unwrap();
+    let recalled = format!("/v1/notifications/{}", inbox["data"][0]["id"].as_str().unwrap());
+    let (status, answer) = program.ask(Method::DELETE, &recalled, None).await;
+    assert!(status.is_success(), "{answer}");
+    program.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
