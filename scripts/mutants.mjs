@@ -23,12 +23,12 @@ const mutants = [
   {
     name: 'wake before commit',
     file: 'src/store/sqlite/writer.rs',
-    from: '            run(&self.connection, "COMMIT").map_err(broken(true))?;',
+    from: '            rows::run(&self.connection, "COMMIT").map_err(broken(true))?;',
     to: `            for follower in &self.followers {
                 follower.committed(before, &changes.entries, changes.head);
             }
             changes.entries.clear();
-            run(&self.connection, "COMMIT").map_err(broken(true))?;`,
+            rows::run(&self.connection, "COMMIT").map_err(broken(true))?;`,
     test: 'the_embedded_store_passes_the_suite',
   },
   {
@@ -58,6 +58,20 @@ const mutants = [
     from: '        spans::drop_oldest_memberships(self.connection, user.as_str())?;\n',
     to: '',
     test: 'ended_memberships_are_bounded_and_the_newest_are_kept',
+  },
+  {
+    name: 'what a user does next is done before the erasure has ended',
+    file: 'src/store/sqlite/deferred.rs',
+    from: 'erased.contains(*user) || erasing::through(connection, user).is_ok_and(|through| through.is_some())',
+    to: 'false',
+    test: 'a_user_who_is_being_erased_waits_for_it_and_nobody_else_does',
+  },
+  {
+    name: 'memberships of an erased user count until they are removed',
+    file: 'src/store/sqlite/feed.rs',
+    from: 'AND (?2 IS NULL OR since > ?2)"',
+    to: 'AND (?2 IS NULL OR 1)"',
+    test: 'memberships_of_an_erased_user_are_gone_at_once_and_from_the_file_in_pieces',
   },
   {
     name: 'acknowledge before the follower is told',

@@ -36,6 +36,7 @@ mod checksum;
 mod clock;
 mod counted;
 mod damage;
+mod deferred;
 mod erasing;
 mod failure;
 mod feed;
@@ -390,7 +391,9 @@ impl Store for SqliteStore {
             .read(move |connection| {
                 connection
                     .prepare_cached(
-                        "SELECT user FROM member WHERE topic = ?1 AND until IS NULL AND user > ?2 ORDER BY user LIMIT ?3",
+                        "SELECT user FROM member WHERE topic = ?1 AND until IS NULL AND user > ?2
+                         AND NOT EXISTS (SELECT 1 FROM erasing WHERE erasing.user = member.user AND since <= through)
+                         ORDER BY user LIMIT ?3",
                     )?
                     .query_map(
                         params![topic.as_str(), after.as_ref().map_or("", UserId::as_str), whole(limit)],

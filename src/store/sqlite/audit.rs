@@ -310,7 +310,8 @@ static WRONG_MEMBERS: LazyLock<String> = LazyLock::new(|| {
                          iif(kind = 'joined', position, ifnull(before, max(trimmed, ifnull(through, 0)))) AS begins
                   FROM said, floor LEFT JOIN user_trimmed ON user_trimmed.user = said.user),
          doubtful AS (SELECT member.user, topic, since, until, max(trimmed, ifnull(through, 0)) AS floor
-                      FROM member, floor LEFT JOIN user_trimmed ON user_trimmed.user = member.user)
+                      FROM member, floor LEFT JOIN user_trimmed ON user_trimmed.user = member.user
+                      WHERE member.user NOT IN (SELECT user FROM erasing))
     SELECT user, topic, min(at) FROM (
     SELECT user, topic, position AS at FROM span WHERE NOT EXISTS (
         SELECT 1 FROM member WHERE member.user = span.user AND member.topic = span.topic

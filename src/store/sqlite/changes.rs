@@ -373,30 +373,21 @@ impl Changes<'_> {
         self.log("muted", at, None, &content, Change::Muted { user, categories })
     }
 
-    /// Forgets a user: at once for whoever looks, from the file in pieces. What was addressed to others too stays theirs.
+    /// Forgets a user: at once for whoever looks, from the file in pieces. What was addressed to others too stays theirs. Streams
+    /// forget the user's memberships with the entry that says so.
     fn erase(&mut self, user: UserId, at: Timestamp) -> rusqlite::Result<Outcome> {
         let hers = Audience::User(user.clone()).to_string();
-        let joined: Vec<Topic> = feed::interest(self.connection, &user)?
-            .memberships
-            .into_iter()
-            .filter_map(|membership| membership.until.is_none().then_some(membership.topic))
-            .collect();
-        for topic in joined {
-            // So that her open streams get nothing of it either.
-            self.leave(user.clone(), topic, at)?;
-        }
         self.mute(user.clone(), Vec::new(), at)?;
         let mut known: bool = self
             .connection
             .prepare_cached(
                 "SELECT EXISTS (SELECT 1 FROM addressed WHERE audience = ?1)
                      OR EXISTS (SELECT 1 FROM changed WHERE audience = ?1)
+                     OR EXISTS (SELECT 1 FROM member WHERE user = ?2)
                      OR EXISTS (SELECT 1 FROM mark WHERE user = ?2) OR EXISTS (SELECT 1 FROM watermark WHERE user = ?2)",
             )?
             .query_row([&hers, user.as_str()], |row| row.get(0))?;
-        for sql in ["DELETE FROM member WHERE user = ?1", "DELETE FROM mute WHERE user = ?1"] {
-            known |= self.connection.prepare_cached(sql)?.execute([user.as_str()])? > 0;
-        }
+        known |= self.connection.prepare_cached("DELETE FROM mute WHERE user = ?1")?.execute([user.as_str()])? > 0;
         known |= erasing::take_from_scheduled(self.connection, &user)?;
         if !known {
             return Ok(Outcome::Unchanged);

@@ -1,7 +1,8 @@
 //! A user is erased at once for whoever looks, and from the file in pieces, so that others are not kept waiting.
 //!
 //! **Invariant:** from the commit in which a user's erasure begins, nothing of hers up to there is shown, also after a crash. A
-//! later command that concerns her, or a notification that was hers, first removes what is left of it.
+//! later command that concerns her waits until nothing is left of it; a change of a notification that was hers first takes it
+//! from her.
 
 use std::sync::LazyLock;
 
@@ -70,7 +71,8 @@ pub(super) fn begin(connection: &Connection, user: &UserId, through: Position) -
     remove(connection, user.as_str(), through)
 }
 
-/// Removes what is left of a user who is being erased.
+/// Removes what is left of a user who is being erased, before the next command of the same append. Other appends of the user
+/// wait, see [`super::deferred`].
 pub(super) fn finish(connection: &Connection, user: &UserId) -> rusqlite::Result<()> {
     while let Some(through) = through(connection, user)? {
         remove(connection, user.as_str(), through)?;
@@ -78,12 +80,19 @@ pub(super) fn finish(connection: &Connection, user: &UserId) -> rusqlite::Result
     Ok(())
 }
 
-/// Removes one piece of a user who is being erased, or of the marks of what is gone; says whether there was one.
-pub(super) fn go_on(connection: &Connection) -> rusqlite::Result<bool> {
-    let next = connection
-        .prepare_cached(&format!("SELECT through, {}, user FROM erasing LIMIT 1", ERASING.sound))?
-        .query_row([], |row| Ok((row.get::<_, String>(2)?, through_of(row)?)))
-        .optional()?;
+/// Removes one piece of a user who is being erased, of that one first, or of the marks of what is gone; says whether there was
+/// one.
+pub(super) fn go_on(connection: &Connection, first: Option<&UserId>) -> rusqlite::Result<bool> {
+    let mut next = None;
+    if let Some(user) = first {
+        next = through(connection, user)?.map(|through| (user.to_string(), through));
+    }
+    if next.is_none() {
+        next = connection
+            .prepare_cached(&format!("SELECT user, through FROM erasing WHERE {} LIMIT 1", ERASING.sound))?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+    }
     let Some((user, through)) = next else { return Ok(remove_marks_left(connection, ROWS_PER_PIECE)? > 0) };
     remove(connection, &user, through)?;
     Ok(true)
@@ -133,6 +142,12 @@ fn remove(connection: &Connection, user: &str, through: Position) -> rusqlite::R
     ] {
         left -= connection.prepare_cached(sql)?.execute(params![user, whole(left)])?;
     }
+    left -= connection
+        .prepare_cached(
+            "DELETE FROM member WHERE user = ?1 AND (topic, since) IN
+             (SELECT topic, since FROM member WHERE user = ?1 AND since <= ?2 LIMIT ?3)",
+        )?
+        .execute(params![user, through, whole(left)])?;
     if left > 0 {
         connection.prepare_cached("DELETE FROM erasing WHERE user = ?1")?.execute([user])?;
     }
@@ -150,7 +165,7 @@ mod tests {
     use super::super::{Options, SqliteStore, schema};
     use super::*;
     use crate::content::{Content, Patch};
-    use crate::notification::{Notification, NotificationId};
+    use crate::notification::{Notification, NotificationId, Topic};
     use crate::state::Set;
     use crate::store::{Append, Command, Outcome, Selection, Status, Store, Wanted};
 
@@ -292,6 +307,75 @@ mod tests {
         assert_eq!(memberships.iter().map(|of| of.topic.as_str()).collect::<Vec<_>>(), ["new"]);
     }
 
+    /// The server ends after the first commit of an erasure. Mutants: all memberships at once; what is left of them counts.
+    #[tokio::test]
+    async fn memberships_of_an_erased_user_are_gone_at_once_and_from_the_file_in_pieces() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || {
+            SqliteStore::open(folder.path(), Options { topics_max: HERS, inbox_max: HERS, ..Options::default() })
+                .expect("opens")
+        };
+        let topics: Vec<Topic> = (0..HERS).map(|number| format!("t{number}").parse().expect("valid")).collect();
+        let last = topics[HERS - 1].clone();
+        let store = open();
+        store.one(NOW, Command::Join { user: user("zoe"), topics }).await.expect("joined");
+        store.one(NOW, Command::Join { user: user("ana"), topics: vec![last.clone()] }).await.expect("joined");
+        drop(store);
+        let mut connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        super::super::checksum::add_to(&connection).expect("added");
+        let head = super::super::head(&connection).expect("read");
+        // So that the entries about them, which go first, leave some of them to the first commit.
+        for table in ["log", "changed"] {
+            let sql = format!("DELETE FROM {table} WHERE position > 100 AND position <= {HERS}");
+            connection.execute(&sql, []).expect("deleted");
+        }
+        let transaction = connection.transaction().expect("begun");
+        let mut changes = Changes {
+            connection: &transaction,
+            head,
+            entries: Vec::new(),
+            latest: NOW,
+            bounds: Options::default().bounds(),
+            topics_max: HERS,
+            takes_back: false,
+            damaged: Vec::new(),
+        };
+        changes.apply(Command::Erase { user: user("zoe") }, NOW).expect("erased");
+        assert_eq!(changes.entries.len(), 1, "the entry that says so takes the memberships from streams");
+        transaction.commit().expect("committed");
+        let sql = "SELECT count(*) FROM member WHERE user = 'zoe'";
+        let left =
+            |connection: &Connection| connection.query_row(sql, [], |row| row.get::<_, u32>(0)).expect("counted");
+        assert_eq!(left(&connection), 1100, "one commit removes no more");
+        let interest = super::super::feed::interest(&connection, &user("zoe")).expect("read");
+        assert_eq!(interest.memberships.len(), 0);
+        drop(connection);
+        let store = open();
+        assert_eq!(store.options.metrics.damaged.get(), 0, "what is left of them is not wrong");
+        assert_eq!(store.members(&last, None, 10).await.expect("read"), [user("ana")]);
+        let join = Command::Join { user: user("zoe"), topics: vec![last.clone()] };
+        assert!(matches!(store.one(NOW, join).await, Ok(Outcome::Logged(_))), "a member anew");
+        assert_eq!(store.members(&last, None, 10).await.expect("read"), [user("ana"), user("zoe")]);
+        let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        assert_eq!(left(&connection), 1);
+    }
+
+    /// Mutant: whoever is damaged comes first and fails each time.
+    #[tokio::test]
+    async fn a_damaged_erasure_keeps_no_other_from_going_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        schema::prepare(&mut connection).expect("prepared");
+        for name in ["ana", "zoe"] {
+            connection.execute(&ERASING.insert, params![name, 1]).expect("inserted");
+        }
+        connection.execute("UPDATE erasing SET through = 2 WHERE user = 'ana'", []).expect("damaged");
+        assert!(go_on(&connection, None).expect("zoe"));
+        assert!(!go_on(&connection, None).expect("nobody"));
+        let left: String = connection.query_row("SELECT user FROM erasing", [], |row| row.get(0)).expect("one");
+        assert_eq!(left, "ana", "made again at the next start");
+    }
+
     /// The server ends in between. Mutant: all marks at once.
     #[tokio::test]
     async fn marks_of_what_is_recalled_or_too_old_go_in_pieces_and_all_of_them() {
@@ -322,13 +406,13 @@ mod tests {
         super::super::forgetting::forget(&transaction, Position(1), said.audiences.iter()).expect("forgotten");
         transaction.commit().expect("committed");
         assert_eq!(marks(&connection), 1980, "one commit removes no more");
-        assert!(go_on(&connection).expect("removed"));
+        assert!(go_on(&connection, None).expect("removed"));
         assert_eq!(marks(&connection), 1480, "nor does the next");
         let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
         while marks(&connection) > 0 {
             store.log_time(NOW).await.expect("done");
         }
         let left: u32 = connection.query_row("SELECT count(*) FROM marks_left", [], |row| row.get(0)).expect("read");
-        assert!(left <= 1 && go_on(&connection).expect("done") == (left == 1));
+        assert!(left <= 1 && go_on(&connection, None).expect("done") == (left == 1));
     }
 }

@@ -61,9 +61,10 @@ pub(super) fn spans(
 
 /// What a user may see.
 pub(super) fn interest(connection: &Connection, user: &UserId) -> rusqlite::Result<Interest> {
+    let erased = erasing::through(connection, user)?;
     let memberships = connection
-        .prepare_cached("SELECT topic, since, until FROM member WHERE user = ?1")?
-        .query_map([user.as_str()], |row| {
+        .prepare_cached("SELECT topic, since, until FROM member WHERE user = ?1 AND (?2 IS NULL OR since > ?2)")?
+        .query_map(params![user.as_str(), erased], |row| {
             Ok(Membership { topic: parsed(row.get_ref(0)?.as_str()?)?, since: row.get(1)?, until: row.get(2)? })
         })?
         .collect::<rusqlite::Result<_>>()?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::ErrorCode;
+use rusqlite::{Connection, ErrorCode};
 
 use crate::metrics;
 use crate::store::Failing;
@@ -55,4 +55,17 @@ impl Maintenance {
     pub(super) fn failing(&self) -> Vec<Failing> {
         self.failing.iter().map(|(work, Failures { passes, .. })| Failing { work, passes: *passes }).collect()
     }
+}
+
+/// Notes how large the file is.
+pub(super) fn measure(connection: &Connection, metrics: &metrics::Log) {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    if let (Ok(pages), Ok(page_bytes)) = (pragma("page_count"), pragma("page_size")) {
+        metrics.file_bytes.set(pages * page_bytes);
+    }
+}
+
+/// A number as gauges have it.
+pub(super) fn gauge(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -168,6 +168,11 @@ pub(super) fn due(connection: &Connection, now: Timestamp, limit: usize) -> rusq
     connection.prepare_cached(&sql)?.query_map(params![Millisecond(now), whole(limit)], read)?.collect()
 }
 
+/// Runs a statement that is there for each commit, without parsing it again.
+pub(super) fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(|_| ())
+}
+
 /// Whether something is due at that time.
 pub(super) fn any_due(connection: &Connection, now: Timestamp) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM scheduled WHERE due <= ?1")?.exists([Millisecond(now)])

@@ -17,10 +17,11 @@ use super::checksum::update_identity;
 use super::clock::{self, Age, Uptime};
 use super::counted::Counted;
 use super::damage::{Damaged, Damages};
+use super::deferred::Deferred;
 use super::erasing;
 use super::failure::{Broken, Failure};
 use super::head::HeadFile;
-use super::maintenance::Maintenance;
+use super::maintenance::{self, Maintenance, gauge};
 use super::reserve::Reserve;
 use super::scrub::Scrub;
 use super::tasks::{Answer, Handle, Task, answered, gather, is_urgent};
@@ -39,6 +40,7 @@ struct Writer {
     options: Options,
     /// Whether something may be left of somebody who is being erased, or of the marks of what is gone.
     erasing: bool,
+    deferred: Deferred,
     wal: Wal,
     reserve: Reserve,
     maintenance: Maintenance,
@@ -80,7 +82,7 @@ pub(super) fn start(
                     Task::Append { append, answer } => {
                         let mut batch = vec![(append, answer)];
                         next = gather(&mut queue, &mut batch);
-                        writer.append(batch)
+                        writer.append_or_defer(batch)
                     }
                     Task::Follow { follower, backlog, answer } => answered(answer, writer.follow(follower, backlog)),
                     Task::Advance { now, answer } => answered(answer, writer.advance(now)),
@@ -101,6 +103,7 @@ pub(super) fn start(
                 };
                 if !(alive && writer.tidy() && writer.go_on_erasing()) {
                     tracing::error!("the store has stopped: a write failed, and only a restart helps");
+                    writer.deferred.refuse(Failure::Stopped);
                     queue.close();
                     next.into_iter().chain(std::iter::from_fn(|| queue.blocking_recv())).for_each(Task::refuse);
                     return;
@@ -135,6 +138,7 @@ impl Writer {
             options,
             // A crash may have come between.
             erasing: true,
+            deferred: Deferred::default(),
             wal,
             reserve,
             maintenance: Maintenance::default(),
@@ -165,10 +169,23 @@ impl Writer {
         if !self.erasing {
             return true;
         }
-        let more = self.maintain("erase", |changes| erasing::go_on(changes.connection));
+        let first = self.deferred.first().cloned();
+        let more = self.maintain("erase", |changes| erasing::go_on(changes.connection, first.as_ref()));
         // What fails is tried again within a minute.
         self.erasing = more == Ok(true);
-        !more.is_err_and(Failure::stops)
+        if let Err(failure) = more {
+            self.deferred.refuse(failure);
+            return !failure.stops();
+        }
+        let ready = self.deferred.take_ready(&self.connection);
+        ready.is_empty() || self.append(ready)
+    }
+
+    /// Commits those of a batch whose users nobody erases, and keeps the others until these have been erased.
+    fn append_or_defer(&mut self, batch: Vec<(Append, Answer<Appended>)>) -> bool {
+        let now = self.deferred.sort_out(&self.connection, batch);
+        self.erasing |= self.deferred.first().is_some();
+        now.is_empty() || self.append(now)
     }
 
     /// Lets a checkpoint that found no space end, which empties the `-wal`: before it is larger than the reserve.
@@ -266,7 +283,7 @@ impl Writer {
             damaged: Vec::new(),
         };
         let (rows_before, mut quiet) = (self.connection.total_changes(), self.head_file.reached.quiet);
-        let begun = run(&self.connection, "BEGIN IMMEDIATE");
+        let begun = rows::run(&self.connection, "BEGIN IMMEDIATE");
         let broken = |committing| move |error| Broken { error, committing };
         let done = begun.and_then(|()| work(&mut changes)).and_then(|done| {
             if changes.entries.is_empty() && self.connection.total_changes() > rows_before {
@@ -276,7 +293,7 @@ impl Writer {
             Ok(done)
         });
         let done = done.map_err(broken(false)).and_then(|done| {
-            run(&self.connection, "COMMIT").map_err(broken(true))?;
+            rows::run(&self.connection, "COMMIT").map_err(broken(true))?;
             Ok(done)
         });
         let Changes { head, entries, latest, takes_back, damaged, .. } = changes;
@@ -365,7 +382,7 @@ impl Writer {
 
     /// Publishes some of what is due and removes some of what has expired; says when to go on.
     fn advance(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        self.measure();
+        maintenance::measure(&self.connection, &self.options.metrics);
         self.damages.say(Instant::now());
         self.erasing = true;
         let full = self.reserve.is_given_up();
@@ -395,14 +412,6 @@ impl Writer {
             return Ok(Some(now));
         }
         rows::next_due(&self.connection, now).map_err(|error| StoreError::Unavailable(error.into()))
-    }
-
-    /// Notes how large the file is.
-    fn measure(&self) {
-        let pragma = |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-        if let (Ok(pages), Ok(page_bytes)) = (pragma("page_count"), pragma("page_size")) {
-            self.options.metrics.file_bytes.set(pages * page_bytes);
-        }
     }
 
     fn follow(&mut self, follower: Arc<dyn Follower>, backlog: Backlog) -> Result<(), StoreError> {
@@ -455,16 +464,6 @@ impl Writer {
         let done = retention::give_back(&self.connection).map_err(|error| Broken { error, committing: true });
         self.maintained("vacuum", done)
     }
-}
-
-/// Runs a statement that is there for each commit, without parsing it again.
-fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
-    connection.prepare_cached(sql)?.execute([]).map(|_| ())
-}
-
-/// A number as gauges have it.
-fn gauge(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -553,6 +552,50 @@ mod tests {
         assert!(writer.tidy());
         let sql = "SELECT count(*) FROM changed WHERE audience = 'user:ana'";
         assert_eq!(writer.connection.query_row(sql, [], |row| row.get(0)), Ok(10));
+    }
+
+    /// Mutants: what a user does next first removes all that is left; it is done at once; others wait for it too.
+    #[test]
+    fn a_user_who_is_being_erased_waits_for_it_and_nobody_else_does() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (tasks, _queue) = mpsc::channel(1);
+        let mut writer = writer(&folder.path().join("pregon.db"), &tasks);
+        let zoe: UserId = "zoe".parse().expect("valid");
+        writer.options.inbox_max = 10_000;
+        publish(&mut writer, "zoe", 2000);
+        let ask = |writer: &mut Writer, commands: Vec<Vec<Command>>| -> Vec<oneshot::Receiver<_>> {
+            let (batch, answers) = commands
+                .into_iter()
+                .map(|commands| {
+                    let (answer, answered) = oneshot::channel();
+                    ((Append { at: Timestamp::UNIX_EPOCH, commands, once: None }, answer), answered)
+                })
+                .unzip();
+            assert!(writer.append_or_defer(batch));
+            answers
+        };
+        let join = |user: &str, topic: &str| Command::Join {
+            user: user.parse().expect("valid"),
+            topics: vec![topic.parse().expect("valid")],
+        };
+        let erase = || vec![Command::Erase { user: zoe.clone() }];
+        let mut first = ask(&mut writer, vec![erase(), vec![join("zoe", "a")], vec![join("ana", "a")]]);
+        let mut second = ask(&mut writer, vec![vec![join("zoe", "b")], vec![join("ana", "b")]]);
+        publish(&mut writer, "zoe", 1);
+        let is_answered = |answer: &mut oneshot::Receiver<_>| matches!(answer.try_recv(), Ok(Ok(Appended::Done(_))));
+        assert!(is_answered(&mut first[0]) && is_answered(&mut first[2]) && is_answered(&mut second[1]));
+        for left in [1501, 1001, 501, 1] {
+            assert_eq!(count(&writer.connection, "zoe"), left, "a turn removes no more");
+            assert!(first[1].try_recv().is_err() && second[0].try_recv().is_err(), "they wait");
+            assert!(writer.go_on_erasing());
+        }
+        while writer.erasing {
+            assert!(writer.go_on_erasing());
+        }
+        assert!(is_answered(&mut first[1]) && is_answered(&mut second[0]));
+        let topics = "SELECT group_concat(topic ORDER BY since) FROM member WHERE user = 'zoe'";
+        assert_eq!(writer.connection.query_row(topics, [], |row| row.get(0)), Ok("a,b".to_owned()));
+        assert_eq!(count(&writer.connection, "zoe"), 1, "what was published since is there");
     }
 
     /// Mutant: wait for a task first.
