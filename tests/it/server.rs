@@ -126,6 +126,13 @@ impl TestServer {
         self.tab_at(&format!("/notifications?user_id={user}"), Some(id)).await
     }
 
+    /// How many notifications each connection of a user has not taken yet, up to 100.
+    pub(crate) async fn behind(&self, user: &str) -> Vec<u64> {
+        let asked = self.request(Method::GET, &format!("/v1/users/{user}/connections")).send();
+        let there: Value = within(within(asked).await.unwrap().json()).await.unwrap();
+        there["data"].as_array().unwrap().iter().map(|connection| connection["behind"].as_u64().unwrap()).collect()
+    }
+
     /// Opens a stream at a path, with a `Last-Event-ID`.
     pub(crate) async fn tab_at(&self, path: &str, last_event_id: Option<&str>) -> Tab {
         let mut request = self.anonymous(Method::GET, path);
