@@ -154,9 +154,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether somebody may have tried to find a credential out: a key that is not known, or a signature that does not match.
-    /// A credential that was good once is no such try, and neither is a token that is refused for what it says: many clients
-    /// behind one address may have one from the same issuer.
+    /// Whether the refused credential may have been guessed, which is counted against the address that it came from: an unknown
+    /// server key, or a token whose signature does not match.
+    ///
+    /// A credential that the server once accepted (expired, revoked, a used ticket) was not guessed. Nor was a token with a valid
+    /// signature that is refused for its claims: if an issuer makes such tokens, all its users have them, and many of them may
+    /// share one address, which must not be locked out.
     #[must_use]
     pub fn is_guess(&self) -> bool {
         matches!(self, Self::Unknown | Self::Token(TokenError::Signature))

@@ -85,7 +85,10 @@ fn handed_over() -> anyhow::Result<Option<TcpListener>> {
         .context("the descriptor that was handed over (LISTEN_FDS) must be a TCP socket that listens")
 }
 
-/// What ends the process, and what runs in it. From its beginning SIGTERM, SIGINT and SIGHUP end the process only as it says.
+/// The asynchronous runtime of a server process, and the signals that it handles.
+///
+/// Once this exists, SIGTERM, SIGINT and SIGHUP no longer kill the process by themselves. So it is made before the store is
+/// opened: a signal that comes meanwhile lets the process end in good order.
 pub(super) struct Process {
     runtime: Runtime,
     signals: Signals,
@@ -105,7 +108,8 @@ impl Process {
         Ok(Process { runtime, signals })
     }
 
-    /// Runs a server until a signal; a second one ends it at once. A temporary folder is removed in any case.
+    /// Runs a server until SIGTERM or SIGINT, then lets it end in good order; a second signal ends the process at once. Removes
+    /// the temporary folder, if the server has one, in both cases.
     pub(super) fn serve(self, config: Config, socket: Option<TcpListener>, extras: Extras) -> Result<(), Failure> {
         let Process { runtime, signals } = self;
         let folder = extras.temporary.as_ref().map(|folder| folder.path().to_owned());
@@ -214,7 +218,8 @@ fn remove(folder: &Path) {
     }
 }
 
-/// Completes with the first SIGTERM or SIGINT. The second one ends the process, and removes a folder that goes with it.
+/// Completes with the first SIGTERM or SIGINT. After that, a second one removes `folder`, if there is one, and exits the process
+/// with code 130.
 async fn shutdown(mut terminate: Signal, mut interrupt: Signal, folder: Option<PathBuf>) {
     tokio::select! {
         _ = terminate.recv() => {},

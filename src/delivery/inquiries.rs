@@ -22,8 +22,8 @@ use crate::store::{Asked, Effort, Opening, Store, StoreError};
 const READS_AT_ONCE: usize = 16;
 /// Entries in one read: with the largest messages some 3 MiB.
 const ENTRIES_PER_READ: usize = 100;
-/// Streams for which the store is asked together how they begin. Whoever comes while it is being asked waits for the next
-/// time, so a herd of returning clients becomes few questions.
+/// Most streams in one question to the store about how they begin. Streams that are opened while the store answers wait, and
+/// are asked about together in the next question. So when many clients come back at once, the store is asked few questions.
 const OPENINGS_TOGETHER: usize = 256;
 
 /// Asks what a stream must know to begin.

@@ -1,8 +1,9 @@
-//! The body of a request, on its way to a handler: its bytes are counted against the budget of all requests until the
-//! answer is made, and it is known whether it was read to its end.
+//! Wraps the body of each request. While the handler reads it, its bytes are counted against the budget that all requests
+//! share; they are given back when the answer is made. When the handler is done, it is known whether the body was read to its
+//! end.
 //!
-//! **Invariant:** an answer that leaves a part of the body unread says `Connection: close`: behind that part the next
-//! request can't be found without reading it.
+//! **Invariant:** if a part of the body stays unread, an answer over HTTP/1.1 says `Connection: close`. The next request on that
+//! connection would begin after the unread part, and the server can't find it without reading that part first.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,30 +18,33 @@ use hyper::body::{Frame, SizeHint};
 
 use crate::limits::{Budget, Held};
 
-/// Bytes of an unread rest that are read and forgotten if they are here already, so that the connection can be kept.
+/// Most bytes that are read and thrown away of what a handler left unread, so that the connection can be kept. Only bytes that
+/// have already arrived are read.
 const REST_BYTES_MAX: usize = 64 * 1024;
 
-/// The budget of all requests has no room for more of this body.
+/// The error of a body that is being read when the bodies of all requests have used up their budget.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the bodies of all requests together are too large")]
 pub(super) struct Exhausted;
 
-/// What is known of a body while the handler has it.
+/// Follows the body of one request while its handler has it.
 pub(super) struct Watch {
     held: Arc<Held>,
-    /// The body, once the handler has let go of it.
+    /// The unread part, which [`Watched`] leaves here when the handler drops it.
     rest: Arc<Mutex<Option<Body>>>,
-    /// Reading the rest would ask the client to send it.
+    /// The client waits for `100 Continue` (`Expect`), which reading would send: it would then send a body that nobody wants.
     expects: bool,
 }
 
+/// The body as the handler gets it.
 struct Watched {
+    /// Nothing once it has been read to its end.
     body: Option<Body>,
     held: Arc<Held>,
     rest: Arc<Mutex<Option<Body>>>,
 }
 
-/// Puts a watched body in place of a request's; nothing if it has none.
+/// Replaces the body of a request by one that is watched; nothing if the request has none.
 pub(super) fn watch(request: &mut Request<Body>, budget: &Arc<Budget>) -> Option<Watch> {
     if request.body().is_end_stream() {
         return None;
@@ -53,7 +57,8 @@ pub(super) fn watch(request: &mut Request<Body>, budget: &Arc<Budget>) -> Option
 }
 
 impl Watch {
-    /// Says in the answer that the connection ends, unless the body has been read or its rest is here.
+    /// Gives the bytes back to the budget, and adds `Connection: close` to an answer over HTTP/1.1 unless the whole body has been
+    /// read, by the handler or, as far as the rest has arrived, here.
     pub(super) fn end<B>(self, version: Version, answer: &mut Response<B>) {
         let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner).take();
         let read = match rest {
@@ -70,7 +75,7 @@ impl Watch {
     }
 }
 
-/// Reads what is here already; true if that was all.
+/// Reads and throws away what has arrived; true if the body ends with it.
 fn is_read_out(mut body: Body) -> bool {
     let mut bytes = 0;
     while bytes <= REST_BYTES_MAX {
