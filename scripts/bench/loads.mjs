@@ -43,6 +43,8 @@ export const loads = (deafSeconds) => ({
   'burst': { title: 'Burst: 1,000 broadcasts to 10,000, as fast as they are acknowledged', rows: [...all, ...secure], options: { ...ten, count: 1000, publishers: 64, seconds: 100 }, figures: ['deliveries_per_s', 'cpu_s_per_million', 'growth_mib', 'lost'] },
   'users': { title: '10,000 users, 64 publishers, closed loop', rows: all, options: { ...ten, 'per-user': true, publishers: 64, seconds: 6 }, figures: ['publishes_per_s', 'publish_p99_ms', 'p99_ms', 'lost'] },
   'users-2000': { title: '10,000 users at 2,000 publishes/s', rows: all, options: { ...ten, 'per-user': true, publishers: 64, rate: 2000, seconds: 6 }, figures: ['p50_ms', 'p99_ms', 'lost'] },
+  // What a publish costs by itself, of two builds beside each other: nobody reads.
+  'publish': { title: '5,000 users who do not listen, 16 publishes under way', named: true, rows: ['pregon'], options: { connections: 0, users: 5000, 'per-user': true, publishers: 16, seconds: 8 }, figures: ['publishes_per_s', 'publish_cpu_us', 'publish_p50_ms', 'publish_p99_ms'] },
   'deaf': deaf(deafSeconds),
   // Ten minutes each: not among those that are measured unless it is named.
   'deaf-long': { ...deaf(600), named: true },

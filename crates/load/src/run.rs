@@ -109,6 +109,7 @@ impl Run {
             "rest_cpu_share": round((rested.processor().saturating_sub(connected.processor())).as_secs_f64() / self.rest.max(0.001)),
             "published": published.acknowledged,
             "publishes_per_s": per_second(published.acknowledged, published.took),
+            "publish_cpu_us": us_each(processor, published.acknowledged),
             "publish_p50_ms": milliseconds(published.latencies.value_at_quantile(0.5)),
             "publish_p99_ms": milliseconds(published.latencies.value_at_quantile(0.99)),
             "expected": expected,
@@ -191,5 +192,6 @@ mod tests {
         assert_eq!(run("--connections 5 --users 2").expected(3), 15);
         // Connections 0, 2, 4 are of user 0, who gets two of the three messages.
         assert_eq!(run("--connections 5 --users 2 --per-user").expected(3), 2 * 3 + 2);
+        assert_eq!(run("--connections 0 --users 2 --per-user").expected(3), 0);
     }
 }
