@@ -379,7 +379,7 @@ const mutants = [
   {
     name: 'the answer to a request given to whoever sends the same',
     file: 'src/http/notifications.rs',
-    from: 'owner: backend.owner().to_owned(), key',
+    from: 'owner: owner.to_owned(), key',
     to: 'owner: String::new(), key',
     suite: 'it',
     test: 'what_one_key_was_answered_is_not_told_to_another',
@@ -599,8 +599,8 @@ const mutants = [
   {
     name: 'what was taken back left in the -wal until that is large',
     file: 'src/store/sqlite/checkpoint.rs',
-    from: 'since.elapsed() >= FORGETS_AFTER',
-    to: 'false && since.elapsed() >= FORGETS_AFTER',
+    from: 'is_some_and(|at| at <= Instant::now())',
+    to: 'is_some_and(|at| at <= Instant::now() && false)',
     test: 'what_was_taken_back_is_in_no_file_soon_after',
   },
   {
@@ -936,6 +936,20 @@ const mutants = [
     from: '&& pace.take(&address).is_err()',
     to: '&& pace.take(&address).is_err() && false',
     test: 'who_opens_connections_too_fast_is_not_let_in_and_others_are',
+  },
+  {
+    name: 'a -wal that is emptied whenever it begins again',
+    file: 'src/store/sqlite/checkpoint.rs',
+    from: 'let mode = if self.is_to_be_emptied() { Mode::Empty } else { Mode::Copy };',
+    to: 'let mode = if self.is_to_be_emptied() || true { Mode::Empty } else { Mode::Copy };',
+    test: 'a_wal_that_begins_again_keeps_its_length_unless_a_text_was_taken_back',
+  },
+  {
+    name: 'zeros written although another process has written since',
+    file: 'src/store/sqlite/scrub.rs',
+    from: 'if more { Ok(false) } else { self.write_zeros() }',
+    to: 'if more && false { Ok(false) } else { self.write_zeros() }',
+    test: 'nothing_is_scrubbed_if_another_process_has_written_since_the_wal_was_copied',
   },
   {
     name: 'pages not noted while another checkpoint copies',
@@ -1315,7 +1329,7 @@ const mutants = [
   {
     name: 'requests of all back ends in one name space',
     file: 'src/http/notifications.rs',
-    from: 'owner: backend.owner().to_owned()',
+    from: 'owner: owner.to_owned(), key: key.to_owned()',
     to: 'owner: String::new()',
     suite: 'it',
     test: 'the_requests_of_a_back_end_are_its_own_and_stay_when_its_key_is_replaced',

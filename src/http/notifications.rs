@@ -45,9 +45,9 @@ impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Asked {
 }
 
 impl Asked {
-    /// The request as it is known if it comes again; nothing if it has no key. From another back end it is another request:
+    /// The request as it is known if it comes again; nothing if it has no key. From another owner of keys it is another request:
     /// what the first one was answered may be none of its business. With another key of the same back end it is the same.
-    pub(super) fn request(&self, backend: &Backend, body: &[u8]) -> Result<Option<Request>, Problem> {
+    pub(super) fn request(&self, owner: &str, body: &[u8]) -> Result<Option<Request>, Problem> {
         let Some(key) = self.headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
         let printable = |key: &&str| key.bytes().all(|byte| matches!(byte, b' '..=b'~'));
         let key = key.to_str().ok().filter(|key| (1..=KEY_LENGTH_MAX).contains(&key.len())).filter(printable);
@@ -65,7 +65,7 @@ impl Asked {
             add(self.headers.get(name).map_or(&[][..], HeaderValue::as_bytes));
         }
         let fingerprint = digest.finish().as_ref().try_into().expect("a SHA-256 digest has 32 bytes");
-        let key = RequestKey { owner: backend.owner().to_owned(), key: key.to_owned() };
+        let key = RequestKey { owner: owner.to_owned(), key: key.to_owned() };
         Ok(Some(Request { key, fingerprint }))
     }
 }
@@ -252,7 +252,7 @@ async fn respond(
     mut object: Object,
     to: Option<Vec<Audience>>,
 ) -> Result<Response, Problem> {
-    let request = asked.request(backend, body)?;
+    let request = asked.request(backend.owner(), body)?;
     let (answer, replayed) = if let Some(answer) = answered(app, request.as_ref()).await? {
         (answer, true)
     } else {

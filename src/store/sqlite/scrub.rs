@@ -4,12 +4,13 @@
 //! in the unused part of a page, for as long as that page is not rearranged again. A text that is taken back later is still
 //! there then.
 //!
-//! **Invariant:** once the `-wal` has been emptied and what was in it scrubbed, no page has anything but its rows. All
+//! **Invariant:** once the `-wal` has been copied and what was in it scrubbed, no page has anything but its rows. All
 //! pages that are written stand in the `-wal` first; what was there before the start is looked at by [`look`].
 //!
-//! It writes past SQLite, which has no other way in a build of its own: only while the `-wal` is empty and the writer has
-//! begun a transaction, so that nobody writes a page meanwhile, and only where no row is, so that whoever reads one sees
-//! the same before, meanwhile and after. The writer's cache, which has the pages as they were, is emptied.
+//! It writes past SQLite, which has no other way in a build of its own: only while all of the `-wal` is in the file and the
+//! writer has begun a transaction, so that nobody writes a page meanwhile, and only where no row is, so that whoever reads
+//! one sees the same before, meanwhile and after. The writer's cache, which has the pages as they were, is emptied. After a
+//! crash SQLite may copy what is in the `-wal` once more; it is noted once more then.
 //!
 //! The file is held open as long as a connection of ours is: closing it would let go of the locks that SQLite has on it.
 //!
@@ -42,7 +43,7 @@ const PAGES_MAX: u32 = 2 << 24;
 /// The head of a file, of a `-wal`, and of a page in it.
 const HEAD_BYTES: usize = 100;
 const WAL_HEAD_BYTES: usize = 32;
-const FRAME_HEAD_BYTES: u64 = 24;
+pub(super) const FRAME_HEAD_BYTES: u64 = 24;
 
 /// How the pages of a file are laid out.
 #[derive(Clone, Copy)]
@@ -99,14 +100,20 @@ struct Noted {
 
 /// The pages that are to be scrubbed.
 pub(super) struct Scrub {
-    file: Arc<File>,
+    pub(super) file: Arc<File>,
     noted: Noted,
+    /// That stood in the `-wal`. Nobody has looked yet whether they are clean.
+    written: BTreeSet<u32>,
+    /// Another thread looks at them: see [`unclean_of`].
+    looked_at: Vec<u32>,
+    /// Not clean, or perhaps not.
     due: BTreeSet<u32>,
 }
 
 impl Scrub {
     pub(super) fn new(file: Arc<File>) -> Scrub {
-        Scrub { file, noted: Noted::default(), due: BTreeSet::new() }
+        let (noted, written, looked_at, due) = Default::default();
+        Scrub { file, noted, written, looked_at, due }
     }
 
     pub(super) fn is_due(&self) -> bool {
@@ -117,16 +124,34 @@ impl Scrub {
         self.due.extend(pages);
     }
 
-    /// Notes the pages that were written into the `-wal` since the last time: before a checkpoint empties it, and before each
-    /// commit with which SQLite may begin it again. The writer does so, since nobody else appends to it.
-    pub(super) fn note(&mut self, wal: &Path) -> io::Result<()> {
+    /// What was written and copied since the last time, for another thread to look at.
+    pub(super) fn hand_out(&mut self) -> Vec<u32> {
+        self.looked_at.extend(std::mem::take(&mut self.written));
+        self.looked_at.clone()
+    }
+
+    /// The other thread has added what is not clean.
+    pub(super) fn looked(&mut self) {
+        self.looked_at.clear();
+    }
+
+    /// All that was written is due, and looked at by the writer when it is scrubbed.
+    pub(super) fn take_all(&mut self) {
+        self.due.append(&mut self.written);
+        self.due.extend(self.looked_at.drain(..));
+    }
+
+    /// Notes the pages that were written into the `-wal` since the last time, and says whether there were any: before a
+    /// checkpoint copies the last of it, and before each commit with which SQLite may begin it again. The writer does so,
+    /// since nobody else appends to it.
+    pub(super) fn note(&mut self, wal: &Path) -> io::Result<bool> {
         let wal = match File::open(wal) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             opened => opened?,
         };
         let bytes = wal.metadata()?.len();
         let mut head = [0; WAL_HEAD_BYTES];
-        let Some(rest) = bytes.checked_sub(WAL_HEAD_BYTES as u64) else { return Ok(()) };
+        let Some(rest) = bytes.checked_sub(WAL_HEAD_BYTES as u64) else { return Ok(false) };
         wal.read_exact_at(&mut head, 0)?;
         // Two numbers that change whenever it begins again; what is left from before has others.
         let salts = &head[16..24];
@@ -135,23 +160,24 @@ impl Scrub {
         }
         let frame_bytes = FRAME_HEAD_BYTES + u64::from(u32::from_be_bytes([head[8], head[9], head[10], head[11]]));
         let mut frame = [0; 16];
-        for number in self.noted.frames..rest / frame_bytes {
+        let before = self.noted.frames;
+        for number in before..rest / frame_bytes {
             wal.read_exact_at(&mut frame, WAL_HEAD_BYTES as u64 + number * frame_bytes)?;
             if self.noted.salts != frame[8..] {
                 break;
             }
-            self.due.insert(u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]));
+            self.written.insert(u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]));
             // The last frame of a commit says how large the file is. What a rollback has left is written over.
             if frame[4..8] != [0; 4] {
                 self.noted.frames = number + 1;
             }
         }
-        Ok(())
+        Ok(self.noted.frames > before)
     }
 
-    /// Scrubs some pages, if the `-wal` is empty.
+    /// Scrubs some pages, after all that is noted was copied.
     pub(super) fn go_on(&mut self, connection: &Connection, wal: &Path) -> rusqlite::Result<()> {
-        if !self.is_due() || !is_empty(wal) {
+        if !self.is_due() {
             return Ok(());
         }
         // Another process that writes makes no publisher wait.
@@ -159,7 +185,8 @@ impl Scrub {
         let begun = connection.execute_batch("BEGIN IMMEDIATE");
         connection.busy_timeout(super::BUSY_MAX)?;
         begun?;
-        let written = if is_empty(wal) { self.write_zeros() } else { Ok(false) };
+        // Another process may have written since, which is not copied yet.
+        let written = self.note(wal).and_then(|more| if more { Ok(false) } else { self.write_zeros() });
         connection.execute_batch("ROLLBACK")?;
         if written.map_err(|error| failure::of_file(&error))? {
             // Else a page would be written again as it was.
@@ -191,8 +218,16 @@ impl Scrub {
     }
 }
 
-fn is_empty(wal: &Path) -> bool {
-    std::fs::metadata(wal).map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |wal| wal.len() == 0)
+/// Which of the pages are to be scrubbed; all of them if they can't be read. Nothing keeps one from being written meanwhile:
+/// then it is noted again.
+pub(super) fn unclean_of(file: &File, mut pages: Vec<u32>) -> Vec<u32> {
+    let Ok(Some(layout)) = Layout::of(file) else { return pages };
+    let mut page = vec![0; layout.page_bytes];
+    pages.retain(|number| {
+        layout.may_have_rows(*number)
+            && (file.read_exact_at(&mut page, layout.offset(*number)).is_err() || unclean(&page).next().is_some())
+    });
+    pages
 }
 
 /// Looks through the file as it is at the start, for what a crash or an older version has left. Nothing keeps what is read from
@@ -366,6 +401,29 @@ mod tests {
         let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
         let whole: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("read");
         assert_eq!(whole, "ok");
+    }
+
+    /// It may be copied while zeros are written. Mutant: whatever was written meanwhile, they are written.
+    #[test]
+    fn nothing_is_scrubbed_if_another_process_has_written_since_the_wal_was_copied() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, wal) = (folder.path().join("pregon.db"), folder.path().join("pregon.db-wal"));
+        let connection = Connection::open(&path).expect("opens");
+        connection
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (t)")
+            .expect("made");
+        let file = File::options().read(true).write(true).open(&path).expect("opens");
+        let mut scrub = Scrub::new(Arc::new(file));
+        assert!(scrub.note(&wal).expect("noted"));
+        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).expect("copied");
+        let other = Connection::open(&path).expect("opens");
+        other.execute_batch("INSERT INTO t VALUES (1)").expect("written");
+        scrub.take_all();
+        scrub.go_on(&connection, &wal).expect("left alone");
+        assert!(scrub.is_due());
+        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).expect("copied");
+        scrub.go_on(&connection, &wal).expect("scrubbed");
+        assert!(!scrub.is_due());
     }
 
     /// As a crash leaves it, or a server that did not scrub. Mutant: only what is written later is looked at.

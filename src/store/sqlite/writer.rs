@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::changes::Changes;
-use super::checkpoint::{Gate, Wal};
+use super::checkpoint::{FORGETS_AFTER, FORGETS_OLD_AFTER, Gate, Wal};
 use super::checksum::update_identity;
 use super::clock::{self, Age, Uptime};
 use super::counted::Counted;
@@ -119,14 +119,14 @@ pub(super) fn start(
 
 impl Writer {
     fn new(
-        connection: Connection,
+        mut connection: Connection,
         options: Options,
         gate: Gate,
         tasks: mpsc::WeakSender<Task>,
         beside: Beside,
     ) -> rusqlite::Result<Writer> {
         let Beside { reserve, damages, head_file, scrub } = beside;
-        let wal = Wal::new(&connection, gate, tasks, scrub, options.metrics.clone())?;
+        let wal = Wal::new(&mut connection, gate, tasks, scrub, options.metrics.clone())?;
         let head = super::head(&connection)?;
         let (uptime, latest) = (Uptime::load(&connection)?, rows::latest(&connection)?);
         connection.set_prepared_statement_cache_capacity(64);
@@ -302,7 +302,7 @@ impl Writer {
         }
         let done = done?;
         if takes_back {
-            self.wal.forget();
+            self.wal.forget(FORGETS_AFTER);
             self.erasing = true;
         }
         (self.head, self.latest) = (head, latest);
@@ -332,7 +332,7 @@ impl Writer {
         let before = self.connection.total_changes();
         let done = self.attempt(task);
         if self.connection.total_changes() > before {
-            self.wal.forget();
+            self.wal.forget(if work == "erase" { FORGETS_AFTER } else { FORGETS_OLD_AFTER });
             self.erasing = true;
         }
         self.maintained(work, done)
