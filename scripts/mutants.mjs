@@ -68,10 +68,31 @@ const mutants = [
   },
   {
     name: 'memberships of an erased user count until they are removed',
-    file: 'src/store/sqlite/feed.rs',
-    from: 'AND (?2 IS NULL OR since > ?2)"',
-    to: 'AND (?2 IS NULL OR 1)"',
+    file: 'src/store/sqlite/spans.rs',
+    from: '(?2 IS NULL OR since > ?2)',
+    to: '(?2 IS NULL OR 1)',
     test: 'memberships_of_an_erased_user_are_gone_at_once_and_from_the_file_in_pieces',
+  },
+  {
+    name: 'a membership counts whatever its checksum',
+    file: 'src/store/sqlite/spans.rs',
+    from: 'WHERE user = ?1 AND (?2 IS NULL OR since > ?2) AND {}",',
+    to: 'WHERE user = ?1 AND (?2 IS NULL OR since > ?2) AND (1 OR {})",',
+    test: 'a_damaged_membership_shows_a_topic_to_nobody_and_is_made_again',
+  },
+  {
+    name: 'damaged rows of a long table stay',
+    file: 'src/store/sqlite/audit.rs',
+    from: '            kept.table.delete_if_damaged(connection, key)?;\n',
+    to: '',
+    test: 'damaged_rows_of_a_long_table_are_mended_while_the_server_serves',
+  },
+  {
+    name: 'a slice goes on after whatever position was the last',
+    file: 'src/store/sqlite/audit.rs',
+    from: 'if position <= unfound.through.unwrap_or(after) {',
+    to: 'if false {',
+    test: 'a_damaged_position_at_the_end_of_a_slice_is_not_looked_at_for_ever',
   },
   {
     name: 'acknowledge before the follower is told',
@@ -869,8 +890,8 @@ const mutants = [
   {
     name: 'a scheduled notification whose user is not noted left so',
     file: 'src/store/sqlite/audit.rs',
-    from: 'for (user, id) in &missing {',
-    to: 'for (user, id) in missing.iter().take(0) {',
+    from: 'missing.iter().try_for_each(|(user, id)| note',
+    to: 'missing.iter().take(0).try_for_each(|(user, id)| note',
     test: 'a_scheduled_notification_whose_user_is_not_noted_is_erased_all_the_same',
   },
   {

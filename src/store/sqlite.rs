@@ -390,11 +390,7 @@ impl Store for SqliteStore {
         self.readers
             .read(move |connection| {
                 connection
-                    .prepare_cached(
-                        "SELECT user FROM member WHERE topic = ?1 AND until IS NULL AND user > ?2
-                         AND NOT EXISTS (SELECT 1 FROM erasing WHERE erasing.user = member.user AND since <= through)
-                         ORDER BY user LIMIT ?3",
-                    )?
+                    .prepare_cached(&spans::MEMBERS)?
                     .query_map(
                         params![topic.as_str(), after.as_ref().map_or("", UserId::as_str), whole(limit)],
                         |row| parsed(row.get_ref(0)?.as_str()?),

@@ -12,10 +12,9 @@
 //! whole, wrong ones are made again from there, since a wrong one would show a topic to somebody else.
 //!
 //! Rows of other tables have checksums. Tables with more rows than entries are looked at before the start are looked at by
-//! [`older`] as well.
+//! [`older`] as well. A damaged row that what readers are owed depends on is removed once all are told, so that this happens once.
 //!
-//! Not checked: memberships that are older than the log, and which scheduled notifications are a user's if very many are
-//! scheduled; in `mark` and `watermark` a wrong value shows something as read or unread, and in `once` one request is
+//! Not checked: whether a membership that is older than the log is missing; in `mark` and `watermark` a wrong value shows something as read or unread, and in `once` one request is
 //! refused or done again.
 //!
 //! Deliberately absent: mending pages. That is for a backup.
@@ -23,9 +22,10 @@
 use std::sync::LazyLock;
 use std::time::Instant;
 
+use rusqlite::types::{Null, Value};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::checksum::{ERASING, LOG, MUTE, REVOCATION, SCHEDULED, SERVER_KEY, Table, USER_TRIMMED};
+use super::checksum::{ERASING, LOG, MEMBER, MUTE, REVOCATION, RowKey, SCHEDULED, SERVER_KEY, Table, USER_TRIMMED};
 use super::damage::{Damaged, Damages};
 use super::rows::whole;
 use super::{erasing, spans};
@@ -52,13 +52,14 @@ pub(super) struct Kept {
     is_owed: bool,
 }
 
-static KEPT: [Kept; 6] = [
+static KEPT: [Kept; 7] = [
     Kept { table: &SCHEDULED, keys: 1, is_owed: false },
     Kept { table: &SERVER_KEY, keys: 1, is_owed: false },
     Kept { table: &REVOCATION, keys: 1, is_owed: false },
     Kept { table: &ERASING, keys: 1, is_owed: false },
     Kept { table: &USER_TRIMMED, keys: 1, is_owed: true },
     Kept { table: &MUTE, keys: 3, is_owed: true },
+    Kept { table: &MEMBER, keys: 3, is_owed: true },
 ];
 
 /// Says what is damaged: of a log of no more than `entries_max` all, of a longer one the newest.
@@ -144,15 +145,35 @@ fn rows(connection: &Connection, damages: &Damages, rows_max: usize) -> rusqlite
 }
 
 impl Kept {
+    fn is(&self, table: &'static LazyLock<Table>) -> bool {
+        std::ptr::eq(self.table, table)
+    }
+
+    /// Notes rows that are damaged.
+    fn note(&self, damages: &Damages, keys: &[RowKey]) {
+        for key in keys {
+            let name = match &key[0] {
+                Value::Text(text) => text.clone(),
+                _ => String::new(),
+            };
+            damages.note(&self.table.damaged(&name));
+        }
+    }
+
     /// Looks at all rows if there are no more than so many: says whether what readers are owed is not known any more.
     fn look(&self, connection: &Connection, damages: &Damages, rows_max: usize) -> rusqlite::Result<Option<bool>> {
-        if self.table.has_more_than(connection, rows_max)? {
+        let mut rows_max = rows_max;
+        if self.is(&ERASING) {
+            // Few as a rule; and the log, which says who is being erased, is looked through only before the start.
+            rows_max = ROWS_MAX;
+        } else if self.table.has_more_than(connection, rows_max)? {
             return Ok(None);
         }
         let (found, _) = self.table.damaged_after(connection, self.keys, None, rows_max)?;
-        note_all(damages, &found);
-        if std::ptr::eq(self.table, &raw const SCHEDULED) {
-            scheduled_users(connection, damages)?;
+        self.note(damages, &found);
+        if self.is(&SCHEDULED) {
+            let (missing, _) = scheduled_users(connection, damages, "", rows_max)?;
+            note_users(connection, &missing)?;
         }
         if found.is_empty() {
             return Ok(Some(false));
@@ -160,32 +181,82 @@ impl Kept {
         if self.is_owed {
             // Nobody is owed by them any more, once all are told.
             self.table.delete_damaged(connection)?;
-        } else if std::ptr::eq(self.table, &raw const ERASING) {
+        } else if self.is(&ERASING) {
             erasing::make_again(connection)?;
         }
         Ok(Some(self.is_owed))
     }
 }
 
-/// Makes rows again by which a user's scheduled notifications are found.
-fn scheduled_users(connection: &Connection, damages: &Damages) -> rusqlite::Result<()> {
+/// A user of a scheduled notification, and its id.
+type ScheduledFor = (String, String);
+
+/// As many rows as there can be.
+const ROWS_MAX: usize = usize::MAX / 2;
+
+/// The users of scheduled notifications after an id, of so many at most, by whom these are not found, with the ids; and the
+/// last id.
+fn scheduled_users(
+    connection: &Connection,
+    damages: &Damages,
+    after: &str,
+    limit: usize,
+) -> rusqlite::Result<(Vec<ScheduledFor>, Option<String>)> {
+    let slice = "FROM scheduled WHERE id > ?1 ORDER BY id LIMIT ?2";
+    let last: Option<String> = connection
+        .prepare_cached(&format!("SELECT max(id) FROM (SELECT id {slice})"))?
+        .query_row(params![after, whole(limit)], |row| row.get(0))?;
     let sql = format!(
         "SELECT DISTINCT substr(value, 6), kept
-         FROM (SELECT id AS kept, audiences FROM scheduled WHERE {}) AS sound,
+         FROM (SELECT id AS kept, audiences FROM (SELECT * {slice}) WHERE {}) AS sound,
               json_each('[' || replace(json_quote(audiences), ' ', '\",\"') || ']')
          WHERE substr(value, 1, 5) = 'user:'
            AND NOT EXISTS (SELECT 1 FROM scheduled_user WHERE user = substr(value, 6) AND scheduled_user.id = kept)",
         SCHEDULED.sound
     );
-    let missing: Vec<(String, String)> = connection
-        .prepare(&sql)?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+    let missing: Vec<ScheduledFor> = connection
+        .prepare_cached(&sql)?
+        .query_map(params![after, whole(limit)], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    for (user, id) in &missing {
+    for (_, id) in &missing {
         damages.note(&Damaged(format!("the row for {id} of table scheduled_user")));
-        connection.execute("INSERT INTO scheduled_user (user, id) VALUES (?1, ?2)", [user, id])?;
     }
-    Ok(())
+    Ok((missing, last))
+}
+
+/// Makes rows again by which a user's scheduled notifications are found, as far as these are still scheduled for the user.
+fn note_users(connection: &Connection, missing: &[ScheduledFor]) -> rusqlite::Result<()> {
+    let mut note = connection.prepare_cached(
+        "INSERT OR IGNORE INTO scheduled_user (user, id)
+         SELECT ?1, id FROM scheduled WHERE id = ?2 AND instr(' ' || audiences || ' ', ' user:' || ?1 || ' ')",
+    )?;
+    missing.iter().try_for_each(|(user, id)| note.execute([user, id]).map(|_| ()))
+}
+
+/// What was found while the server serves, for the writing thread to mend.
+pub(super) enum Mend {
+    /// Rows of a table that what readers are owed depends on: they go, and memberships are made again from the log.
+    Rows(&'static Kept, Vec<RowKey>),
+    /// Users of scheduled notifications, and the ids of these.
+    ScheduledUsers(Vec<ScheduledFor>),
+}
+
+impl Mend {
+    pub(super) fn apply(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let (kept, keys) = match self {
+            Self::Rows(kept, keys) => (kept, keys),
+            Self::ScheduledUsers(missing) => return note_users(connection, missing),
+        };
+        for key in keys {
+            kept.table.delete_if_damaged(connection, key)?;
+            if let [Value::Text(user), Value::Text(topic), _] = &key[..]
+                && kept.is(&MEMBER)
+            {
+                make_membership_again(connection, user, topic)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What SQLite says of the pages and of what the indexes lack, twenty messages at most.
@@ -251,6 +322,12 @@ fn unfound(connection: &Connection, damages: &Damages, after: Position, limit: u
     let mut unfound = Unfound { astray: Vec::new(), damaged: None, through: None };
     while let Some(row) = entries.next()? {
         let position: Position = row.get(0)?;
+        if position <= unfound.through.unwrap_or(after) {
+            // Damaged keys are in no order, and are not to be looked at for ever.
+            unfound.astray.push(Damaged("the order of table log".to_owned()));
+            unfound.through = None;
+            break;
+        }
         unfound.through = Some(position);
         if !row.get::<_, bool>(1)? {
             damages.note_entry(position);
@@ -342,35 +419,46 @@ fn members(connection: &Connection, damages: &Damages) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
     for (user, topic, position) in &wrong {
         damages.note(&Damaged(format!("the membership of table member that begins or ends at position {position}")));
-        let floor = super::oldest_of(&transaction, user)?;
-        for sql in [
-            "DELETE FROM member WHERE user = ?1 AND topic = ?2 AND since > ?3",
-            "UPDATE member SET until = NULL WHERE user = ?1 AND topic = ?2 AND until > ?3",
-        ] {
-            transaction.execute(sql, params![user, topic, floor])?;
-        }
-        let said = format!(
-            "SELECT kind = 'joined', position FROM log
-             WHERE kind IN ('joined', 'left') AND audiences = 'user:' || ?1 AND content = ?2 AND {} ORDER BY position",
-            LOG.sound
-        );
-        let mut said = transaction.prepare(&said)?;
-        let mut said = said.query(params![user, topic])?;
-        while let Some(row) = said.next()? {
-            let (is_joined, position): (bool, Position) = (row.get(0)?, row.get(1)?);
-            let sql = if is_joined {
-                "INSERT OR IGNORE INTO member (user, topic, since) VALUES (?1, ?2, ?3)"
-            } else {
-                "UPDATE member SET until = ?3 WHERE user = ?1 AND topic = ?2 AND until IS NULL"
-            };
-            transaction.execute(sql, params![user, topic, position])?;
-            if !is_joined {
-                spans::drop_empty_membership(&transaction, user, topic, position)?;
-            }
-        }
-        spans::drop_oldest_memberships(&transaction, user)?;
+        make_membership_again(&transaction, user, topic)?;
     }
     transaction.commit()
+}
+
+/// Makes the memberships of a user in a topic again, as far back as the log reaches.
+fn make_membership_again(connection: &Connection, user: &str, topic: &str) -> rusqlite::Result<()> {
+    let floor = super::oldest_of(connection, user)?;
+    for sql in [
+        "DELETE FROM member WHERE user = ?1 AND topic = ?2 AND since > ?3",
+        &format!(
+            "{} WHERE user = ?1 AND topic = ?2 AND until > ?3 AND {}",
+            MEMBER.update(&[("until", "NULL")]),
+            MEMBER.sound
+        ),
+    ] {
+        connection.prepare_cached(sql)?.execute(params![user, topic, floor])?;
+    }
+    let said = format!(
+        "SELECT kind = 'joined', position
+         FROM (SELECT audience, position AS changed_at FROM changed WHERE audience = 'user:' || ?1)
+              CROSS JOIN log ON position = changed_at
+         WHERE kind IN ('joined', 'left') AND audiences = audience AND content = ?2 AND {} ORDER BY position",
+        LOG.sound
+    );
+    let mut said = connection.prepare_cached(&said)?;
+    let mut said = said.query(params![user, topic])?;
+    while let Some(row) = said.next()? {
+        let (is_joined, position): (bool, Position) = (row.get(0)?, row.get(1)?);
+        if is_joined {
+            let known = "SELECT 1 FROM member WHERE user = ?1 AND topic = ?2 AND (since = ?3 OR until IS NULL)";
+            if !connection.prepare_cached(known)?.exists(params![user, topic, position])? {
+                connection.prepare_cached(&MEMBER.insert)?.execute(params![user, topic, position, Null])?;
+            }
+        } else {
+            connection.prepare_cached(&spans::LEAVE)?.execute(params![user, topic, position])?;
+            spans::drop_empty_membership(connection, user, topic, position)?;
+        }
+    }
+    spans::drop_oldest_memberships(connection, user)
 }
 
 #[cfg(test)]
@@ -384,7 +472,7 @@ mod tests {
     use super::*;
     use crate::content::Content;
     use crate::notification::{Audience, Notification, NotificationId, Topic, UserId};
-    use crate::store::{Append, Command, Store as _};
+    use crate::store::{Append, Command, Outcome, Store as _};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -519,6 +607,98 @@ mod tests {
         let store = open();
         assert_eq!(store.options.metrics.damaged.get(), 2);
         assert_eq!((store.interest(&ana).await.expect("read"), store.interest(&bea).await.expect("read")), whole);
+    }
+
+    /// Mutants: a row counts whatever its checksum; a damaged one stays.
+    #[tokio::test]
+    async fn a_damaged_membership_shows_a_topic_to_nobody_and_is_made_again() {
+        let (ana, bea): (UserId, UserId) = ("ana".parse().expect("valid"), "bea".parse().expect("valid"));
+        let [topic, other]: [Topic; 2] = ["t", "u"].map(|name| name.parse().expect("valid"));
+        let join = || Command::Join { user: ana.clone(), topics: vec![topic.clone()] };
+        for damage in ["user = 'bea'", "topic = 'u'", "until = 7", "since = 7"] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let open = || SqliteStore::open(folder.path(), Options::default()).expect("opens");
+            let connection = || Connection::open(folder.path().join("pregon.db")).expect("opens");
+            let store = open();
+            store.one(NOW, publish(&bea)).await.expect("published");
+            store.one(NOW, join()).await.expect("joined");
+            let whole = store.interest(&ana).await.expect("read");
+            assert_eq!(connection().execute(&format!("UPDATE member SET {damage}"), []).expect("damaged"), 1);
+            let seen = async |store: &SqliteStore| {
+                let mut members = store.members(&topic, None, 9).await.expect("read");
+                members.extend(store.members(&other, None, 9).await.expect("read"));
+                let interests = [&ana, &bea].map(|user| store.interest(user));
+                let spans = futures_util::future::try_join_all(interests).await.expect("read");
+                (members, spans.iter().map(|interest| interest.memberships.len()).sum::<usize>())
+            };
+            assert_eq!(seen(&store).await, (vec![], 0), "while it is served: {damage}");
+            drop(store);
+            let store = open();
+            assert!(store.options.metrics.damaged.get() >= 1, "{damage}");
+            assert_eq!(seen(&store).await, (vec![ana.clone()], 1), "{damage}");
+            assert_eq!(store.interest(&ana).await.expect("read"), whole, "{damage}");
+            drop(store);
+            let store = open();
+            assert_eq!(store.options.metrics.damaged.get(), 0, "once: {damage}");
+            assert_eq!(connection().execute("UPDATE member SET since = 7", []).expect("damaged"), 1);
+            assert!(matches!(store.one(NOW, join()).await, Ok(Outcome::Logged(_))), "{damage}");
+            assert_eq!(seen(&store).await, (vec![ana.clone()], 1), "joining again mends it: {damage}");
+        }
+    }
+
+    /// Mutants: only tables that are looked at before the start are mended; a membership is not made again from the log.
+    #[tokio::test]
+    async fn damaged_rows_of_a_long_table_are_mended_while_the_server_serves() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = |audited_max| {
+            SqliteStore::open(folder.path(), Options { audited_max, ..Options::default() }).expect("opens")
+        };
+        let topic: Topic = "t".parse().expect("valid");
+        let store = open(100);
+        for number in 0..30 {
+            let user: UserId = format!("u{number}").parse().expect("valid");
+            let due = Timestamp::from_second(1000).expect("in range");
+            for command in [
+                Command::Join { user: user.clone(), topics: vec![topic.clone()] },
+                Command::Mute { user: user.clone(), categories: vec!["a".into()] },
+                Command::Schedule { notification: notification(&user), due },
+            ] {
+                store.one(NOW, command).await.expect("done");
+            }
+        }
+        drop(store);
+        let connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        checksum::add_to(&connection).expect("added");
+        for number in 0..30 {
+            let user = format!("u{number}");
+            connection.execute(&USER_TRIMMED.insert, params![user, 0]).expect("inserted");
+        }
+        for damage in [
+            "UPDATE member SET until = 5 WHERE user = 'u7'",
+            "UPDATE mute SET category = 'b' WHERE user = 'u7'",
+            "UPDATE user_trimmed SET through = 5 WHERE user = 'u7'",
+            "DELETE FROM scheduled_user WHERE user = 'u7'",
+        ] {
+            assert_eq!(connection.execute(damage, []).expect("damaged"), 1);
+        }
+        let wrong = format!(
+            "SELECT (SELECT count(*) FROM member WHERE NOT ({})) + (SELECT count(*) FROM mute WHERE NOT ({}))
+                  + (SELECT count(*) FROM user_trimmed WHERE NOT ({})) + 30 - (SELECT count(*) FROM scheduled_user)",
+            MEMBER.sound, MUTE.sound, USER_TRIMMED.sound
+        );
+        let wrong = || connection.query_row(&wrong, [], |row| row.get::<_, u32>(0)).expect("counted");
+        assert_eq!(wrong(), 4);
+        let store = open(10);
+        let mended = async {
+            while wrong() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), mended).await.expect("all are mended");
+        assert_eq!(store.members(&topic, None, 100).await.expect("read").len(), 30, "a member as the log says");
+        drop(store);
+        let store = open(1000);
+        assert_eq!(store.options.metrics.damaged.get(), 0, "nothing is left of it");
     }
 
     /// Mutant: call those wrong that were dropped since there were too many.

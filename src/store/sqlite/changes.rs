@@ -405,9 +405,9 @@ impl Changes<'_> {
         if spans::count_joined(self.connection, user)? + new.len() > self.topics_max {
             return Ok(Outcome::TooMany);
         }
-        let mut join = self.connection.prepare_cached("INSERT INTO member (user, topic, since) VALUES (?1, ?2, ?3)")?;
+        let mut join = self.connection.prepare_cached(&spans::JOIN)?;
         for topic in new {
-            join.execute(params![user.as_str(), topic.as_str(), Position(self.head.0 + 1)])?;
+            join.execute(params![user.as_str(), topic.as_str(), Position(self.head.0 + 1), Null])?;
             let content = topic.to_string();
             self.log("joined", at, None, &content, Change::Joined { user: user.clone(), topic })?;
         }
@@ -421,10 +421,11 @@ impl Changes<'_> {
 
     /// Ends a membership.
     fn leave(&mut self, user: UserId, topic: Topic, at: Timestamp) -> rusqlite::Result<Outcome> {
-        let left = self
-            .connection
-            .prepare_cached("UPDATE member SET until = ?3 WHERE user = ?1 AND topic = ?2 AND until IS NULL")?
-            .execute(params![user.as_str(), topic.as_str(), Position(self.head.0 + 1)])?;
+        let left = self.connection.prepare_cached(&spans::LEAVE)?.execute(params![
+            user.as_str(),
+            topic.as_str(),
+            Position(self.head.0 + 1)
+        ])?;
         if left == 0 {
             return Ok(Outcome::Unchanged);
         }

@@ -12,10 +12,13 @@ use std::sync::LazyLock;
 
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{Value, ValueRef};
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, Row, params_from_iter};
 
 use super::damage::Damaged;
-use super::rows::{text, whole};
+use super::rows::whole;
+
+/// The values of a row's key columns.
+pub(super) type RowKey = Vec<Value>;
 
 /// A table whose rows have checksums.
 pub(super) struct Table {
@@ -40,6 +43,7 @@ pub(super) static LOG_IDENTITY: LazyLock<Table> = LazyLock::new(|| {
 });
 pub(super) static USER_TRIMMED: LazyLock<Table> = LazyLock::new(|| Table::of("user_trimmed", &["user", "through"]));
 pub(super) static MUTE: LazyLock<Table> = LazyLock::new(|| Table::of("mute", &["user", "category", "since", "until"]));
+pub(super) static MEMBER: LazyLock<Table> = LazyLock::new(|| Table::of("member", &["user", "topic", "since", "until"]));
 pub(super) static ERASING: LazyLock<Table> = LazyLock::new(|| Table::of("erasing", &["user", "through"]));
 
 /// The start of a statement that sets columns of the one row of `log_identity`; nothing if that is damaged, so that it stays so.
@@ -67,15 +71,15 @@ impl Table {
         connection.prepare(&format!("SELECT 1 FROM {} LIMIT 1 OFFSET ?1", self.name))?.exists([whole(rows)])
     }
 
-    /// Which rows after a key are damaged, of so many at most, and the last key that was looked at. The key is the first
-    /// `keys` columns.
+    /// The keys of rows after a key that are damaged, of so many at most, and the last key that was looked at. The key is the
+    /// first `keys` columns.
     pub(super) fn damaged_after(
         &self,
         connection: &Connection,
         keys: usize,
         after: Option<&[Value]>,
         limit: usize,
-    ) -> rusqlite::Result<(Vec<Damaged>, Option<Vec<Value>>)> {
+    ) -> rusqlite::Result<(Vec<RowKey>, Option<RowKey>)> {
         let key = self.columns[..keys].join(", ");
         let marks = vec!["?"; keys].join(", ");
         let (behind, is_behind) = match after {
@@ -90,6 +94,7 @@ impl Table {
         let mut statement = connection.prepare(&sql)?;
         let mut rows = statement.query(params_from_iter(after.iter().chain(after)))?;
         let (mut damaged, mut looked, mut last) = (Vec::new(), 0, None);
+        let key = |row: &Row<'_>| (0..keys).map(|index| row.get(2 + index)).collect::<rusqlite::Result<Vec<Value>>>();
         while let Some(row) = rows.next()? {
             looked += 1;
             // Damaged keys are in no order, and are not to be looked at for ever.
@@ -97,13 +102,21 @@ impl Table {
                 return Ok((damaged, None));
             }
             if !row.get::<_, bool>(1)? {
-                damaged.push(self.damaged(&text(row.get_ref(2)?)));
+                damaged.push(key(row)?);
             }
             if looked == limit {
-                last = Some((0..keys).map(|index| row.get(2 + index)).collect::<rusqlite::Result<_>>()?);
+                last = Some(key(row)?);
             }
         }
         Ok((damaged, last))
+    }
+
+    /// Deletes a row if it is damaged. The key is the first columns.
+    pub(super) fn delete_if_damaged(&self, connection: &Connection, key: &[Value]) -> rusqlite::Result<()> {
+        let columns = self.columns[..key.len()].join(", ");
+        let marks = vec!["?"; key.len()].join(", ");
+        let sql = format!("DELETE FROM {} WHERE ({columns}) = ({marks}) AND NOT ({})", self.name, self.sound);
+        connection.prepare_cached(&sql)?.execute(params_from_iter(key)).map(|_| ())
     }
 
     /// Deletes what is damaged.

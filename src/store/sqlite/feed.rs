@@ -18,6 +18,7 @@ use rusqlite::{CachedStatement, Connection, params};
 
 use super::erasing;
 use super::rows::{Millisecond, parsed, time, whole};
+use super::spans::MEMBERSHIPS;
 use crate::notification::{Audience, Interest, Membership, Mute, Position, Topic, UserId};
 use crate::state::{Counts, State};
 use crate::store::Effort;
@@ -63,7 +64,7 @@ pub(super) fn spans(
 pub(super) fn interest(connection: &Connection, user: &UserId) -> rusqlite::Result<Interest> {
     let erased = erasing::through(connection, user)?;
     let memberships = connection
-        .prepare_cached("SELECT topic, since, until FROM member WHERE user = ?1 AND (?2 IS NULL OR since > ?2)")?
+        .prepare_cached(&MEMBERSHIPS)?
         .query_map(params![user.as_str(), erased], |row| {
             Ok(Membership { topic: parsed(row.get_ref(0)?.as_str()?)?, since: row.get(1)?, until: row.get(2)? })
         })?
@@ -651,7 +652,8 @@ mod tests {
         log.connection
             .execute_batch(
                 "WITH RECURSIVE t(t) AS (SELECT 1 UNION ALL SELECT t + 1 FROM t WHERE t < 300)
-                 INSERT INTO member (user, topic, since) SELECT '1', 't' || t, 0 FROM t;
+                 INSERT INTO member (user, topic, since, checksum)
+                     SELECT '1', 't' || t, 0, checksum_of('member', '1', 't' || t, 0, NULL) FROM t;
                  WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 30000)
                  INSERT INTO addressed (audience, position) SELECT 'topic:t' || (n % 300 + 1), n FROM n;
                  WITH RECURSIVE n(n) AS (SELECT 30001 UNION ALL SELECT n + 1 FROM n WHERE n < 30200)

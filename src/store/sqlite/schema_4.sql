@@ -102,10 +102,12 @@ ALTER TABLE revocation ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE log_identity ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE user_trimmed ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE mute ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE member ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 UPDATE log_identity
     SET checksum = checksum_of('log_identity', epoch, key, trimmed, given, uptime, age, quiet, has_head_file);
 UPDATE user_trimmed SET checksum = checksum_of('user_trimmed', user, through);
 UPDATE mute SET checksum = checksum_of('mute', user, category, since, until);
+UPDATE member SET checksum = checksum_of('member', user, topic, since, until);
 UPDATE server_key SET checksum = checksum_of('server_key', id, digest, name, scopes, hint, created, expires);
 UPDATE revocation SET checksum = checksum_of('revocation', user, at);
 UPDATE log SET checksum =

@@ -4,15 +4,50 @@
 //! in it. So the rows of a user are bounded, and changing what is muted costs no more the more often it was changed before.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
 
 use rusqlite::{Connection, params};
 
-use super::checksum::MUTE;
+use super::checksum::{MEMBER, MUTE};
 use super::rows::whole;
 use crate::notification::{MEMBERSHIPS_ENDED_MAX, Mute, Notification, Position, Topic, UserId};
 
 /// Entries of the log that are looked at for what lies in the spans that end. A span that began before these is kept.
 const ENTRIES_LOOKED_AT_MAX: usize = 500;
+
+/// Begins a membership, in place of a damaged one. Its parameters are the user, the topic, where it begins, and nothing.
+pub(super) static JOIN: LazyLock<String> = LazyLock::new(|| MEMBER.insert.replacen("INSERT", "INSERT OR REPLACE", 1));
+
+/// Ends a membership. Its parameters are the user, the topic and where it ends.
+pub(super) static LEAVE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{} WHERE user = ?1 AND topic = ?2 AND until IS NULL AND {}",
+        MEMBER.update(&[("until", "?3")]),
+        MEMBER.sound
+    )
+});
+
+/// The spans of a user's memberships that begin after a position, or all.
+pub(super) static MEMBERSHIPS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT topic, since, until FROM member WHERE user = ?1 AND (?2 IS NULL OR since > ?2) AND {}",
+        MEMBER.sound
+    )
+});
+
+/// Members of a topic by name, after a name, at most a number.
+pub(super) static MEMBERS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT user FROM member WHERE topic = ?1 AND until IS NULL AND user > ?2 AND {}
+         AND NOT EXISTS (SELECT 1 FROM erasing WHERE erasing.user = member.user AND since <= through)
+         ORDER BY user LIMIT ?3",
+        MEMBER.sound
+    )
+});
+
+static IS_MEMBER: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT 1 FROM member WHERE topic = ?1 AND user = ?2 AND until IS NULL AND {}", MEMBER.sound)
+});
 
 /// Drops the spans that end at that position and have nothing of their category in them.
 pub(super) fn drop_empty(
@@ -89,8 +124,7 @@ pub(super) fn not_joined(
 ) -> rusqlite::Result<Vec<Topic>> {
     let mut known = HashSet::new();
     topics.retain(|topic| known.insert(topic.clone()));
-    let mut membership =
-        connection.prepare_cached("SELECT 1 FROM member WHERE topic = ?1 AND user = ?2 AND until IS NULL")?;
+    let mut membership = connection.prepare_cached(&IS_MEMBER)?;
     let mut new = Vec::new();
     for topic in topics {
         if !membership.exists([topic.as_str(), user.as_str()])? {

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
+use super::audit::Mend;
 use super::checkpoint::Copied;
 use crate::notification::Position;
 use crate::store::{Append, Appended, Backlog, Command, Failing, Follower, StoreError};
@@ -47,6 +48,8 @@ pub(super) enum Task {
     Check {
         answer: Answer<Vec<Failing>>,
     },
+    /// The look through the file has found rows that are damaged or missing.
+    Mend(Mend),
     /// A piece of who is being erased is removed, as after any task.
     Nothing,
     /// These pages of the file are to be scrubbed soon.
@@ -107,7 +110,7 @@ impl Task {
             Self::LogTime { answer, .. } => answered(answer, Err(stopped)),
             Self::Trim { answer, .. } => answered(answer, Err(stopped)),
             Self::Check { answer } => answered(answer, Err(stopped)),
-            Self::Scrub { .. } | Self::Checkpoint(_) | Self::Nothing => false,
+            Self::Scrub { .. } | Self::Checkpoint(_) | Self::Mend(_) | Self::Nothing => false,
         };
     }
 }

@@ -91,6 +91,10 @@ pub(super) fn start(
                     Task::Forgo { through, answer } => {
                         answered(answer, writer.forgo(through).map_err(StoreError::from))
                     }
+                    // What fails is found again at the next start.
+                    Task::Mend(mend) => {
+                        !writer.commit(|changes| mend.apply(changes.connection)).is_err_and(Failure::stops)
+                    }
                     Task::Check { answer } => answered(answer, Ok(writer.maintenance.failing())),
                     Task::Scrub { pages } => {
                         writer.wal.add(pages);

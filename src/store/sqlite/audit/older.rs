@@ -1,6 +1,6 @@
 //! Looks at the older part of a long log, and at long tables, while the server serves.
 //!
-//! What is found is named as at the start. From then on clients with a cursor from before it are told `reset`. A client that
+//! What is found is named as at the start, and mended by the writing thread where that is possible. From then on clients with a cursor from before it are told `reset`. A client that
 //! has gone on from such a cursor earlier is not: it may have missed what is gone.
 //!
 //! Not looked at: pages of which no entry is read, and memberships.
@@ -8,16 +8,16 @@
 use std::path::Path;
 use std::time::Instant;
 
-use rusqlite::types::Value;
 use rusqlite::{Connection, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::background::{Background, Slices};
+use super::super::checksum::{RowKey, SCHEDULED};
 use super::super::damage::{Damaged, Damages};
 use super::super::readers::{Reader, Readers};
 use super::super::rows::whole;
 use super::super::tasks::Task;
-use super::{FINDING, Kept, Unfound, finding, leads_astray, note_all, unfound};
+use super::{FINDING, Kept, Mend, Unfound, finding, leads_astray, note_all, scheduled_users, unfound};
 use crate::notification::Position;
 
 /// Rows looked at in one read.
@@ -68,22 +68,10 @@ type Key = (String, Position);
 
 impl Looking<'_> {
     /// Looks at everything; false if the store was closed before.
-    fn look(&self, through: Position, tables: &[&Kept]) -> rusqlite::Result<bool> {
+    fn look(&self, through: Position, tables: &[&'static Kept]) -> rusqlite::Result<bool> {
         for kept in tables {
-            let mut after: Option<Vec<Value>> = None;
-            loop {
-                let slice = self.slice(|connection| {
-                    let after = after.as_deref();
-                    let (found, last) = kept.table.damaged_after(connection, kept.keys, after, ROWS_PER_SLICE)?;
-                    note_all(&self.damages, &found);
-                    let is_gone = kept.is_owed && !found.is_empty();
-                    Ok((if is_gone { Some(super::super::head(connection)?) } else { None }, last))
-                })?;
-                match slice {
-                    Slice::Through(last) => after = Some(last),
-                    Slice::Last => break,
-                    Slice::Closed => return Ok(false),
-                }
+            if !self.look_at(kept)? {
+                return Ok(false);
             }
         }
         let mut after = Position(0);
@@ -117,6 +105,60 @@ impl Looking<'_> {
             }
         }
         Ok(true)
+    }
+
+    /// Looks at a table and has it mended; false if the store was closed before.
+    fn look_at(&self, kept: &'static Kept) -> rusqlite::Result<bool> {
+        let mut after: Option<RowKey> = None;
+        loop {
+            let mut mend = None;
+            let slice = self.slice(|connection| {
+                let (found, last) =
+                    kept.table.damaged_after(connection, kept.keys, after.as_deref(), ROWS_PER_SLICE)?;
+                kept.note(&self.damages, &found);
+                if !kept.is_owed || found.is_empty() {
+                    return Ok((None, last));
+                }
+                mend = Some(Mend::Rows(kept, found));
+                Ok((Some(super::super::head(connection)?), last))
+            })?;
+            // Once all are told that something may be gone.
+            if mend.is_some_and(|mend| !self.mend(mend)) {
+                return Ok(false);
+            }
+            match slice {
+                Slice::Through(last) => after = Some(last),
+                Slice::Last => break,
+                Slice::Closed => return Ok(false),
+            }
+        }
+        if kept.is(&SCHEDULED) { self.look_at_scheduled_users() } else { Ok(true) }
+    }
+
+    /// Looks whether scheduled notifications are found by their users; false if the store was closed before.
+    fn look_at_scheduled_users(&self) -> rusqlite::Result<bool> {
+        let mut after = String::new();
+        loop {
+            let mut missing = Vec::new();
+            let slice = self.slice(|connection| {
+                let (found, last) = scheduled_users(connection, &self.damages, &after, ROWS_PER_SLICE)?;
+                missing = found;
+                Ok((None, last.filter(|last| *last > after)))
+            })?;
+            if !missing.is_empty() && !self.mend(Mend::ScheduledUsers(missing)) {
+                return Ok(false);
+            }
+            match slice {
+                Slice::Through(last) => after = last,
+                Slice::Last => return Ok(true),
+                Slice::Closed => return Ok(false),
+            }
+        }
+    }
+
+    /// Has something mended by the writing thread; false if the store was closed before.
+    fn mend(&self, mend: Mend) -> bool {
+        self.tasks.upgrade().is_some_and(|tasks| tasks.blocking_send(Task::Mend(mend)).is_ok())
     }
 
     /// Looks at one slice, which gives up to where something may be gone and where it ended; tells what is gone, and pauses.
@@ -171,4 +213,70 @@ fn strays(
         last = Some((row.get(0)?, position));
     }
     Ok((strays, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::schema;
+    use super::*;
+
+    /// A closed file with what the SQL puts into it, in which some bytes are other ones then.
+    fn damaged(sql: &str, damage: impl FnOnce(&mut Vec<u8>)) -> (tempfile::TempDir, Connection) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pregon.db");
+        let mut connection = Connection::open(&path).expect("opens");
+        schema::prepare(&mut connection).expect("prepared");
+        connection.execute_batch(sql).expect("filled");
+        drop(connection);
+        let mut bytes = std::fs::read(&path).expect("read");
+        damage(&mut bytes);
+        std::fs::write(&path, bytes).expect("written");
+        let mut connection = Connection::open(&path).expect("opens");
+        schema::prepare(&mut connection).expect("prepared");
+        (folder, connection)
+    }
+
+    fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+        bytes.windows(wanted.len()).position(|window| window == wanted)
+    }
+
+    /// The last row of the first slice has a key that stands before all others. SQLite compares it again, and leaves it out.
+    #[test]
+    fn a_damaged_key_at_the_end_of_a_slice_is_not_looked_at_for_ever() {
+        let sql = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1500)
+                   INSERT INTO addressed (audience, position) SELECT format('user:u%04d', n), n FROM n;";
+        let (_folder, connection) = damaged(sql, |bytes| {
+            while let Some(key) = find(bytes, b"user:u1000") {
+                bytes[key] = b'a';
+            }
+        });
+        let mut after = (String::new(), Position(0));
+        let mut slices = 0;
+        while let (_, Some(last)) = strays(&connection, true, "addressed", &after).expect("read") {
+            after = last;
+            slices += 1;
+            assert!(slices < 5, "after {after:?}");
+        }
+    }
+
+    /// The same in the log, where SQLite relies on the order. Mutant: go on after whatever position is the last.
+    #[test]
+    fn a_damaged_position_at_the_end_of_a_slice_is_not_looked_at_for_ever() {
+        let sql = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1500)
+                   INSERT INTO log (position, kind, at, audiences, content)
+                       SELECT n, 'left', 0, 'user:1', format('c%04d', n) FROM n;";
+        let (_folder, connection) = damaged(sql, |bytes| {
+            let content = find(bytes, b"c1000").expect("there");
+            // 1000 as SQLite writes a row's number; it becomes 0.
+            let number = content - 40 + find(&bytes[content - 40..content], &[0x87, 0x68]).expect("there");
+            bytes[number..number + 2].copy_from_slice(&[0x80, 0]);
+        });
+        let damages = Damages::of(std::path::PathBuf::new(), prometheus_client::metrics::counter::Counter::default());
+        let (mut after, mut slices) = (Position(0), 0);
+        while let Some(last) = unfound(&connection, &damages, after, ROWS_PER_SLICE).expect("read").through {
+            after = last;
+            slices += 1;
+            assert!(slices < 5, "after {after:?}");
+        }
+    }
 }
