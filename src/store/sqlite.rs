@@ -473,8 +473,8 @@ fn page(
 mod tests {
     use super::*;
     use crate::content::{Content, Fields};
-    use crate::notification::{Audience, Notification};
-    use crate::store::suite::sequences;
+    use crate::notification::Notification;
+    use crate::store::suite::{notification, sequences};
     use crate::store::{Command, Once, Outcome};
 
     /// A writer on a connection, without a store around it.
@@ -489,14 +489,9 @@ mod tests {
 
     /// A notification to everyone of that time, with a message of that length.
     pub(super) fn notified(millisecond: i64, bytes: usize) -> Command {
-        Command::Publish(Arc::new(Notification {
-            id: NotificationId(uuid::Uuid::now_v7()),
-            timestamp: Timestamp::from_millisecond(millisecond).expect("in range"),
-            audiences: vec![Audience::Everyone],
-            content: Content::from_stored(&format!("{{\"message\":\"{}\"}}", "x".repeat(bytes))),
-            expires_at: None,
-            replaces: None,
-        }))
+        let timestamp = Timestamp::from_millisecond(millisecond).expect("in range");
+        let content = Content::from_stored(&format!("{{\"message\":\"{}\"}}", "x".repeat(bytes)));
+        Command::Publish(Arc::new(Notification { timestamp, content, ..notification(&["everyone"], "x") }))
     }
 
     fn damages() -> Damages {
@@ -690,14 +685,7 @@ mod tests {
         let fields = Fields { message: "x".into(), category: Some("ruido".into()), ..Fields::default() };
         let content = Content::parse(&fields).expect("valid");
         let publish = || {
-            Command::Publish(Arc::new(Notification {
-                id: NotificationId::generate(),
-                timestamp: Timestamp::UNIX_EPOCH,
-                audiences: vec![Audience::Everyone],
-                content: content.clone(),
-                expires_at: None,
-                replaces: None,
-            }))
+            Command::Publish(Arc::new(Notification { content: content.clone(), ..notification(&["everyone"], "x") }))
         };
         let mute = Command::Mute { user: ana.clone(), categories: vec!["ruido".into()] };
         let commands = std::iter::once(mute).chain((0..1000).map(|_| publish())).collect();

@@ -9,15 +9,18 @@ use uuid::Uuid;
 use super::{Asked, Backlog, Command, Follower, Item, Opening, Outcome, Page, Status, Store, StoreError, Wanted};
 use crate::auth::ServerKey;
 use crate::auth::keys::KeptKey;
-use crate::content::{Content, Fields};
 use crate::notification::{Change, Entry, Interest, Notification, NotificationId, Position, Topic, UserId};
 use crate::state::Counts;
 
 mod inbox;
 mod model;
+mod notifications;
 mod reader;
 pub(super) mod sequences;
 mod together;
+
+pub(super) use notifications::notification;
+use notifications::notification_at;
 
 /// Runs all of the suite. `open` opens the store that lies in a folder, made if it is not there.
 pub(super) async fn run(open: impl Fn(&Path) -> Arc<dyn Store>) {
@@ -51,18 +54,6 @@ fn user(id: &str) -> UserId {
 
 fn topic(name: &str) -> Topic {
     name.parse().expect("valid")
-}
-
-fn notification_at(millisecond: i64, audiences: &[&str], message: &str) -> Arc<Notification> {
-    let fields = Fields { message: message.to_owned(), ..Fields::default() };
-    Arc::new(Notification {
-        id: NotificationId(Uuid::now_v7()),
-        timestamp: Timestamp::from_millisecond(millisecond).expect("in range"),
-        audiences: audiences.iter().map(|audience| audience.parse().expect("valid")).collect(),
-        content: Content::parse(&fields).expect("valid"),
-        expires_at: None,
-        replaces: None,
-    })
 }
 
 fn notified(audiences: &[&str], message: &str) -> Command {

@@ -470,9 +470,8 @@ mod tests {
 
     use super::super::{Options, SqliteStore, checksum};
     use super::*;
-    use crate::content::Content;
-    use crate::notification::{Audience, Notification, NotificationId, Topic, UserId};
-    use crate::store::{Append, Command, Outcome, Store as _};
+    use crate::notification::{Notification, Topic, UserId};
+    use crate::store::{Append, Command, Outcome, Store as _, suite};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -481,14 +480,7 @@ mod tests {
     }
 
     fn notification(user: &UserId) -> Arc<Notification> {
-        Arc::new(Notification {
-            id: NotificationId::generate(),
-            timestamp: NOW,
-            audiences: vec![Audience::User(user.clone())],
-            content: Content::from_stored("{\"message\":\"m\"}"),
-            expires_at: None,
-            replaces: None,
-        })
+        Arc::new(suite::notification(&[&format!("user:{user}")], "m"))
     }
 
     /// The start looks at ten entries. Mutants: the older ones are never looked at; what is found there is told to nobody.
@@ -576,14 +568,7 @@ mod tests {
         let [quiet, busy]: [Topic; 2] = ["quiet", "busy"].map(|name| name.parse().expect("valid"));
         let join = |user: &UserId, topic: &Topic| Command::Join { user: user.clone(), topics: vec![topic.clone()] };
         let leave = |user: &UserId, topic: &Topic| Command::Leave { user: user.clone(), topic: topic.clone() };
-        let publish = Command::Publish(Arc::new(Notification {
-            id: NotificationId::generate(),
-            timestamp: NOW,
-            audiences: vec!["topic:busy".parse().expect("valid")],
-            content: Content::from_stored("{\"message\":\"m\"}"),
-            expires_at: None,
-            replaces: None,
-        }));
+        let publish = Command::Publish(Arc::new(suite::notification(&["topic:busy"], "m")));
         let store = open();
         for command in [
             join(&ana, &quiet),
@@ -711,11 +696,9 @@ mod tests {
         let ana: UserId = "ana".parse().expect("valid");
         let topic: Topic = "t".parse().expect("valid");
         let said = |_| {
-            let said =
-                Notification { audiences: vec![Audience::Topic(topic.clone())], ..(*notification(&ana)).clone() };
             [
                 Command::Join { user: ana.clone(), topics: vec![topic.clone()] },
-                Command::Publish(Arc::new(Notification { id: NotificationId::generate(), ..said })),
+                Command::Publish(Arc::new(suite::notification(&["topic:t"], "m"))),
                 Command::Leave { user: ana.clone(), topic: topic.clone() },
             ]
         };

@@ -413,6 +413,7 @@ mod tests {
     use crate::notification::{Notification, NotificationId};
     use crate::store::sqlite::tests::notified;
     use crate::store::sqlite::{Options, SqliteStore};
+    use crate::store::suite::notification;
     use crate::store::{Append, Command, Failing, Store as _};
 
     fn wal_bytes(folder: &Path) -> u64 {
@@ -490,14 +491,8 @@ mod tests {
         let at = Timestamp::UNIX_EPOCH;
         let ids: Vec<_> = (0..40).map(|number| NotificationId(uuid::Uuid::from_u128(number + 1))).collect();
         let commands = (0..40).zip(&ids).map(|(number, id)| {
-            Command::Publish(Arc::new(Notification {
-                id: *id,
-                timestamp: at,
-                audiences: vec![if number < 30 { "user:ana" } else { "user:zoe" }.parse().expect("valid")],
-                content: content(&text(number, "antes")),
-                expires_at: None,
-                replaces: None,
-            }))
+            let user = if number < 30 { "user:ana" } else { "user:zoe" };
+            Command::Publish(Arc::new(Notification { id: *id, ..notification(&[user], &text(number, "antes")) }))
         });
         store.append(Append { at, commands: commands.collect(), once: None }).await.expect("published");
         let patch = |number| Patch::new(&["message".to_owned()], &content(&text(number, "ahora")));

@@ -161,8 +161,9 @@ mod tests {
 
     use super::super::{Options, SqliteStore, checksum};
     use super::*;
-    use crate::content::{Content, Patch};
+    use crate::content::Patch;
     use crate::notification::{Entry, Interest, Notification, NotificationId, UserId};
+    use crate::store::suite::notification;
     use crate::store::{Asked, Backlog, Command, Follower, Outcome, Status, Store, StoreError, Wanted};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -172,14 +173,7 @@ mod tests {
     }
 
     fn said(audience: &str, message: &str) -> Arc<Notification> {
-        Arc::new(Notification {
-            id: NotificationId::generate(),
-            timestamp: NOW,
-            audiences: vec![audience.parse().expect("valid")],
-            content: Content::from_stored(&format!("{{\"message\":\"{message}\"}}")),
-            expires_at: None,
-            replaces: None,
-        })
+        Arc::new(notification(&[audience], message))
     }
 
     /// A store with what was said to these users, at the positions 1, 2…, that was closed and whose file was changed since.

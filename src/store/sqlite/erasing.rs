@@ -165,8 +165,9 @@ mod tests {
     use super::super::{Options, SqliteStore, schema};
     use super::*;
     use crate::content::{Content, Patch};
-    use crate::notification::{Notification, NotificationId, Topic};
+    use crate::notification::Topic;
     use crate::state::Set;
+    use crate::store::suite::notification;
     use crate::store::{Append, Command, Outcome, Selection, Status, Store, Wanted};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -203,16 +204,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let options = || Options { inbox_max: 2 * HERS, ..Options::default() };
         let store = SqliteStore::open(folder.path(), options()).expect("opens");
-        let said = |audiences: &[&str]| {
-            Arc::new(Notification {
-                id: NotificationId::generate(),
-                timestamp: NOW,
-                audiences: audiences.iter().map(|name| name.parse().expect("valid")).collect(),
-                content: Content::from_stored("{\"message\":\"x\"}"),
-                expires_at: None,
-                replaces: None,
-            })
-        };
+        let said = |audiences: &[&str]| Arc::new(notification(audiences, "x"));
         let all: Vec<_> = (0..HERS).map(|_| said(&["user:zoe", "user:ana"])).collect();
         let commands = all.iter().map(|said| Command::Publish(Arc::clone(said))).collect();
         store.append(Append { at: NOW, commands, once: None }).await.expect("stored");
@@ -381,14 +373,7 @@ mod tests {
     async fn marks_of_what_is_recalled_or_too_old_go_in_pieces_and_all_of_them() {
         let folder = tempfile::tempdir().expect("a folder");
         let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
-        let said = Arc::new(Notification {
-            id: NotificationId::generate(),
-            timestamp: NOW,
-            audiences: vec![Audience::Everyone],
-            content: Content::from_stored("{\"message\":\"x\"}"),
-            expires_at: None,
-            replaces: None,
-        });
+        let said = Arc::new(notification(&["everyone"], "x"));
         store.one(NOW, Command::Publish(Arc::clone(&said))).await.expect("stored");
         drop(store);
         let mut connection = Connection::open(folder.path().join("pregon.db")).expect("opens");

@@ -429,6 +429,7 @@ mod tests {
     use crate::state::Set;
     use crate::store::sqlite::changes::Changes;
     use crate::store::sqlite::schema;
+    use crate::store::suite::notification;
     use crate::store::{Command, Outcome, Selection};
 
     const BOUNDS: Bounds = Bounds { inbox_max: 20, passed_max: 100 };
@@ -464,17 +465,12 @@ mod tests {
         }
 
         fn publish(&mut self, audience: &str, category: &str) -> NotificationId {
-            let id = NotificationId::generate();
             let category = (!category.is_empty()).then(|| category.to_owned());
             let fields = Fields { message: "x".into(), category, ..Fields::default() };
-            self.apply(Command::Publish(Arc::new(Notification {
-                id,
-                timestamp: Timestamp::UNIX_EPOCH,
-                audiences: vec![audience.parse().expect("valid")],
-                content: Content::parse(&fields).expect("valid"),
-                expires_at: None,
-                replaces: None,
-            })));
+            let content = Content::parse(&fields).expect("valid");
+            let notification = Notification { content, ..notification(&[audience], "x") };
+            let id = notification.id;
+            self.apply(Command::Publish(Arc::new(notification)));
             id
         }
 

@@ -12,7 +12,8 @@ use rusqlite::Connection;
 
 use super::{Options, SqliteStore};
 use crate::content::{Content, Patch};
-use crate::notification::{Change, Entry, Notification, NotificationId, Position, UserId};
+use crate::notification::{Change, Entry, Notification, Position, UserId};
+use crate::store::suite::notification;
 use crate::store::{Asked, Backlog, Command, Follower, Outcome, Status, Store as _, Wanted};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -40,12 +41,8 @@ async fn fill(store: &SqliteStore, numbers: std::ops::Range<usize>) -> HashSet<S
     let (mut ids, mut ever) = (Vec::new(), HashSet::new());
     for number in numbers {
         let notification = Arc::new(Notification {
-            id: NotificationId::generate(),
-            timestamp: NOW,
-            audiences: vec![AUDIENCES[number % AUDIENCES.len()].parse().expect("valid")],
             content: content(number),
-            expires_at: None,
-            replaces: None,
+            ..notification(&[AUDIENCES[number % AUDIENCES.len()]], "x")
         });
         ids.push(notification.id);
         ever.insert(format!("{notification:?}"));

@@ -213,9 +213,9 @@ mod tests {
 
     use super::super::{Options, SqliteStore, checksum};
     use super::*;
-    use crate::content::Content;
     use crate::metrics;
     use crate::notification::{Audience, Notification, NotificationId, UserId};
+    use crate::store::suite::notification;
     use crate::store::{Command, Failing, Store as _};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -225,14 +225,7 @@ mod tests {
     }
 
     fn said() -> Arc<Notification> {
-        Arc::new(Notification {
-            id: NotificationId::generate(),
-            timestamp: NOW,
-            audiences: vec![Audience::Everyone],
-            content: Content::from_stored("{\"message\":\"m\"}"),
-            expires_at: None,
-            replaces: None,
-        })
+        Arc::new(notification(&["everyone"], "m"))
     }
 
     /// The epochs of a store before and after a command was done and the file from before it put back.

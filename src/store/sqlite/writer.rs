@@ -477,23 +477,13 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::content::{Content, Fields};
-    use crate::notification::{Audience, Notification, NotificationId, Topic, UserId};
+    use crate::notification::{Topic, UserId};
     use crate::store::Command;
     use crate::store::sqlite::schema;
+    use crate::store::suite::notification;
 
     fn publish(writer: &mut Writer, user: &str, count: usize) {
-        let content = Content::parse(&Fields { message: "x".into(), ..Fields::default() }).expect("valid");
-        let command = || {
-            Command::Publish(Arc::new(Notification {
-                id: NotificationId::generate(),
-                timestamp: Timestamp::UNIX_EPOCH,
-                audiences: vec![Audience::User(user.parse().expect("valid"))],
-                content: content.clone(),
-                expires_at: None,
-                replaces: None,
-            }))
-        };
+        let command = || Command::Publish(Arc::new(notification(&[&format!("user:{user}")], "x")));
         let commands = (0..count).map(|_| command()).collect();
         let (answer, _) = oneshot::channel();
         assert!(writer.append(vec![(Append { at: Timestamp::UNIX_EPOCH, commands, once: None }, answer)]));
