@@ -973,6 +973,28 @@ const mutants = [
     test: 'nothing_is_scrubbed_if_another_process_has_written_since_the_wal_was_copied',
   },
   {
+    name: 'a page of however many bytes',
+    file: 'src/store/sqlite.rs',
+    from: ' || bytes >= rows::BYTES_PER_READ',
+    to: ' || (bytes >= rows::BYTES_PER_READ && false)',
+    test: 'the_embedded_store_passes_the_suite',
+  },
+  {
+    name: 'a replay of however many bytes',
+    file: 'src/store/sqlite/rows.rs',
+    from: 'if bytes >= BYTES_PER_READ {',
+    to: 'if bytes >= BYTES_PER_READ && false {',
+    test: 'the_embedded_store_passes_the_suite',
+  },
+  {
+    name: 'an answer to a poll of however many bytes',
+    file: 'src/http/poll.rs',
+    from: ' || self.bytes >= BYTES_MAX',
+    to: '',
+    suite: 'it',
+    test: 'what_is_large_comes_in_several_answers_to_a_poll',
+  },
+  {
     name: 'pages not noted while another checkpoint copies',
     file: 'src/store/sqlite/checkpoint.rs',
     from: 'self.may_begin_again = self.under_way > 0;',

@@ -372,7 +372,7 @@ pub struct Wanted {
     pub topic: Option<Topic>,
     /// Older than this position, if it is not the first page.
     pub before: Option<Position>,
-    /// How many.
+    /// How many; there are fewer on a page if they are large.
     pub limit: usize,
     /// The time, for what expires.
     pub at: Timestamp,
@@ -465,8 +465,8 @@ pub trait Store: Send + Sync {
         Ok(self.open_within(asked, Effort::Any).await?.into_iter().flatten().collect())
     }
 
-    /// What is said to that interest after `after` and not beyond `through`, at most `limit`. If some of it has been
-    /// removed by retention, that is the error [`StoreError::Trimmed`].
+    /// What is said to that interest after `after` and not beyond `through`, at most `limit`, and fewer if they are large. If
+    /// some of it has been removed by retention, that is the error [`StoreError::Trimmed`].
     async fn read_after(
         &self,
         interest: &Interest,

@@ -32,6 +32,8 @@ const WAIT_DEFAULT: Duration = Duration::from_secs(25);
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(55);
 /// Most events in one answer.
 pub(super) const EVENTS_MAX: usize = 100;
+/// Bytes of events after which an answer gets no more.
+const BYTES_MAX: usize = 256 * 1024;
 
 /// A user has a sixteenth of the room for polls; a server key's owner, or an address without a credential, a fourth, since
 /// many people may be behind it.
@@ -85,6 +87,7 @@ pub(super) async fn answer(
     let mut polled = Polled {
         cursor: given.or_else(|| parameter(uri, &["last_event_id", "lastEventId", "lastEventID"])),
         events: Vec::new(),
+        bytes: 0,
         retry_ms: None,
         partial: Vec::new(),
     };
@@ -111,6 +114,8 @@ struct Polled {
     cursor: Option<String>,
     /// As the stream's lines say them.
     events: Vec<Box<RawValue>>,
+    /// Their bytes.
+    bytes: usize,
     /// After how many milliseconds to come back, if the stream could not begin.
     retry_ms: Option<u64>,
     /// The beginning of a line.
@@ -138,7 +143,7 @@ impl Polled {
             let mut lines = partial.split_inclusive(|byte| *byte == b'\n').peekable();
             while let Some(line) = lines.next_if(|line| line.ends_with(b"\n")) {
                 self.take(line);
-                if self.events.len() == EVENTS_MAX {
+                if self.events.len() == EVENTS_MAX || self.bytes >= BYTES_MAX {
                     return;
                 }
             }
@@ -160,6 +165,7 @@ impl Polled {
             self.cursor = Some(id.into_owned());
         }
         if !ABOUT_STREAMS.contains(&&*about.event) {
+            self.bytes += event.get().len();
             self.events.push(event.to_owned());
         }
     }

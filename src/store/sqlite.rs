@@ -441,6 +441,7 @@ fn page(
     let inbox = Inbox::load(connection, &interest, wanted.at, bounds)?;
     let mut page = Page { items: Vec::new(), more: false, counts: inbox.counts(), head: head(connection)? };
     let before = wanted.before.unwrap_or(Position::END);
+    let mut bytes = 0;
     for (position, state) in inbox.items.into_iter().filter(|(position, _)| *position < before) {
         if !wanted.status.includes(&state) {
             continue;
@@ -460,10 +461,11 @@ fn page(
         if wanted.category.is_some() && notification.content.category() != wanted.category {
             continue;
         }
-        if page.items.len() == wanted.limit {
+        if page.items.len() == wanted.limit || bytes >= rows::BYTES_PER_READ {
             page.more = true;
             break;
         }
+        bytes += notification.content.json().len();
         page.items.push(Item { position, notification, state });
     }
     Ok((page, newest_damaged))

@@ -105,6 +105,29 @@ async fn a_poll_that_does_not_wait_has_what_is_there() {
     server.stop().await;
 }
 
+/// Mutant: as many bytes as a hundred events have.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_large_comes_in_several_answers_to_a_poll() {
+    let server = TestServer::start().await;
+    let message = "x".repeat(4000);
+    for _ in 0..150 {
+        server.publish("user:1", &message).await;
+    }
+    let (mut rest, mut got) = ("since=earliest".to_owned(), 0);
+    while got < 150 {
+        let path = format!("/v1/stream?user_id=1&poll=1&wait=0s&{rest}");
+        let answer = within(server.anonymous(Method::GET, &path).send()).await.unwrap().text().await.unwrap();
+        assert!(answer.len() < 300 * 1024, "{} bytes", answer.len());
+        let polled: Value = serde_json::from_str(&answer).unwrap();
+        let events = polled["data"].as_array().unwrap().len();
+        assert!(events > 0, "{got} of them");
+        got += events;
+        rest = format!("last_event_id={}", polled["cursor"].as_str().unwrap());
+    }
+    assert_eq!(got, 150);
+    server.stop().await;
+}
+
 /// Else a client to whom nothing is published would be told `expired` once the log has forgotten what was for others.
 ///
 /// Mutant: it stays where it was.

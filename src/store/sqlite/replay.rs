@@ -8,7 +8,8 @@ use super::{feed, rows};
 use crate::notification::{Interest, Position};
 use crate::store::{Backlog, Follower};
 
-/// What is said to an interest in `(after, through]`, at most `limit`, and up to where it has been looked for.
+/// What is said to an interest in `(after, through]`, at most `limit` and fewer if they are large, and up to where it has been
+/// looked for.
 pub(super) fn said(
     connection: &Connection,
     interest: &Interest,
@@ -16,8 +17,10 @@ pub(super) fn said(
     through: Position,
     limit: usize,
 ) -> rusqlite::Result<(rows::Entries, Position)> {
-    let read = feed::positions(connection, interest, after, through, limit)
-        .and_then(|(positions, through)| Ok((rows::entries_at(connection, &positions, interest)?, through)));
+    let read = feed::positions(connection, interest, after, through, limit).and_then(|(positions, through)| {
+        let (entries, ended) = rows::entries_at(connection, &positions, interest)?;
+        Ok((entries, ended.unwrap_or(through)))
+    });
     let Err(error) = read else { return read };
     // A page that can't be read may have held any of them.
     let damaged = Damaged::of(&error).ok_or(error)?;

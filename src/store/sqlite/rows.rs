@@ -237,22 +237,38 @@ impl Entries {
     }
 }
 
+/// Bytes of contents after which a reader gets what it has so far. Else one who is slow could hold some megabytes.
+pub(super) const BYTES_PER_READ: usize = 256 * 1024;
+
 /// The entries at these positions that have something to say to an interest, which was found there by the tables
-/// `addressed` and `changed`. If an entry is not there, or is for somebody else, it is damaged, or those tables are.
+/// `addressed` and `changed`. If an entry is not there, or is for somebody else, it is damaged, or those tables are. The
+/// second is where reading ended, if that was before the last position: what is said takes some [`BYTES_PER_READ`] at most.
 pub(super) fn entries_at(
     connection: &Connection,
     positions: &[Position],
     interest: &Interest,
-) -> rusqlite::Result<Entries> {
+) -> rusqlite::Result<(Entries, Option<Position>)> {
     let mut entries = Entries::default();
+    let mut bytes = 0;
     for position in positions {
         let read = entry_at(connection, *position).and_then(|read| match read {
             Some(entry) if entry.as_ref().is_none_or(|entry| is_for(entry, interest)) => Ok(entry),
             _ => Err(LOG.damaged(&position.0).into()),
         });
+        bytes += read.as_ref().ok().and_then(Option::as_ref).map_or(0, content_bytes);
         entries.take(*position, read)?;
+        if bytes >= BYTES_PER_READ {
+            return Ok((entries, Some(*position)));
+        }
     }
-    Ok(entries)
+    Ok((entries, None))
+}
+
+fn content_bytes(entry: &Entry) -> usize {
+    match &entry.change {
+        Change::Notified(notification) | Change::Edited(notification) => notification.content.json().len(),
+        _ => 0,
+    }
 }
 
 /// The entry at a position, if one is there, and if it has something to say.

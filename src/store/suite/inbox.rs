@@ -19,6 +19,7 @@ use crate::store::{Append, Appended, Command, Follower, Once, Outcome, Selection
 /// Runs this part of the suite, each against a store of its own.
 pub(super) async fn run(fresh: impl Fn() -> (Arc<dyn Store>, TempDir)) {
     an_inbox_is_paged_newest_first_and_by_state(&fresh().0).await;
+    what_is_large_is_read_a_few_at_a_time(&fresh().0).await;
     marks_of_all_and_of_some_agree(&fresh().0).await;
     a_user_marks_only_what_she_has(&fresh().0).await;
     what_comes_back_is_as_it_was(&fresh().0).await;
@@ -72,6 +73,32 @@ fn read() -> Set {
 
 async fn mark(store: &Arc<dyn Store>, id: &str, selection: Selection, set: Set) -> Outcome {
     done(store, Command::Mark { user: user(id), selection, set }).await
+}
+
+async fn what_is_large_is_read_a_few_at_a_time(store: &Arc<dyn Store>) {
+    const LARGE: usize = 200;
+    for number in 0..LARGE {
+        let published = notification_at(1_000, &["user:1"], &format!("{number} {}", "x".repeat(4000)));
+        append(store, Command::Publish(published)).await.expect("a position");
+    }
+    let (mut before, mut pages) = (None, Vec::new());
+    loop {
+        let page = page(store, Wanted { limit: LARGE, before, ..wanted("1") }).await;
+        before = page.items.last().map(|item| item.position);
+        pages.push(page.items.len());
+        if !page.more {
+            break;
+        }
+    }
+    assert!(pages.iter().sum::<usize>() == LARGE && pages.len() > 1, "each on one page: {pages:?}");
+    let opening = opened(store, "1", None).await;
+    let (mut after, mut slices) = (Position::START, Vec::new());
+    while after < opening.head {
+        let slice = store.read_after(&opening.interest, after, opening.head, LARGE).await.expect("read");
+        after = slice.through;
+        slices.push(slice.entries.len());
+    }
+    assert!(slices.iter().sum::<usize>() == LARGE && slices.len() > 1, "each said once: {slices:?}");
 }
 
 async fn an_inbox_is_paged_newest_first_and_by_state(store: &Arc<dyn Store>) {
