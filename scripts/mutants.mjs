@@ -501,7 +501,7 @@ const mutants = [
   },
   {
     name: 'all that a user has too many of removed in one commit',
-    file: 'src/store/sqlite/writer.rs',
+    file: 'src/store/sqlite/writer/upkeep.rs',
     from: '|changes| retention::trim_user(changes.connection, &user, inbox_max)',
     to: '|changes| { while retention::trim_user(changes.connection, &user, inbox_max)? {} Ok(false) }',
     test: 'a_user_with_many_too_many_is_trimmed_in_turns_and_others_come_between',
@@ -817,7 +817,7 @@ const mutants = [
   {
     name: 'failing maintenance that nobody is told of',
     file: 'src/store/sqlite/writer.rs',
-    from: 'Ok(writer.maintenance.failing())',
+    from: 'Ok(writer.failing())',
     to: 'Ok(Vec::new())',
     suite: 'it',
     test: 'checkpoints_that_the_disk_fails_are_said_until_one_works',
@@ -993,6 +993,22 @@ const mutants = [
     to: '',
     suite: 'it',
     test: 'what_is_large_comes_in_several_answers_to_a_poll',
+  },
+  {
+    name: 'what a checkpoint frees on a full disk left to others',
+    file: 'src/store/sqlite/writer.rs',
+    from: 'writer.reserve.refill();',
+    to: '',
+    suite: 'it',
+    test: 'what_a_checkpoint_frees_on_a_full_disk_goes_back_into_the_reserve',
+  },
+  {
+    name: 'a disk too full to publish that nobody is told of',
+    file: 'src/store/sqlite/writer/upkeep.rs',
+    from: 'if self.refuses || self.reserve.is_short() {',
+    to: 'if false {',
+    suite: 'it',
+    test: 'what_a_checkpoint_frees_on_a_full_disk_goes_back_into_the_reserve',
   },
   {
     name: 'pages not noted while another checkpoint copies',

@@ -413,10 +413,11 @@ pub struct Found {
     pub due: Option<Timestamp>,
 }
 
-/// Work that keeps a store in order and that failed the last time that it was tried.
+/// Work of a store that failed the last time that it was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failing {
-    /// Its name: `checkpoint`, `trim`, `trim_user`, `expire`, `erase`, `vacuum`, `scrub`, `head`.
+    /// Its name: `checkpoint`, `trim`, `trim_user`, `expire`, `erase`, `vacuum`, `scrub`, `head`; or
+    /// `publish`, as long as there is too little space for it.
     pub work: &'static str,
     /// Whether it fails for want of space, or for a lock of another process, so that the store can be read as ever.
     pub passes: bool,

@@ -273,6 +273,36 @@ async fn a_full_disk_lets_start_read_recall_erase_and_mark_and_publish_once_ther
     disk.start(&log).await.stop().await;
 }
 
+/// Mutants: what it frees is left to others; that nothing can be published is said only to who publishes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_checkpoint_frees_on_a_full_disk_goes_back_into_the_reserve() {
+    let (disk, log) = (SmallDisk::make().await, TempDir::new().unwrap());
+    let program = disk.start(&log.path().join("log")).await;
+    assert!(!program.get("/readyz").await.1.contains("publish"));
+    let bytes = |name: &str| std::fs::metadata(disk.path(name)).unwrap().len();
+    let mut small = Vec::new();
+    for _ in 0..5 {
+        let (_, published) = program.publish("user:ana").await;
+        small.push(serde_json::from_str::<Value>(&published).unwrap()["id"].as_str().unwrap().to_owned());
+    }
+    while program.publish_much("user:ana").await.is_success() {}
+    let (status, ready) = program.get("/readyz").await;
+    assert!(status == 200 && ready.contains(r#""publish""#), "{ready}");
+    let emptied = async {
+        while bytes("pregon.db-wal") > 0 || bytes("pregon.reserve") < 7 << 20 {
+            assert_eq!(program.publish("user:ana").await.0, 507);
+        }
+    };
+    within(emptied).await;
+    disk.fill("of-others");
+    for id in small {
+        let (status, answer) = program.ask(Method::DELETE, &format!("/v1/notifications/{id}"), None).await;
+        assert!(status.is_success(), "{answer}");
+        disk.fill(&format!("of-others-{id}"));
+    }
+    program.stop().await;
+}
+
 /// Others take all that is freed, each time.
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_disk_that_stays_full_a_server_starts_again_and_again_and_recalls_each_time() {

@@ -43,7 +43,7 @@ impl Reserve {
 
     /// Whether some of it is not there and can't be made now.
     pub(super) fn is_given_up(&mut self) -> bool {
-        self.left < self.bytes && !self.make()
+        self.is_short() && !self.make()
     }
 
     /// Frees some of its space. False if there is none to be had.
@@ -76,11 +76,29 @@ impl Reserve {
         true
     }
 
+    /// Whether some of it is not there.
+    pub(super) fn is_short(&self) -> bool {
+        self.left < self.bytes
+    }
+
+    /// Takes back what a checkpoint has freed, before others do. Its last part is made when there is room for more, since
+    /// something is published then.
+    pub(super) fn refill(&mut self) {
+        self.take_back_up_to(self.bytes.saturating_sub(PIECE_OF_START_BYTES));
+    }
+
     /// Takes back what is free, as far as some is missing: at the end, when SQLite has removed its files.
     pub(super) fn take_back(&mut self) {
+        self.take_back_up_to(self.bytes);
+    }
+
+    fn take_back_up_to(&mut self, most: u64) {
+        if self.left >= most {
+            return;
+        }
         let Some(free) = self.free() else { return };
         let pieces = free / PIECE_OF_START_BYTES * PIECE_OF_START_BYTES;
-        let wanted = self.bytes.min(self.left.saturating_add(pieces));
+        let wanted = most.min(self.left.saturating_add(pieces));
         if self.left < wanted {
             let allocated = files::open(&self.path)
                 .and_then(|file| Ok(fallocate(&file, FallocateFlags::empty(), self.left, wanted - self.left)?));

@@ -12,26 +12,24 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::changes::Changes;
-use super::checkpoint::{FORGETS_AFTER, FORGETS_OLD_AFTER, Gate, Wal};
+use super::checkpoint::{FORGETS_AFTER, Gate, Wal};
 use super::checksum::update_identity;
-use super::clock::{self, Age, Uptime};
+use super::clock::{Age, Uptime};
 use super::counted::Counted;
 use super::damage::{Damaged, Damages};
 use super::deferred::Deferred;
-use super::erasing;
 use super::failure::{Broken, Failure};
 use super::head::HeadFile;
-use super::maintenance::{self, Maintenance, gauge};
+use super::maintenance::{Maintenance, gauge};
 use super::reserve::Reserve;
 use super::scrub::Scrub;
 use super::tasks::{Answer, Handle, Task, answered, gather, is_urgent};
-use super::{Options, once, replay, retention, rows};
+use super::{Options, once, replay, rows};
 use crate::metrics::Kind;
 use crate::notification::{Change, Position};
 use crate::store::{Append, Appended, Backlog, Follower, StoreError};
 
-/// Notifications that are published in one turn when they are due.
-const DUE_PER_TURN: usize = 256;
+mod upkeep;
 
 struct Writer {
     connection: Connection,
@@ -43,6 +41,8 @@ struct Writer {
     deferred: Deferred,
     wal: Wal,
     reserve: Reserve,
+    /// The last publish found no space.
+    refuses: bool,
     maintenance: Maintenance,
     damages: Damages,
     head_file: HeadFile,
@@ -95,13 +95,14 @@ pub(super) fn start(
                     Task::Mend(mend) => {
                         !writer.commit(|changes| mend.apply(changes.connection)).is_err_and(Failure::stops)
                     }
-                    Task::Check { answer } => answered(answer, Ok(writer.maintenance.failing())),
+                    Task::Check { answer } => answered(answer, Ok(writer.failing())),
                     Task::Scrub { pages } => {
                         writer.wal.add(pages);
                         true
                     }
                     Task::Checkpoint(copied) => {
                         writer.wal.copied(copied, &writer.connection, &mut writer.maintenance);
+                        writer.reserve.refill();
                         true
                     }
                 };
@@ -145,6 +146,7 @@ impl Writer {
             deferred: Deferred::default(),
             wal,
             reserve,
+            refuses: false,
             maintenance: Maintenance::default(),
             damages,
             head_file,
@@ -168,35 +170,11 @@ impl Writer {
         }
     }
 
-    /// Removes a piece of who is being erased. False if the store must stop.
-    fn go_on_erasing(&mut self) -> bool {
-        if !self.erasing {
-            return true;
-        }
-        let first = self.deferred.first().cloned();
-        let more = self.maintain("erase", |changes| erasing::go_on(changes.connection, first.as_ref()));
-        // What fails is tried again within a minute.
-        self.erasing = more == Ok(true);
-        if let Err(failure) = more {
-            self.deferred.refuse(failure);
-            return !failure.stops();
-        }
-        let ready = self.deferred.take_ready(&self.connection);
-        ready.is_empty() || self.append(ready)
-    }
-
     /// Commits those of a batch whose users nobody erases, and keeps the others until these have been erased.
     fn append_or_defer(&mut self, batch: Vec<(Append, Answer<Appended>)>) -> bool {
         let now = self.deferred.sort_out(&self.connection, batch);
         self.erasing |= self.deferred.first().is_some();
         now.is_empty() || self.append(now)
-    }
-
-    /// Lets a checkpoint that found no space end, which empties the `-wal`: before it is larger than the reserve.
-    fn make_room(&mut self) {
-        if self.maintenance.waits_for_space("checkpoint") && self.reserve.give_up() {
-            self.wal.look(&self.maintenance, true);
-        }
     }
 
     /// Empties the `-wal`, closes the file, and takes back of the reserve what that has freed.
@@ -214,7 +192,10 @@ impl Writer {
         }
         let (appends, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         match self.apply(&appends) {
-            Ok(done) => answers.into_iter().zip(done).all(|(answer, appended)| answered(answer, Ok(appended))),
+            Ok(done) => {
+                self.refuses = false;
+                answers.into_iter().zip(done).all(|(answer, appended)| answered(answer, Ok(appended)))
+            }
             Err(Failure::Full) if appends.iter().any(is_urgent) && self.reserve.give_up() => {
                 self.append_the_urgent(appends.into_iter().zip(answers).collect())
             }
@@ -223,6 +204,7 @@ impl Writer {
                 self.append_each(appends.into_iter().zip(answers).collect(), |_| true)
             }
             Err(failure) => {
+                self.refuses = failure == Failure::Full;
                 for answer in answers {
                     answered(answer, Err(failure.into()));
                 }
@@ -327,32 +309,6 @@ impl Writer {
         Ok(done)
     }
 
-    /// Does some maintenance in one commit.
-    fn maintain<T>(
-        &mut self,
-        work: &'static str,
-        task: impl FnOnce(&mut Changes<'_>) -> rusqlite::Result<T>,
-    ) -> Result<T, Failure> {
-        let before = self.connection.total_changes();
-        let done = self.attempt(task);
-        if self.connection.total_changes() > before {
-            self.wal.forget(if work == "erase" { FORGETS_AFTER } else { FORGETS_OLD_AFTER });
-            self.erasing = true;
-        }
-        self.maintained(work, done)
-    }
-
-    /// Notes how some maintenance ended, and takes it back if it failed.
-    fn maintained<T>(&mut self, work: &'static str, done: Result<T, Broken>) -> Result<T, Failure> {
-        self.maintenance.note(&self.options.metrics, work, done.as_ref().err().map(|broken| &broken.error));
-        done.map_err(|broken| self.taken_back(&broken)).inspect_err(|failure| {
-            if *failure == Failure::Full {
-                // What removes something works the next time.
-                self.reserve.give_up();
-            }
-        })
-    }
-
     /// Takes a failed transaction back.
     fn taken_back(&self, broken: &Broken) -> Failure {
         let rolled_back = self.connection.is_autocommit() || self.connection.execute_batch("ROLLBACK").is_ok();
@@ -367,57 +323,6 @@ impl Writer {
         failure.counted(&self.options.metrics.commits_failed)
     }
 
-    /// Looks after those users who may have too many, up to the first who has more than is removed in one turn. False if
-    /// the store must stop; what else fails is tried again after as many more.
-    fn tidy(&mut self) -> bool {
-        let inbox_max = self.options.inbox_max;
-        while let Some(user) = self.counted.take_due() {
-            match self.maintain("trim_user", |changes| retention::trim_user(changes.connection, &user, inbox_max)) {
-                Ok(true) => {
-                    self.counted.put_back(user);
-                    return true;
-                }
-                Err(failure) if failure.stops() => return false,
-                Ok(false) | Err(_) => {}
-            }
-        }
-        true
-    }
-
-    /// Publishes some of what is due and removes some of what has expired; says when to go on.
-    fn advance(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        maintenance::measure(&self.connection, &self.options.metrics);
-        self.damages.say(Instant::now());
-        self.erasing = true;
-        let full = self.reserve.is_given_up();
-        self.wal.look(&self.maintenance, full);
-        // What the wall clock says has expired is shown to nobody. It is removed only when the log's time says so too.
-        let (expired, uptime) = (self.age.as_mut().map_or(now, |age| age.read(now)), self.uptime);
-        let published = if !full {
-            self.commit(|changes| changes.publish_due(now, DUE_PER_TURN))
-        } else if rows::any_due(&self.connection, now).unwrap_or(true) {
-            Err(Failure::Full)
-        } else {
-            Ok(0)
-        };
-        if let Err(failure) = published
-            && failure.stops()
-        {
-            return Err(failure.into());
-        }
-        // Also on a full disk, which this may mend.
-        let more = published == Ok(DUE_PER_TURN)
-            || self.maintain("expire", |changes| {
-                Ok(retention::expire(changes.connection, expired)? | once::forget(changes.connection, uptime)?)
-            })?
-            || self.give_back()?;
-        published?;
-        if more {
-            return Ok(Some(now));
-        }
-        rows::next_due(&self.connection, now).map_err(|error| StoreError::Unavailable(error.into()))
-    }
-
     fn follow(&mut self, follower: Arc<dyn Follower>, backlog: Backlog) -> Result<(), StoreError> {
         let damaged = replay::tell(&self.connection, &*follower, backlog, self.head, &self.damages)
             .map_err(|error| StoreError::Unavailable(error.into()))?;
@@ -426,47 +331,6 @@ impl Writer {
         }
         self.followers.push(follower);
         Ok(())
-    }
-
-    /// Reads the log's own time, and keeps it.
-    fn log_time(&mut self, now: Timestamp) -> Result<Timestamp, StoreError> {
-        if self.age.is_none() {
-            self.age = Age::load(&self.connection).map_err(|error| StoreError::Unavailable(error.into()))?;
-        }
-        let Some(age) = &mut self.age else { return Ok(now) };
-        let (time, age, uptime) = (age.read(now), *age, self.uptime);
-        match self.commit(|changes| clock::save(changes.connection, uptime, &age)) {
-            // Kept the next time: it is read again every few minutes.
-            Err(failure) if failure.stops() => Err(failure.into()),
-            Ok(()) | Err(_) => Ok(time),
-        }
-    }
-
-    /// Notes that something of the log up to there can't be given.
-    fn forgo(&mut self, through: Position) -> Result<(), Failure> {
-        let (through, damaged) = (through.min(self.head), self.damages.take_entries());
-        self.damages.leaves_gap(through);
-        self.commit(|changes| {
-            retention::leave_out(changes.connection, &damaged)?;
-            retention::forgo(changes.connection, through)
-        })
-    }
-
-    /// Removes some of what is too old; says whether to go on.
-    fn trim(&mut self, older_than: Timestamp) -> Result<bool, StoreError> {
-        let head = self.head;
-        let trimmed = self.maintain("trim", |changes| retention::trim(changes.connection, head, older_than))?;
-        if let Some(through) = trimmed {
-            self.followers.iter().for_each(|follower| follower.trimmed(through));
-        }
-        Ok(self.give_back()? || trimmed.is_some())
-    }
-
-    fn give_back(&mut self) -> Result<bool, Failure> {
-        self.wal.note_pages(&mut self.maintenance);
-        // Each step commits.
-        let done = retention::give_back(&self.connection).map_err(|error| Broken { error, committing: true });
-        self.maintained("vacuum", done)
     }
 }
 
