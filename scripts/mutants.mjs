@@ -1011,6 +1011,28 @@ const mutants = [
     test: 'what_a_checkpoint_frees_on_a_full_disk_goes_back_into_the_reserve',
   },
   {
+    name: 'what follows in a batch tried after what could not be published',
+    file: 'src/http/batch.rs',
+    from: 'match failed.take() {',
+    to: 'match failed.take().filter(|_| false) {',
+    suite: 'it',
+    test: 'of_a_batch_nothing_is_published_after_what_could_not_be',
+  },
+  {
+    name: 'what has expired by the wall clock removed at a start',
+    file: 'src/store/sqlite/writer/upkeep.rs',
+    from: 'if believes_clock { now } else {',
+    to: 'if believes_clock || true { now } else {',
+    test: 'a_start_with_the_clock_ahead_removes_nothing_that_expires_nor_drops_what_is_scheduled',
+  },
+  {
+    name: 'what a crash left in the -wal left there',
+    file: 'src/store/sqlite/checkpoint.rs',
+    from: 'if left > 0 {',
+    to: 'if left > 0 && false {',
+    test: 'what_was_taken_back_before_a_crash_is_in_no_file_soon_after_the_next_start',
+  },
+  {
     name: 'pages not noted while another checkpoint copies',
     file: 'src/store/sqlite/checkpoint.rs',
     from: 'self.may_begin_again = self.under_way > 0;',

@@ -117,6 +117,7 @@ pub(super) async fn publish(
         turn = app.large_batches.acquire().await.ok();
     }
     let mut read = read(&backend, rest, app.publisher.now()).await?.into_iter();
+    let mut failed: Option<ItemProblem> = None;
     for piece in pieces(rest) {
         let (mut drafts, mut problems) = (Vec::new(), Vec::with_capacity(piece.len()));
         for item in read.by_ref().take(piece.len()) {
@@ -126,17 +127,25 @@ pub(super) async fn publish(
             let mut published = published.iter().map(|notification| BatchResult::Published(Receipt::of(notification)));
             encoded(&told(&problems, || published.next().expect("each draft becomes a notification")))
         };
-        let answer = match send(&app, drafts, part(parts), answer).await {
+        let sent = match failed.take() {
+            // What follows is not to be published before it.
+            Some(error) => Err(error),
+            None => match send(&app, drafts, part(parts), answer).await {
+                Err(problem) if results.is_empty() => return Err(problem),
+                // What came before it is published, and a problem of the whole request would deny that.
+                sent => sent.map_err(Problem::item),
+            },
+        };
+        let answer = match sent {
             Ok((answer, before)) => {
                 replayed &= before;
                 answer
             }
-            Err(problem) if results.is_empty() => return Err(problem),
-            // What came before it is published, and a problem of the whole request would deny that.
-            Err(problem) => {
+            Err(error) => {
                 replayed = false;
-                let error = problem.item();
-                encoded(&told(&problems, || BatchResult::Refused(Refused { error: error.clone() })))
+                let answer = encoded(&told(&problems, || BatchResult::Refused(Refused { error: error.clone() })));
+                failed = Some(error);
+                answer
             }
         };
         results.extend(results_of(&answer));

@@ -273,6 +273,24 @@ async fn a_full_disk_lets_start_read_recall_erase_and_mark_and_publish_once_ther
     disk.start(&log).await.stop().await;
 }
 
+/// Else a repeated request would publish it after them. Mutant: what follows is tried.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_batch_nothing_is_published_after_what_could_not_be() {
+    let (disk, log) = (SmallDisk::make().await, TempDir::new().unwrap());
+    let program = disk.start(&log.path().join("log")).await;
+    disk.fill_but("of-others", 1 << 20);
+    let large = json!({"to": "user:ana", "message": "x".repeat(16_000)});
+    let mut items = vec![large; 200];
+    items.push(json!({"to": "user:ana", "message": "hola"}));
+    let (status, answer) = program.ask(Method::POST, "/v1/notifications/batch", Some(json!(items))).await;
+    assert!(status.is_success(), "the first were published: {answer}");
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let published: Vec<bool> = answer["data"].as_array().unwrap().iter().map(|item| item["id"].is_string()).collect();
+    assert_eq!(published.len(), 201);
+    assert!(published[0] && published.is_sorted_by(|before, after| before >= after), "{published:?}");
+    program.stop().await;
+}
+
 /// Mutants: what it frees is left to others; that nothing can be published is said only to who publishes.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_checkpoint_frees_on_a_full_disk_goes_back_into_the_reserve() {

@@ -185,16 +185,18 @@ impl Changes<'_> {
         Ok(Outcome::Kept)
     }
 
-    /// Publishes what is due at that time, at most `limit`; says how many it were.
-    pub(super) fn publish_due(&mut self, now: Timestamp, limit: usize) -> rusqlite::Result<usize> {
+    /// Publishes what is due at that time, at most `limit`; says how many it were. What has expired by the log's own time, as
+    /// after a long downtime, is of no use any more. By the wall clock alone nothing goes: that is shown to nobody either.
+    pub(super) fn publish_due(&mut self, now: Timestamp, expired: Timestamp, limit: usize) -> rusqlite::Result<usize> {
         let due = rows::due(self.connection, now, limit)?;
         for rows::Due { id, said } in &due {
             match said {
                 Ok(notification) => {
                     self.unschedule(notification.id)?;
-                    // After a long downtime it may be of no use any more.
-                    if notification.expires_at.is_none_or(|at| at > now) {
+                    if notification.expires_at.is_none_or(|at| at > expired) {
                         self.publish(Arc::new(Notification { timestamp: now, ..Notification::clone(notification) }))?;
+                    } else {
+                        self.takes_back = true;
                     }
                 }
                 Err(damaged) => {

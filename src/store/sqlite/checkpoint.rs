@@ -236,9 +236,12 @@ impl Wal {
             on_full_disk: false,
             scrub,
         };
-        // What a crash has left.
+        // What a crash has left: what was taken back before it is in there too.
         let left = wal.measure();
         wal.gate.used_bytes.store(left, Ordering::Relaxed);
+        if left > 0 {
+            wal.forget(FORGETS_AFTER);
+        }
         Ok(wal)
     }
 
@@ -343,13 +346,27 @@ impl Wal {
     /// Empties it at the end, and scrubs all that was in it.
     pub(super) fn end(&mut self, connection: &Connection, maintenance: &mut Maintenance) {
         self.stop();
-        let done = self.copy_rest(connection, Mode::Empty);
-        maintenance.note(&self.metrics, "checkpoint", done.as_ref().err());
-        let is_whole = done.unwrap_or(false);
-        self.scrub.take_all();
-        while is_whole && self.scrub.is_due() {
+        loop {
+            let done = self.copy_rest(connection, Mode::Empty);
+            maintenance.note(&self.metrics, "checkpoint", done.as_ref().err());
+            self.scrub.take_all();
+            match done {
+                Ok(true) if self.scrub.is_due() => {}
+                Ok(true) | Err(_) => return,
+                Ok(false) => {
+                    tracing::warn!(
+                        "another process reads or writes the store: the -wal is emptied after the next start"
+                    );
+                    return;
+                }
+            }
+            let due = self.scrub.due_pages();
             if let Err(error) = self.scrub.go_on(connection, &self.path) {
                 maintenance.note(&self.metrics, "scrub", Some(&error));
+                return;
+            }
+            if self.scrub.due_pages() >= due {
+                tracing::warn!("another process writes to the store: what is left is scrubbed after the next start");
                 return;
             }
         }
@@ -520,6 +537,33 @@ mod tests {
         let there: Vec<_> = there.chain((20..30).map(|number| format!("canario-{number}-antes "))).collect();
         assert_eq!(found(), there);
         assert_eq!(*TOLD.lock().expect("whole"), Vec::<String>::new());
+    }
+
+    /// Mutant: what is in the `-wal` at a start stays there until it is large.
+    #[tokio::test]
+    async fn what_was_taken_back_before_a_crash_is_in_no_file_soon_after_the_next_start() {
+        let (folder, crashed) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        let published = notification(&["everyone"], "canario-0");
+        let id = published.id;
+        let at = Timestamp::UNIX_EPOCH;
+        store.one(at, Command::Publish(Arc::new(published))).await.expect("published");
+        store.one(at, Command::Recall { id }).await.expect("recalled");
+        for name in ["pregon.db", "pregon.db-wal", "pregon.head"] {
+            std::fs::copy(folder.path().join(name), crashed.path().join(name)).expect("copied");
+        }
+        let found = || {
+            let files = std::fs::read_dir(crashed.path()).expect("read");
+            let mut files = files.map(|file| std::fs::read(file.expect("read").path()).unwrap_or_default());
+            files.any(|bytes| bytes.windows(9).any(|bytes| bytes == b"canario-0"))
+        };
+        assert!(found(), "it is looked in the right place");
+        let store = SqliteStore::open(crashed.path(), Options::default()).expect("opens");
+        let begun_at = Instant::now();
+        while found() && begun_at.elapsed() < Duration::from_secs(30) {
+            store.advance(at).await.expect("advanced");
+        }
+        assert!(!found());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -120,6 +120,10 @@ impl Scrub {
         !self.due.is_empty()
     }
 
+    pub(super) fn due_pages(&self) -> usize {
+        self.due.len()
+    }
+
     pub(super) fn add(&mut self, pages: impl IntoIterator<Item = u32>) {
         self.due.extend(pages);
     }
@@ -145,6 +149,14 @@ impl Scrub {
     /// checkpoint copies the last of it, and before each commit with which SQLite may begin it again. The writer does so,
     /// since nobody else appends to it.
     pub(super) fn note(&mut self, wal: &Path) -> io::Result<bool> {
+        match self.note_all(wal) {
+            // Another process has emptied it meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true),
+            noted => noted,
+        }
+    }
+
+    fn note_all(&mut self, wal: &Path) -> io::Result<bool> {
         let wal = match File::open(wal) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             opened => opened?,

@@ -105,9 +105,11 @@ impl Writer {
         let full = self.reserve.is_given_up();
         self.wal.look(&self.maintenance, full);
         // What the wall clock says has expired is shown to nobody. It is removed only when the log's time says so too.
-        let (expired, uptime) = (self.age.as_mut().map_or(now, |age| age.read(now)), self.uptime);
+        let (believes_clock, uptime) = (self.options.believes_clock, self.uptime);
+        let age = self.age().map_err(|error| StoreError::Unavailable(error.into()))?;
+        let expired = if believes_clock { now } else { age.map_or(Timestamp::MIN, |age| age.read(now)) };
         let published = if !full {
-            self.commit(|changes| changes.publish_due(now, DUE_PER_TURN))
+            self.commit(|changes| changes.publish_due(now, expired, DUE_PER_TURN))
         } else if rows::any_due(&self.connection, now).unwrap_or(true) {
             Err(Failure::Full)
         } else {
@@ -131,12 +133,17 @@ impl Writer {
         rows::next_due(&self.connection, now).map_err(|error| StoreError::Unavailable(error.into()))
     }
 
+    /// How old the log is; nothing as long as it has no entry.
+    fn age(&mut self) -> rusqlite::Result<Option<&mut Age>> {
+        if self.age.is_none() {
+            self.age = Age::load(&self.connection)?;
+        }
+        Ok(self.age.as_mut())
+    }
+
     /// Reads the log's own time, and keeps it.
     pub(super) fn log_time(&mut self, now: Timestamp) -> Result<Timestamp, StoreError> {
-        if self.age.is_none() {
-            self.age = Age::load(&self.connection).map_err(|error| StoreError::Unavailable(error.into()))?;
-        }
-        let Some(age) = &mut self.age else { return Ok(now) };
+        let Some(age) = self.age().map_err(|error| StoreError::Unavailable(error.into()))? else { return Ok(now) };
         let (time, age, uptime) = (age.read(now), *age, self.uptime);
         match self.commit(|changes| clock::save(changes.connection, uptime, &age)) {
             // Kept the next time: it is read again every few minutes.
@@ -170,5 +177,41 @@ impl Writer {
         // Each step commits.
         let done = retention::give_back(&self.connection).map_err(|error| Broken { error, committing: true });
         self.maintained("vacuum", done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::super::super::{Options, SqliteStore};
+    use super::*;
+    use crate::notification::Notification;
+    use crate::store::suite::notification;
+    use crate::store::{Command, Status, Store as _, Wanted};
+
+    /// Mutants: the wall clock until somebody has asked for the log's own time; the wall clock for what is scheduled.
+    #[tokio::test]
+    async fn a_start_with_the_clock_ahead_removes_nothing_that_expires_nor_drops_what_is_scheduled() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        let (now, hour) = (Timestamp::from_second(1_790_000_000).expect("in range"), Duration::from_hours(1));
+        let lasting = |message: &str, hours: u32| {
+            let notification = notification(&["user:ana"], message);
+            Arc::new(Notification { timestamp: now, expires_at: Some(now + hour * hours), ..notification })
+        };
+        let store = open();
+        store.one(now, Command::Publish(lasting("dura", 10))).await.expect("published");
+        let schedule = Command::Schedule { notification: lasting("pronto", 2), due: now + hour };
+        store.one(now, schedule).await.expect("scheduled");
+        drop(store);
+        let store = open();
+        let ahead = now + hour * 24 * 400;
+        while store.advance(ahead).await.expect("advanced") == Some(ahead) {}
+        drop(store);
+        let user = "ana".parse().expect("valid");
+        let wanted = Wanted { user, status: Status::All, category: None, topic: None, before: None, limit: 9, at: now };
+        assert_eq!(open().page(wanted).await.expect("read").items.len(), 2);
     }
 }
