@@ -1033,6 +1033,13 @@ const mutants = [
     test: 'what_was_taken_back_before_a_crash_is_in_no_file_soon_after_the_next_start',
   },
   {
+    name: 'a -wal that another process has copied not noticed',
+    file: 'src/store/sqlite/checkpoint.rs',
+    from: 'counted.began_again.store(true, Ordering::Relaxed);',
+    to: '',
+    test: 'what_another_process_has_copied_is_looked_through',
+  },
+  {
     name: 'pages not noted while another checkpoint copies',
     file: 'src/store/sqlite/checkpoint.rs',
     from: 'self.may_begin_again = self.under_way > 0;',

@@ -29,6 +29,12 @@ impl Background {
     }
 }
 
+impl Background {
+    pub(super) fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
 impl Drop for Background {
     fn drop(&mut self) {
         self.ends.store(true, Ordering::Relaxed);

@@ -14,7 +14,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -25,6 +25,7 @@ use tokio::sync::mpsc::WeakSender;
 use tokio::sync::{Notify, OwnedRwLockWriteGuard, RwLock, oneshot};
 use tokio::time::{sleep, timeout};
 
+use super::background::Background;
 use super::failure;
 use super::maintenance::Maintenance;
 use super::scrub::{self, FRAME_HEAD_BYTES, Scrub};
@@ -57,6 +58,8 @@ pub(super) struct Gate {
     pub(super) interrupts: Vec<InterruptHandle>,
     /// Bytes of the `-wal` since it began again. What is behind them is from before.
     used_bytes: AtomicU64,
+    /// It began again with a commit.
+    began_again: AtomicBool,
     /// That the `-wal` is too large to wait.
     too_large: Notify,
     /// That the store is being closed.
@@ -68,7 +71,8 @@ pub(super) struct Gate {
 impl Gate {
     pub(super) fn new(reads: Arc<RwLock<()>>, interrupts: Vec<InterruptHandle>) -> Gate {
         let (too_large, ends) = (Notify::new(), Notify::new());
-        Gate { reads, interrupts, used_bytes: AtomicU64::new(0), too_large, ends, copying: Mutex::default() }
+        let (used_bytes, began_again) = (AtomicU64::new(0), AtomicBool::new(false));
+        Gate { reads, interrupts, used_bytes, began_again, too_large, ends, copying: Mutex::default() }
     }
 
     /// Closes the gate; nothing if reads under way take long, unless the `-wal` is too large, or if the store is being closed.
@@ -190,6 +194,10 @@ pub(super) struct Wal {
     forgets_at: Option<Instant>,
     on_full_disk: bool,
     scrub: Scrub,
+    tasks: WeakSender<Task>,
+    is_to_be_looked_through: bool,
+    /// Looks through the file.
+    look: Option<Background>,
 }
 
 impl Wal {
@@ -209,7 +217,9 @@ impl Wal {
         let counted = Arc::clone(&gate);
         connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, frames: std::ffi::c_int| {
             let frames = u64::try_from(frames).unwrap_or_default();
-            counted.used_bytes.store(frames * frame_bytes, Ordering::Relaxed);
+            if counted.used_bytes.swap(frames * frame_bytes, Ordering::Relaxed) > frames * frame_bytes {
+                counted.began_again.store(true, Ordering::Relaxed);
+            }
             Ok(())
         }))?;
         let path = connection.path().unwrap_or_default();
@@ -219,8 +229,13 @@ impl Wal {
         copying.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         let path = PathBuf::from(format!("{path}-wal"));
         let (asked, wanted) = sync_channel(1);
-        let copier =
-            Copier { connection: copying, gate: Arc::clone(&gate), wanted, tasks, file: Arc::clone(&scrub.file) };
+        let copier = Copier {
+            connection: copying,
+            gate: Arc::clone(&gate),
+            wanted,
+            tasks: tasks.clone(),
+            file: Arc::clone(&scrub.file),
+        };
         let copier = std::thread::Builder::new().name("store-checkpoint".into()).spawn(move || copier.run());
         let mut wal = Wal {
             path,
@@ -235,6 +250,9 @@ impl Wal {
             forgets_at: None,
             on_full_disk: false,
             scrub,
+            tasks,
+            is_to_be_looked_through: false,
+            look: None,
         };
         // What a crash has left: what was taken back before it is in there too.
         let left = wal.measure();
@@ -268,6 +286,8 @@ impl Wal {
     /// After a commit: asks for a checkpoint if one is due.
     pub(super) fn grown(&mut self) {
         self.measure();
+        // Another process has copied it, and nobody has noted the pages that were in it.
+        self.is_to_be_looked_through |= self.gate.began_again.swap(false, Ordering::Relaxed) && !self.may_begin_again;
         if self.used_bytes() >= self.due_bytes {
             self.ask();
         }
@@ -277,6 +297,10 @@ impl Wal {
     /// shrinks with a checkpoint, and the `-wal` is emptied.
     pub(super) fn look(&mut self, maintenance: &Maintenance, full: bool) {
         self.on_full_disk = full;
+        if self.is_to_be_looked_through && self.look.as_ref().is_none_or(Background::is_finished) {
+            self.is_to_be_looked_through = false;
+            self.look = Some(scrub::look(Arc::clone(&self.scrub.file), self.tasks.clone()));
+        }
         let used = self.used_bytes();
         let due = used >= WAL_BYTES_PER_CHECKPOINT || (used == 0 && self.scrub.is_due());
         let fails = maintenance.fails("checkpoint") || maintenance.fails("scrub");
@@ -379,8 +403,9 @@ impl Wal {
         connection.busy_timeout(super::BUSY_MAX).and(done)
     }
 
-    /// Ends the thread. When it has returned, the thread's connection is closed.
+    /// Ends the threads. When it has returned, their connection is closed.
     fn stop(&mut self) {
+        drop(self.look.take());
         drop(self.asked.take());
         self.gate.ends.notify_one();
         if self.copier.take().is_some_and(|copier| copier.join().is_err()) {
@@ -659,6 +684,35 @@ mod tests {
         assert_eq!(lengths[1..3], [lengths[0], 0]);
         assert!(lengths[3] > 100_000, "{lengths:?}");
         assert_eq!(wal.forgets_at, None);
+    }
+
+    /// As `sqlite3` does at its end. Mutant: nobody notices.
+    #[tokio::test]
+    async fn what_another_process_has_copied_is_looked_through() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(SqliteStore::open(folder.path(), Options::default()).expect("opens"));
+        let path = folder.path().join("pregon.db");
+        let mut connection = Connection::open(&path).expect("opens");
+        let (tasks, _queue) = tokio::sync::mpsc::channel(1);
+        let file = File::options().read(true).write(true).open(&path).expect("opens");
+        let (gate, scrub) = (Gate::new(Arc::default(), Vec::new()), Scrub::new(Arc::new(file)));
+        let mut wal = Wal::new(&mut connection, gate, tasks.downgrade(), scrub, metrics::Log::default()).expect("made");
+        connection.execute_batch("CREATE TABLE t (t); INSERT INTO t VALUES (zeroblob(100000))").expect("written");
+        wal.grown();
+        let reads = Arc::new(RwLock::new(()));
+        let closed = Some(Arc::clone(&reads).write_owned().await);
+        let copied = Copied { done: Ok(()), closed, under_way: oneshot::channel().0 };
+        wal.copied(copied, &connection, &mut Maintenance::default());
+        connection.execute_batch("INSERT INTO t VALUES (zeroblob(100000))").expect("written");
+        wal.grown();
+        assert!(!wal.is_to_be_looked_through, "we have copied it");
+        let other = Connection::open(&path).expect("opens");
+        other.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).expect("copied");
+        connection.execute_batch("INSERT INTO t VALUES (1)").expect("written");
+        wal.grown();
+        assert!(wal.is_to_be_looked_through);
+        wal.look(&Maintenance::default(), false);
+        assert!(wal.look.is_some() && !wal.is_to_be_looked_through);
     }
 
     /// Else it could begin again over pages that nobody has noted. Mutant: none is copying once one has ended.
