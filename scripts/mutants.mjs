@@ -1011,14 +1011,6 @@ const mutants = [
     test: 'what_a_checkpoint_frees_on_a_full_disk_goes_back_into_the_reserve',
   },
   {
-    name: 'what follows in a batch tried after what could not be published',
-    file: 'src/http/batch.rs',
-    from: 'match failed.take() {',
-    to: 'match failed.take().filter(|_| false) {',
-    suite: 'it',
-    test: 'of_a_batch_nothing_is_published_after_what_could_not_be',
-  },
-  {
     name: 'what has expired by the wall clock removed at a start',
     file: 'src/store/sqlite/writer/upkeep.rs',
     from: 'if believes_clock { now } else {',

@@ -138,11 +138,15 @@ impl Inbox {
     /// # Errors
     /// Those of the store.
     pub async fn said_after(&self, interest: &Interest, after: Position, limit: usize) -> Result<usize, StoreError> {
-        match self.store.read_after(interest, after, Position::END, limit).await {
-            Ok(slice) => Ok(slice.entries.len()),
-            Err(StoreError::Trimmed { .. }) => Ok(limit),
-            Err(error) => Err(error),
+        let (mut said, mut after) = (0, after);
+        while said < limit && after < Position::END {
+            match self.store.read_after(interest, after, Position::END, limit - said).await {
+                Ok(slice) => (said, after) = (said + slice.entries.len(), slice.through),
+                Err(StoreError::Trimmed { .. }) => return Ok(limit),
+                Err(error) => return Err(error),
+            }
         }
+        Ok(said)
     }
 
     /// Members of a topic by name, after the one given, at most [`MEMBERS_MAX`].

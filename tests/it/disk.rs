@@ -273,7 +273,7 @@ async fn a_full_disk_lets_start_read_recall_erase_and_mark_and_publish_once_ther
     disk.start(&log).await.stop().await;
 }
 
-/// Else a repeated request would publish it after them. Mutant: what follows is tried.
+/// Else a repeated request would publish it after them.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_batch_nothing_is_published_after_what_could_not_be() {
     let (disk, log) = (SmallDisk::make().await, TempDir::new().unwrap());
