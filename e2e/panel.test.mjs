@@ -44,6 +44,8 @@ test("with open-on=hover a mouse opens the panel by its being there, and the foc
   await server.publish("ana", "Una");
   await page.clock.install();
   await ready(page, host.url);
+  // On a busy machine, a mouse of the test takes longer from the bell to the panel than the bell waits for it.
+  await page.clock.pauseAt((await page.evaluate(() => Date.now())) + 1_000);
   const text = page.getByLabel("Texto");
   const aside = () => page.mouse.move(600, 700);
   // Longer than any wait of the bell for a pointer.
@@ -60,6 +62,7 @@ test("with open-on=hover a mouse opens the panel by its being there, and the foc
   await bell(page).hover();
   await later();
   await rows(page).first().waitFor();
+  await later();
   const [from, to] = [await bell(page).boundingBox(), await panel(page).boundingBox()];
   await page.mouse.move(to.x + to.width / 2, (from.y + from.height + to.y) / 2);
   await panel(page).hover();

@@ -129,9 +129,9 @@ export const STATES = {
     await openPage(page, world, lang, world.proxy.url);
     await world.proxy.refuse();
     await page.locator("#state[data-state=reconnecting]").waitFor();
-    await world.proxy.restore();
     // It stays so for as long as it is looked at.
     await page.route((url) => url.pathname === "/v1/stream", (route) => route.abort());
+    await world.proxy.restore();
   },
   async offline(page, world, lang) {
     await openPage(page, world, lang, world.proxy.url);
