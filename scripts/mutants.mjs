@@ -214,6 +214,13 @@ const mutants = [
     test: 'a_delay_is_counted_only_where_a_stream_waited',
   },
   {
+    name: 'more streams than descriptors',
+    file: 'src/listener/descriptors.rs',
+    from: '(left - requests).min(wanted.streams.unwrap_or(usize::MAX))',
+    to: 'wanted.streams.unwrap_or(left - requests)',
+    test: 'connections_get_no_more_descriptors_than_there_are',
+  },
+  {
     name: 'a log that takes any number of lines',
     file: 'src/diagnostics/output.rs',
     from: 'if state.bytes + line.len() > WAITING_BYTES_MAX',

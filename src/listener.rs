@@ -8,13 +8,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use futures_util::future::{AbortHandle, Abortable};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -25,6 +23,7 @@ use tokio_rustls::server::TlsStream;
 use crate::delivery::Delivery;
 use crate::http::address::Peer;
 
+pub mod descriptors;
 pub mod ending;
 mod http1;
 mod http2;
@@ -42,43 +41,11 @@ const BACKLOG: i32 = 4096;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Time in which a request's head must have arrived, also on a connection that is kept alive.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
-/// Most connections that speak HTTP at once, at some 12 KB each; streams do not count.
-const REQUESTS_AT_ONCE_MAX: usize = 4096;
 /// Send buffer of a connection, in bytes; Linux doubles it. The default lets a reader who does not read pin 3 to 4 MB
 /// of kernel memory; throughput is the same.
 const SEND_BUFFER_BYTES: usize = 32 * 1024;
 /// Unacknowledged bytes of an answer are given up after this; those of a stream by rules of its own.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(40);
-/// Descriptors that are kept from connections: for the store, the log, what is inherited; and for each core an engine and
-/// a reader of the store.
-const DESCRIPTORS_RESERVED: usize = 64;
-const DESCRIPTORS_PER_CORE: usize = 8;
-
-/// How the descriptors of this process are shared out.
-#[derive(Clone, Copy, Debug)]
-pub struct Places {
-    /// Connections that speak HTTP at once.
-    pub requests: usize,
-    /// Streams at once; further ones are asked to come back.
-    pub streams: usize,
-}
-
-impl Places {
-    /// Raises the descriptor limit as far as this process may, and shares it out; `connections_max` of it to those that speak
-    /// HTTP if that is given.
-    #[must_use]
-    pub fn of_this_process(connections_max: Option<usize>) -> Places {
-        let limit = getrlimit(Resource::Nofile);
-        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-        let granted = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
-        let descriptors = granted.map_or(usize::MAX, |granted| usize::try_from(granted).unwrap_or(usize::MAX));
-        let requests = connections_max.unwrap_or((descriptors / 4).clamp(1, REQUESTS_AT_ONCE_MAX));
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let reserved = DESCRIPTORS_RESERVED + DESCRIPTORS_PER_CORE * cores;
-        Places { requests, streams: descriptors.saturating_sub(requests + reserved).max(1) }
-    }
-}
-
 /// Time in which connections that were being opened when the server ended are still accepted.
 const LAST_ACCEPTED_WITHIN: Duration = Duration::from_millis(100);
 

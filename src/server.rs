@@ -25,10 +25,11 @@ use crate::http::poll::Polls;
 use crate::http::{self, App};
 use crate::inbox::Inbox;
 use crate::limits::{AtOnce, Buckets, Budget};
+use crate::listener::Listener;
+use crate::listener::descriptors::{Places, Wanted};
 use crate::listener::ending::Phase;
 use crate::listener::places::Rules;
 use crate::listener::tls::{Certificate, TlsError};
-use crate::listener::{Listener, Places};
 use crate::metrics::Metrics;
 use crate::publish::Publisher;
 use crate::retention;
@@ -123,7 +124,11 @@ impl Server {
         }
         let (listener, address) = listen(config.listen, socket)?;
         let admin = config.admin_listen.map(|address| listen(address, None)).transpose()?;
-        let places = Places::of_this_process(config.limits.connections_max);
+        let places = Places::of_this_process(Wanted {
+            requests: config.limits.connections_max,
+            streams: config.streams_max,
+            elsewhere: admin.as_ref().map_or(0, |_| ADMIN_REQUESTS_AT_ONCE),
+        });
         let options = delivery::Options {
             heartbeat: config.heartbeat,
             age_max: config.stream_age_max,
@@ -146,7 +151,7 @@ impl Server {
             options: http::Options {
                 open_user_id: config.open_user_id,
                 demo: config.demo.then_some(config.demo_interval),
-                streams_max: config.streams_max.unwrap_or(places.streams),
+                streams_max: places.streams,
                 topics_per_user_max: config.limits.topics_per_user,
                 trusted_proxies: config.limits.trusted_proxies.clone(),
                 own_names: own_names(&config),

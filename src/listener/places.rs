@@ -18,6 +18,7 @@ use futures_util::future::AbortHandle;
 use hyper::body::{Frame, SizeHint};
 use ipnet::IpNet;
 
+use super::descriptors::REQUESTS_AT_ONCE_MIN;
 use crate::http::address::Crowd;
 use crate::limits::{Address, Buckets, Rate};
 use crate::metrics::{Connections, Dropped};
@@ -261,8 +262,7 @@ pub(super) struct Room {
 
 impl Room {
     pub(super) fn new(mut rules: Rules) -> Room {
-        // With fewer, no place could be kept for heads.
-        rules.most = rules.most.max(8);
+        rules.most = rules.most.max(REQUESTS_AT_ONCE_MIN);
         let pace = rules.pace.map(|pace| Arc::new(Buckets::new(pace)));
         Room { account: Arc::new(Mutex::new(Account::new(rules))), pace }
     }

@@ -98,6 +98,37 @@ async fn a_connection_that_cannot_be_accepted_is_counted_and_served_later() {
     assert!(ask(&mut waiting, &health("close")).await.starts_with("HTTP/1.1 200"));
 }
 
+/// Mutant: as many streams as `--streams-max` says.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_leave_descriptors_for_all_others_whatever_is_configured() {
+    let folder = TempDir::new().unwrap();
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let descriptors = 64 + 8 * cores + 40;
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &format!("ulimit -n {descriptors} && exec \"$@\""), "sh", env!("CARGO_BIN_EXE_pregon")]);
+    limited.args(["serve", "--listen", "127.0.0.1:0", "--open-user-id", "--streams-max", "10000"]);
+    limited.env("PREGON_CONNECTIONS_MAX", "16").kill_on_drop(true).stderr(Stdio::piped());
+    let mut server = Running::of(limited, &folder).await;
+    let mut streams = Vec::new();
+    loop {
+        let mut stream = TcpStream::connect(server.address()).await.unwrap();
+        let answer = ask(&mut stream, "GET /notifications?user_id=1 HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        if !answer.contains("connection: close") {
+            break;
+        }
+        streams.push(stream);
+        assert!(streams.len() < descriptors);
+    }
+    assert_eq!(streams.len(), 40 - 16);
+    assert!(server.is_ready().await);
+    assert_eq!(server.metric("pregon_connections_dropped_total{reason=\"accept\"}").await, 0);
+    server.child.start_kill().unwrap();
+    let mut log = String::new();
+    within(server.child.stderr.take().unwrap().read_to_string(&mut log)).await.unwrap();
+    let enough = format!("\"descriptors_needed\":{}", descriptors - 24 + 10_000);
+    assert!(log.contains(&enough) && log.contains("\"streams_allowed\":24"), "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_streams_that_linger_keep_nobody_out() {
     let server = with_few_places(|config| config.streams_max = Some(0)).await;

@@ -60,7 +60,7 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
         ],
     ),
     ("diagnostics", &[&["output", "repetition"]]),
-    ("listener", &[&["tls", "places", "refusal"], &["ending"], &["http1", "http2"]]),
+    ("listener", &[&["descriptors", "tls", "refusal"], &["places"], &["ending"], &["http1", "http2"]]),
     (
         "cli",
         &[
