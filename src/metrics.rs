@@ -74,6 +74,8 @@ pub struct Streams {
     pub opened: Family<Beginning, Counter>,
     /// Those that have ended.
     pub closed: Family<End, Counter>,
+    /// Those that were asked for and have not begun: their clients were asked to come back.
+    pub refused: Family<Refused, Counter>,
     /// Events that the kernel has taken, heartbeats among them.
     pub events: Counter,
     /// Bytes that the kernel has taken.
@@ -97,6 +99,27 @@ pub struct End {
     /// `peer`: its client went away. `stalled`: its client took nothing for too long. `ended`: it had reached its age, its
     /// token had expired, or the server was about to end. `unavailable`: the store could not be read.
     pub reason: &'static str,
+}
+
+/// Why a stream was refused.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Refused {
+    /// One of [`Refused::REASONS`].
+    pub reason: &'static str,
+}
+
+impl Refused {
+    /// `full`: there were as many as there may be. `address`, `user`: its address or its user had as many as it may have.
+    /// `places`: all places for requests were taken. `polls`: it was a poll, and there were as many as there may be.
+    /// `credential`: its credential could not be checked at that moment. `draining`: the server was about to end.
+    pub const REASONS: [&str; 7] = ["full", "address", "user", "places", "polls", "credential", "draining"];
+}
+
+impl Streams {
+    /// Counts a stream that is refused, for one of [`Refused::REASONS`].
+    pub fn refuse(&self, reason: &'static str) {
+        self.refused.get_or_create(&Refused { reason }).inc();
+    }
 }
 
 /// Of the log.
@@ -177,6 +200,7 @@ impl Default for Streams {
             behind: Gauge::default(),
             opened: Family::default(),
             closed: Family::default(),
+            refused: Family::default(),
             events: Counter::default(),
             bytes: Counter::default(),
             delivery_seconds: durations(),
@@ -206,9 +230,12 @@ impl Default for Metrics {
         let requests = Requests { answered: Family::default(), seconds: Family::new_with_constructor(durations) };
         let (issuers_without_keys, body_bytes) = (Gauge::default(), Gauge::default());
         let connections_dropped = Connections::default();
+        // So that also the first of each is an increase.
         for reason in Dropped::REASONS {
-            // So that also the first one is an increase.
             drop(connections_dropped.get_or_create(&Dropped { reason }));
+        }
+        for reason in Refused::REASONS {
+            drop(streams.refused.get_or_create(&Refused { reason }));
         }
         let mut registry = Registry::default();
         let own = registry.sub_registry_with_prefix("pregon");
@@ -217,6 +244,7 @@ impl Default for Metrics {
         own.register("streams_behind", "Open streams not yet given all that is theirs", streams.behind.clone());
         own.register("streams_opened", "Streams begun, by where", streams.opened.clone());
         own.register("streams_closed", "Streams ended, by why", streams.closed.clone());
+        own.register("streams_refused", "Streams asked to come back, by why", streams.refused.clone());
         own.register("stream_events", "Events taken by the kernel, heartbeats among them", streams.events.clone());
         own.register_with_unit("stream", "Bytes taken by the kernel", Unit::Bytes, streams.bytes.clone());
         let delivery = "From a commit until an engine has written it to every stream that takes it";
@@ -338,6 +366,7 @@ mod tests {
             "pregon_streams 0",
             "pregon_connections_dropped_total{reason=\"pace\"} 0",
             "pregon_streams_closed_total{reason=\"peer\"} 1",
+            "pregon_streams_refused_total{reason=\"full\"} 0",
             "pregon_stream_bytes_total 7",
             "pregon_commit_seconds_bucket{le=\"0.0004\"} 1",
             "pregon_requests_total{route=\"/v1/inbox\",method=\"GET\",status=\"200\"} 1",

@@ -236,9 +236,9 @@ impl Engine {
         if self.readers.count_of(&user) >= self.shared.options.per_user_max {
             // A new connection has room for so few bytes.
             let _ = sink.write(&[beginning.postponed(&self.shared.options)]);
-            sink.close(Reason::Crowded, self.poll.registry());
+            sink.close(Reason::Ended, self.poll.registry());
             self.shared.gone();
-            return self.counts.closed(Reason::Crowded);
+            return self.shared.options.metrics.refuse("user");
         }
         let reader = self.readers.register(&user, place(number));
         let pace = pace(&self.shared.options, self.now, self.drained_by);

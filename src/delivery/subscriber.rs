@@ -126,8 +126,6 @@ pub(super) enum Reason {
     Ended,
     /// The store could not be read; the client shall come back.
     Unavailable,
-    /// Its user has as many as she may; the client shall come back.
-    Crowded,
 }
 
 impl Reason {
@@ -138,7 +136,6 @@ impl Reason {
             Self::Stalled => "stalled",
             Self::Ended => "ended",
             Self::Unavailable => "unavailable",
-            Self::Crowded => "crowded",
         }
     }
 }

@@ -101,7 +101,11 @@ pub(super) async fn answer(
             let (abort, _) = AbortHandle::new_pair();
             polled.wait(app.delivery.attach_body(stream, abort), &app.delivery, wait).await;
         }
-        _ => polled.retry_ms = Some(app.delivery.retry_ms()),
+        (Some(_), Err(_)) => {
+            app.metrics.streams.refuse("polls");
+            polled.retry_ms = Some(app.delivery.retry_ms());
+        }
+        (None, _) => polled.retry_ms = Some(app.delivery.retry_ms()),
     }
     let answer = shapes::Polled { data: polled.events, cursor: polled.cursor, retry_ms: polled.retry_ms };
     let mut response = json(StatusCode::OK, encoded(&answer));

@@ -114,10 +114,13 @@ pub(super) async fn stream(
     let wire = if polled || wants_lines(&headers) { Wire::Lines } else { Wire::Events };
     let form = Form { wire, languages: language::wanted(&headers, &uri) };
     let asker = reader.as_ref().map(|reader| reader.asker.clone());
-    // Nothing if there is no room for it now.
-    let stream = reader.and_then(|Reader { user, issued_at, expires_at, trust, ticket, .. }| {
-        seated(&app, address, NewStream { user, start, issued_at, expires_at, trust, ticket, form, place: None })
-    });
+    let stream = match reader {
+        Some(Reader { user, issued_at, expires_at, trust, ticket, .. }) => {
+            seated(&app, address, NewStream { user, start, issued_at, expires_at, trust, ticket, form, place: None })
+        }
+        None => Err("credential"),
+    };
+    let stream = stream.inspect_err(|reason| app.metrics.streams.refuse(reason)).ok();
     if polled && method != Method::HEAD {
         return poll::answer(&app, asker.zip(stream), &headers, &uri).await;
     }
@@ -139,6 +142,7 @@ pub(super) async fn stream(
 
 /// Asks a client to come back, without a look at who it is.
 pub(super) async fn postponed(app: &Arc<App>, headers: &HeaderMap, uri: &Uri) -> Result<Response, Problem> {
+    app.metrics.streams.refuse("places");
     if matches!(parameter(uri, &["poll"]).as_deref(), Some("1" | "true")) {
         return poll::answer(app, None, headers, uri).await;
     }
@@ -160,15 +164,21 @@ fn head(wire: Wire) -> [(HeaderName, HeaderValue); 3] {
     ]
 }
 
-/// The stream, with its place among those from its address if they are counted; nothing if there is no room for it.
-fn seated(app: &App, address: Option<Address>, mut stream: NewStream) -> Option<NewStream> {
-    if app.is_draining() || app.delivery.connections() >= app.options.streams_max {
-        return None;
+/// The stream, with its place among those from its address if they are counted.
+///
+/// # Errors
+/// One of [`Refused::REASONS`](crate::metrics::Refused::REASONS) if there is no room for it now.
+fn seated(app: &App, address: Option<Address>, mut stream: NewStream) -> Result<NewStream, &'static str> {
+    if app.is_draining() {
+        return Err("draining");
+    }
+    if app.delivery.connections() >= app.options.streams_max {
+        return Err("full");
     }
     if let Some((at_once, address)) = app.streams_per_address.as_ref().zip(address) {
-        stream.place = Some(Arc::new(at_once.enter(address)?));
+        stream.place = Some(Arc::new(at_once.enter(address).ok_or("address")?));
     }
-    Some(stream)
+    Ok(stream)
 }
 
 /// Whether the client would rather have lines of JSON than events.

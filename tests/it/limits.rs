@@ -21,6 +21,13 @@ async fn send(request: RequestBuilder) -> Response {
     within(request.send()).await.unwrap()
 }
 
+/// How many streams were refused for a reason.
+async fn refused_streams(server: &TestServer, reason: &str) -> String {
+    let metrics = send(server.request(Method::GET, "/metrics")).await.text().await.unwrap();
+    let name = format!("pregon_streams_refused_total{{reason=\"{reason}\"}} ");
+    metrics.lines().find_map(|line| line.strip_prefix(&name)).unwrap().to_owned()
+}
+
 /// Seconds until it may be tried again; the answer must be that there were too many.
 async fn refused(response: Response, detail: &str) -> u64 {
     assert_eq!(response.status(), 429);
@@ -170,6 +177,7 @@ async fn a_user_has_so_many_streams_and_the_next_is_asked_to_come_back() {
     let polled = send(server.anonymous(Method::GET, "/v1/stream?user_id=1&poll=1")).await;
     let polled: Value = polled.json().await.unwrap();
     assert!(polled["data"] == json!([]) && polled["retry_ms"].is_u64(), "{polled}");
+    assert_eq!(refused_streams(&server, "user").await, "2");
     server.tab("2").await.expect("hello").await;
     let [gone, mut stays] = tabs;
     drop(gone);
@@ -258,6 +266,7 @@ async fn from_an_address_come_so_many_streams() {
     }
     is_sent_away(stream(2, "203.0.113.7").await).await;
     is_sent_away(stream(2, "198.51.100.1, 203.0.113.7").await).await;
+    assert_eq!(refused_streams(&server, "address").await, "2");
     tabs.push(Tab::of(stream(2, "203.0.113.8").await));
     // Those of this machine are not counted.
     for user in 0..3 {

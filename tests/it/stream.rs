@@ -229,6 +229,9 @@ async fn a_full_or_ending_server_asks_to_come_back_and_never_sends_an_error() {
         assert!((1000..=3000).contains(&retry));
     };
     refused().await;
+    let metrics = within(server.request(Method::GET, "/metrics").send()).await.unwrap();
+    let metrics = within(metrics.text()).await.unwrap();
+    assert!(metrics.contains("pregon_streams_refused_total{reason=\"full\"} 1\n"), "{metrics}");
     server.publish("user:1", "quien está sigue").await;
     for tab in &mut tabs {
         assert_eq!(tab.message().await, "quien está sigue");
