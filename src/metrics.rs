@@ -40,7 +40,7 @@ pub struct Metrics {
     pub issuers_without_keys: Gauge,
     /// Bytes of the bodies of all requests that are under way, as of the last look.
     pub body_bytes: Gauge,
-    /// Connections that have lost their place, or got none.
+    /// Connections to the public listener that have lost their place, or got none.
     pub connections_dropped: Connections,
     registry: Registry,
 }
@@ -266,7 +266,7 @@ impl Default for Metrics {
         let issuers = "Issuers of user tokens whose keys can't be had";
         own.register("issuers_without_keys", issuers, issuers_without_keys.clone());
         own.register("request_body_bytes", "Bytes of the bodies of requests that are under way", body_bytes.clone());
-        let dropped = "Connections dropped, or not accepted, by why";
+        let dropped = "Connections to the public listener dropped, or not accepted, by why";
         own.register("connections_dropped", dropped, connections_dropped.clone());
         registry.register_collector(Box::new(Diagnostics));
         registry.register_collector(Box::new(Process));

@@ -30,7 +30,7 @@ use crate::listener::descriptors::{Places, Wanted};
 use crate::listener::ending::Phase;
 use crate::listener::places::Rules;
 use crate::listener::tls::{Certificate, TlsError};
-use crate::metrics::Metrics;
+use crate::metrics::{Connections, Metrics};
 use crate::publish::Publisher;
 use crate::retention;
 use crate::store::sqlite::{self, OpenError, SqliteStore};
@@ -220,7 +220,8 @@ impl Server {
         let router = http::router(Arc::clone(&app));
         let admin = admin.map(|(listener, _)| {
             let most = ADMIN_REQUESTS_AT_ONCE;
-            let dropped = app.metrics.connections_dropped.clone();
+            // Whoever is told that connections are dropped shall look at those of the public listener.
+            let dropped = Connections::default();
             let rules = Rules { most, per_address: most, pace: None, trusted_proxies: Vec::new(), dropped };
             let router = http::admin_router(Arc::clone(&app));
             tokio::spawn(listener.serve(rules, None, router, Arc::clone(&app.delivery), followed.clone()))

@@ -163,6 +163,23 @@ async fn idle_connections_give_way_to_new_ones() {
     server.stop().await;
 }
 
+/// Mutant: they are counted with the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_the_admin_listener_drops_are_not_counted_as_dropped() {
+    let server = with_few_places(|config| config.admin_listen = Some("127.0.0.1:0".parse().unwrap())).await;
+    let admin = server.admin.unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..2 * PLACES {
+        silent.push(TcpStream::connect(admin).await.unwrap());
+    }
+    let mut last = TcpStream::connect(admin).await.unwrap();
+    assert!(ask(&mut last, &health("close")).await.starts_with("HTTP/1.1 200"));
+    assert!(ends(&mut silent[0]).await, "its place was needed");
+    let metrics = server.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("pregon_connections_dropped_total{reason=\"place\"} 0\n"), "{metrics}");
+    server.stop().await;
+}
+
 /// The addresses of loopback are not limited. So the test runs itself once more, in a network namespace that has another
 /// address; this needs `unshare` and `ip`, and a kernel that lets a user make namespaces, or root.
 /// Mutant: the limit of an address is not that of the configuration.
