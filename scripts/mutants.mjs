@@ -230,9 +230,16 @@ const mutants = [
   {
     name: 'warnings that a peer can repeat without end',
     file: 'src/diagnostics/repetition.rs',
-    from: '            period.suppressed += 1;\n        }\n        is_over',
-    to: '            period.suppressed += 1;\n        }\n        true',
-    test: 'one_line_of_each_kind_is_written_per_period_and_the_others_are_counted',
+    from: 'if period.written.len() < DIFFERENT_MAX && !period',
+    to: 'if !period',
+    test: 'lines_that_say_something_else_are_written_up_to_a_bound_and_the_newest_is_told',
+  },
+  {
+    name: 'a warning left out since another of its kind was written',
+    file: 'src/diagnostics/repetition.rs',
+    from: '!period.written.contains(&text)',
+    to: 'period.written.is_empty()',
+    test: 'lines_that_say_something_else_are_written_up_to_a_bound_and_the_newest_is_told',
   },
   {
     name: 'what a stranger was refused, at info',

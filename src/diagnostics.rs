@@ -6,12 +6,14 @@
 //! Deliberately absent: the log of notifications, which is the store's.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt::{Debug, Write as _};
 use std::io;
 use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -21,7 +23,7 @@ mod output;
 mod repetition;
 
 pub use output::Output;
-use repetition::{PERIOD, Repetition};
+use repetition::{DIFFERENT_MAX, LeftOut, PERIOD, Repetition};
 
 /// Target of the lines about this log itself.
 const TARGET: &str = "pregon::diagnostics";
@@ -103,13 +105,25 @@ fn report(lines_lost: u64) {
         let total = LINES_LOST.load(Ordering::Relaxed);
         tracing::warn!(target: TARGET, lines = lines_lost, total, "log lines were lost: stderr did not take them in time");
     }
-    for (kind, lines) in REPETITION.take_suppressed(Instant::now()) {
-        tracing::warn!(target: TARGET, kind, lines, "repeated log lines were left out: one of each kind per second");
+    report_left_out(Instant::now());
+}
+
+/// Reports which warnings and errors were not written since others like them had been.
+fn report_left_out(now: Instant) {
+    for LeftOut { target, lines, last } in REPETITION.take_left_out(now) {
+        tracing::warn!(
+            target: TARGET,
+            lines,
+            from = target,
+            last,
+            "log lines were left out, the last of which is named here: of each kind the same line is written once a second, \
+             and at most {DIFFERENT_MAX} different ones"
+        );
     }
 }
 
-/// Limits warnings and errors to one of each kind per [`PERIOD`]. A remote peer can cause many of them, in our code and in
-/// the libraries.
+/// Limits warnings and errors to few of each kind per [`PERIOD`]. A remote peer can cause many of them, in our code and in the
+/// libraries.
 struct Limited;
 
 impl<S: Subscriber> Layer<S> for Limited {
@@ -117,6 +131,57 @@ impl<S: Subscriber> Layer<S> for Limited {
         let metadata = event.metadata();
         *metadata.level() > Level::WARN
             || metadata.target() == TARGET
-            || REPETITION.admit(metadata.name(), Instant::now())
+            || REPETITION.admit(metadata.name(), metadata.target(), text_of(event), Instant::now())
+    }
+}
+
+/// The message of an event and its fields, in one line.
+fn text_of(event: &Event<'_>) -> String {
+    struct Text(String);
+    impl Visit for Text {
+        fn record_str(&mut self, field: &Field, value: &str) {
+            self.record_debug(field, &format_args!("{value}"));
+        }
+
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            // A string takes everything.
+            let _ = match field.name() {
+                "message" => write!(self.0, "{value:?}"),
+                name => write!(self.0, " {name}={value:?}"),
+            };
+        }
+    }
+    let mut text = Text(String::new());
+    event.record(&mut text);
+    text.0.trim_start().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Mutant: the place in the source is named.
+    #[test]
+    fn what_was_left_out_is_named_in_the_words_of_its_last_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        let file = fs::File::create(&path).expect("made");
+        let layer = fmt::layer().json().with_writer(file);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer).with(Limited), || {
+            for left in 0..100 {
+                tracing::warn!(left, of = "the reserve", "the disk is full");
+            }
+            report_left_out(Instant::now() + PERIOD);
+        });
+        let log = fs::read_to_string(&path).expect("text");
+        let lines: Vec<&str> = log.lines().collect();
+        assert_eq!(lines.len(), DIFFERENT_MAX + 1, "{log}");
+        let reported: serde_json::Value = serde_json::from_str(lines[DIFFERENT_MAX]).expect("JSON");
+        let fields = &reported["fields"];
+        assert_eq!((&fields["lines"], &fields["from"]), (&84.into(), &"pregon::diagnostics::tests".into()));
+        assert_eq!(fields["last"], "the disk is full left=99 of=the reserve");
+        assert!(!log.contains(".rs"), "{log}");
     }
 }
