@@ -21,6 +21,13 @@ const folder = join(root, 'target', 'mutants');
 /** What is broken, where, how, and the test that must fail. `suite` is the test binary: the library's own, or `it`. */
 const mutants = [
   {
+    name: 'who reads much has the priority of whoever commits and delivers',
+    file: 'src/blocking.rs',
+    from: '        if !IS_BEHIND.replace(true) {',
+    to: '        if false {',
+    test: 'who_reads_much_leaves_the_processor_to_whoever_commits_and_delivers',
+  },
+  {
     name: 'wake before commit',
     file: 'src/store/sqlite/writer.rs',
     from: '            rows::run(&self.connection, "COMMIT").map_err(broken(true))?;',

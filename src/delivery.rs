@@ -28,6 +28,7 @@ use tokio::task::JoinSet;
 
 use crate::auth::Trust;
 use crate::auth::tickets::Held;
+use crate::blocking;
 use crate::diagnostics;
 use crate::event_id::EventIds;
 use crate::limits::{Address, Place};
@@ -337,7 +338,7 @@ impl Delivery {
             engine.tell(Command::Stop);
         }
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        let joined = tokio::task::spawn_blocking(|| threads.into_iter().all(|thread| thread.join().is_ok()));
+        let joined = blocking::run(|| threads.into_iter().all(|thread| thread.join().is_ok()));
         let mut inquiring = std::mem::take(&mut *self.inquiring.lock().unwrap_or_else(PoisonError::into_inner));
         let mut well = joined.await.unwrap_or(false);
         while let Some(ended) = inquiring.join_next().await {

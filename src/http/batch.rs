@@ -17,7 +17,6 @@ use jiff::Timestamp;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tokio::task::spawn_blocking;
 
 use super::App;
 use super::draft::draft;
@@ -27,6 +26,7 @@ use super::notifications::{Asked, answered, mark_replayed, send};
 use super::operations::{AsServer, Conflicting, OfType, Once, Stored, WithBody};
 use super::request::{self, BODY_BYTES_MAX, Object, encoded, json};
 use super::shapes::{Batch, BatchResult, BatchResults, Lines, Receipt, Refused};
+use crate::blocking;
 use crate::notification::Notification;
 
 /// Most notifications in one batch.
@@ -100,7 +100,7 @@ pub(super) async fn publish(
         Ok::<_, Problem>((request, items?))
     };
     let (request, items) =
-        if body_is_small { take_apart() } else { spawn_blocking(take_apart).await.expect("it does not panic") }?;
+        if body_is_small { take_apart() } else { blocking::run(take_apart).await.expect("it does not panic") }?;
     if items.is_empty() || items.len() > BATCH_MAX {
         return Err(Problem::batch_size(BATCH_MAX));
     }

@@ -94,7 +94,7 @@ async fn a_slow_reader_gets_whole_lines() {
         rustix::io::ioctl_fionbio(&writer, is_nonblocking).unwrap();
         let server = start(&["--log-format", "json"], writer.into()).await;
         assert_eq!(server.0.publish("Hola").await, 201);
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = pregon::blocking::run(move || {
             let mut log = std::io::BufReader::new(reader);
             log.read_exact(&mut vec![0; filled]).unwrap();
             let mut line = String::new();

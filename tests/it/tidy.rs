@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Floors from the lowest to the highest. A file names only modules of lower floors, and its own.
 const FLOORS: &[&[&str]] = &[
-    &["content", "state", "limits", "loopback", "diagnostics"],
+    &["content", "state", "limits", "loopback", "diagnostics", "blocking"],
     &["metrics"],
     &["notification"],
     &["event_id", "auth"],

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 
 use super::damage::{Damaged, Damages};
 use super::{BUSY_MAX, checkpoint, failure, files, schema};
+use crate::blocking;
 use crate::notification::UserId;
 use crate::store::StoreError;
 
@@ -147,7 +148,7 @@ impl Readers {
         let permit = Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed");
         let passed = Arc::clone(&self.gate).read_owned().await;
         let idle = Arc::clone(&self.idle);
-        tokio::task::spawn_blocking(move || {
+        blocking::run(move || {
             let connection = idle.locked().pop().expect("a permit stands for a connection");
             let result = connection.unchecked_transaction().and_then(|transaction| query(&transaction));
             idle.locked().push(connection);
