@@ -44,7 +44,8 @@ pub(super) async fn revoke(
 
 /// Erases a user: her own notifications, what she has marked, her memberships.
 ///
-/// Doing it again changes nothing.
+/// Doing it again changes nothing. Tokens, sessions and tickets of the user stay valid: revoke them first with
+/// `DELETE /v1/users/{user}/tokens`, and do not sign new ones.
 #[utoipa::path(
     delete,
     path = "/v1/users/{user}",
