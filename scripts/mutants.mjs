@@ -1068,6 +1068,13 @@ const mutants = [
     test: 'of_large_batches_that_come_at_once_each_piece_is_a_commit_of_its_own',
   },
   {
+    name: 'a backup that was restored taken for a loss',
+    file: 'src/store/sqlite/head.rs',
+    from: 'let is_restored = has_one && record.trim_ascii() == RESTORED;',
+    to: 'let is_restored = false;',
+    test: 'a_backup_that_is_said_to_be_restored_has_a_new_epoch_and_is_no_loss',
+  },
+  {
     name: 'the pieces of a batch not remembered',
     file: 'src/http/batch.rs',
     from: 'let part = |number| request.as_ref().map(|request| request.part(number));',

@@ -3,7 +3,7 @@
 //! SQLite can't tell a log that was cut short from a short one: after a damaged frame of the `-wal` it ignores every commit that
 //! follows, and a copy of `pregon.db` without its `-wal` is an older log. `pregon.head` says what the last commit had reached. If
 //! the log has less at a start, or the file is missing, the log gets a new epoch, and clients are told `reset`. So is a backup
-//! noticed that was restored.
+//! noticed that was restored; whoever writes `restored` into the file gets the new epoch without an alarm.
 //!
 //! **Invariant:** the file is written after the commit that it speaks of, and before anybody is told of that commit. So it never
 //! says more than was committed, and never less than somebody knows.
@@ -26,6 +26,8 @@ use crate::notification::Position;
 
 const MAGIC: [u8; 8] = *b"pregon-1";
 const RECORD_BYTES: usize = 32;
+/// What an operator writes into the file who has put back a backup.
+const RESTORED: &[u8] = b"restored";
 
 /// What a log has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +86,9 @@ impl HeadFile {
         let reached = Reached::load(connection)?;
         let has_one =
             connection.query_row("SELECT has_head_file FROM log_identity", [], |row| row.get::<_, bool>(0))?;
-        let said = std::fs::read(&path).ok().and_then(|record| Reached::of(record.try_into().ok()?));
+        let record = std::fs::read(&path).unwrap_or_default();
+        let is_restored = has_one && record.trim_ascii() == RESTORED;
+        let said = record.try_into().ok().and_then(Reached::of);
         let sql = format!("SELECT {} FROM log_identity", LOG_IDENTITY.sound);
         let is_sound = connection.query_row(&sql, [], |row| row.get::<_, bool>(0))?;
         let doubt = doubt(said, has_one || path.exists(), has_one, reached).filter(|_| is_sound).or_else(|| {
@@ -92,7 +96,13 @@ impl HeadFile {
             (!is_sound).then(|| damaged.to_owned())
         });
         let mut opened = HeadFile { path, file: None, reached, is_behind: true };
-        if let Some(doubt) = doubt {
+        if is_restored && is_sound {
+            tracing::warn!(
+                log_ends_at = reached.head.0,
+                "pregon.head says that a backup was restored: the log gets a new epoch, and all clients are told `reset`"
+            );
+            opened.begin_epoch(connection, is_sound);
+        } else if let Some(doubt) = doubt {
             count.inc_by(said.map_or(1, |said| lost(said, reached)));
             tracing::error!(
                 file = %opened.path.display(), log_ends_at = reached.head.0, other_changes = reached.quiet,
@@ -381,6 +391,32 @@ mod tests {
         assert_eq!(said().head, Position(0));
         assert!(head.note(Position(7), 0).is_ok(), "it can be made anew");
         assert_eq!(said(), head.reached);
+    }
+
+    /// Mutants: the word makes no difference; it is believed also where there is no log.
+    #[tokio::test]
+    async fn a_backup_that_is_said_to_be_restored_has_a_new_epoch_and_is_no_loss() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, head) = (folder.path().join("pregon.db"), folder.path().join("pregon.head"));
+        let store = open(folder.path());
+        store.one(NOW, Command::Publish(said())).await.expect("published");
+        let first = store.seal().epoch;
+        drop(store);
+        let backup = std::fs::read(&path).expect("read");
+        open(folder.path()).one(NOW, Command::Publish(said())).await.expect("published");
+        std::fs::write(&path, backup).expect("written");
+        std::fs::write(&head, "restored\n").expect("written");
+        let store = open(folder.path());
+        let second = store.seal().epoch;
+        assert_ne!(second, first);
+        assert_eq!(store.options.metrics.lost.get(), 0);
+        drop(store);
+        let store = open(folder.path());
+        assert_eq!((store.seal().epoch, store.options.metrics.lost.get()), (second, 0), "it is said once");
+        drop(store);
+        std::fs::write(&head, "restored").expect("written");
+        std::fs::remove_file(&path).expect("removed");
+        assert_eq!(open(folder.path()).options.metrics.lost.get(), 1, "nothing was restored");
     }
 
     #[tokio::test]
