@@ -32,6 +32,17 @@ pub struct Made {
     pub kept: KeptKey,
 }
 
+/// What has come of revoking a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgotten {
+    /// It is accepted no longer.
+    Done,
+    /// There is none of that id.
+    Missing,
+    /// It is the last one that may do everything, and still accepted.
+    LastAdmin,
+}
+
 impl Access {
     /// Accepts from here on what the store holds.
     ///
@@ -86,14 +97,23 @@ impl Access {
         Ok((outcome != Outcome::TooMany).then_some(Made { key, kept }))
     }
 
-    /// Accepts a key no longer; says whether there was one of that id.
+    /// Accepts a key no longer. A server that was started without a key keeps the last one that may do everything: else nobody
+    /// could make another one, and it could not be started again.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn forget_key(&self, id: KeyId) -> Result<bool, StoreError> {
-        let refuse = move |auth: &Auth, _: &Outcome| auth.keys().forget(id);
-        let outcome = self.change((self.clock)(), Command::ForgetKey { id }, refuse).await?;
-        Ok(outcome != Outcome::Missing)
+    pub async fn forget_key(&self, id: KeyId) -> Result<Forgotten, StoreError> {
+        let command = Command::ForgetKey { id, leaves_admin: !self.auth.keys().has_given() };
+        let refuse = move |auth: &Auth, outcome: &Outcome| {
+            if *outcome != Outcome::LastAdmin {
+                auth.keys().forget(id);
+            }
+        };
+        Ok(match self.change((self.clock)(), command, refuse).await? {
+            Outcome::Missing => Forgotten::Missing,
+            Outcome::LastAdmin => Forgotten::LastAdmin,
+            _ => Forgotten::Done,
+        })
     }
 
     /// Refuses from here on all that a user has been given, and ends their streams. Returns when the last second that the
@@ -156,7 +176,8 @@ mod tests {
         let auth = Arc::new(Auth::new(None, None, None));
         let access = Access::load(Arc::new(store), Arc::clone(&auth), Timestamp::now).await.expect("loaded");
 
-        let made = access.make_key("x".into(), vec![Scope::Admin], None).await.expect("stored").expect("there is room");
+        let made =
+            access.make_key("x".into(), vec![Scope::Manage], None).await.expect("stored").expect("there is room");
         let bearer = format!("Bearer {}", made.key.reveal());
         assert!(auth.principal(bearer.as_bytes()).is_ok());
         give_up(&access, access.forget_key(made.kept.id)).await;

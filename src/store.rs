@@ -171,6 +171,8 @@ pub enum Command {
     ForgetKey {
         /// Which.
         id: KeyId,
+        /// Only if there is still a key with `admin` then, or this is none.
+        leaves_admin: bool,
     },
 }
 
@@ -236,6 +238,8 @@ pub enum Outcome {
     Edited(Arc<Notification>),
     /// As many are kept already as may be.
     TooMany,
+    /// It is the last key that may do everything, and is kept.
+    LastAdmin,
     /// There is no such notification, or not for that user; or no such key.
     Missing,
     /// What a user has now is counted so.

@@ -258,6 +258,12 @@ impl Keys {
         self.insert(sha256(key.reveal().as_bytes()), None, String::new(), vec![Scope::Admin], None);
     }
 
+    /// Whether the server was started with a key.
+    #[must_use]
+    pub fn has_given(&self) -> bool {
+        self.by_digest.read().unwrap_or_else(PoisonError::into_inner).values().any(|key| key.id.is_none())
+    }
+
     /// Accepts a key of the store.
     pub fn keep(&self, KeptKey { id, digest, name, scopes, expires_at, .. }: &KeptKey) {
         self.insert(*digest, Some(*id), name.clone(), scopes.clone(), *expires_at);

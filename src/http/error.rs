@@ -311,6 +311,12 @@ impl Problem {
             .with_hint("revoke some that nobody uses: DELETE /v1/keys/{id}")
     }
 
+    /// Without that key nobody could make another one.
+    pub fn last_admin_key() -> Problem {
+        let detail = "this is the last server key with admin, and the server was started without one";
+        Problem::conflict("last_admin_key", "Last admin key", detail).with_hint("make another one first: POST /v1/keys")
+    }
+
     /// The user would be a member of too many topics.
     pub fn too_many_topics(topics_max: usize) -> Problem {
         let detail = format!("a user is a member of {topics_max} topics at most; nothing was changed");
@@ -320,13 +326,10 @@ impl Problem {
 
     /// A browser sent a change without a credential but its cookie, and does not say that a page of ours asked for it.
     pub fn cross_site() -> Problem {
-        Problem::new(
-            StatusCode::FORBIDDEN,
-            "cross_site",
-            "Cross-site request",
-            "with a cookie, or with no credential, what changes something must come from a page of this server",
-        )
-        .with_hint("send the user token itself (Authorization: Bearer) from elsewhere")
+        let detail =
+            "with a cookie, or with no credential, what changes something must come from a page of this server";
+        Problem::new(StatusCode::FORBIDDEN, "cross_site", "Cross-site request", detail)
+            .with_hint("send the user token itself (Authorization: Bearer) from elsewhere")
     }
 
     /// The server is asked for by a name that is not its own.

@@ -17,7 +17,7 @@ use super::identity::Admin;
 use super::operations::{self, AsServer, Conflicting, Found, OfType, Stored, WithBody};
 use super::request::{Named, Object, encoded, json};
 use super::shapes::access::{Key, KeyMade, KeyWanted, Keys};
-use crate::access::Made;
+use crate::access::{Forgotten, Made};
 use crate::auth::keys::{KEY_NAME_BYTES_MAX, KEYS_MAX, KeptKey, KeyId, SCOPES_MAX, Scope};
 use crate::content::is_invisible;
 use crate::sse;
@@ -112,7 +112,7 @@ pub(super) async fn list(_: Admin, State(app): State<Arc<App>>) -> Result<Respon
 
 /// Revokes a server key.
 ///
-/// The next request with it is refused.
+/// The next request with it is refused. A server that was started without a key keeps the last one that has `admin`.
 #[utoipa::path(
     delete,
     path = "/v1/keys/{id}",
@@ -124,6 +124,7 @@ pub(super) async fn list(_: Admin, State(app): State<Arc<App>>) -> Result<Respon
         AsServer,
         operations::Named,
         Found,
+        Conflicting,
         Stored
     ),
     security(("server_key" = []))
@@ -133,6 +134,9 @@ pub(super) async fn revoke(
     State(app): State<Arc<App>>,
     Named(id): Named<KeyId>,
 ) -> Result<StatusCode, Problem> {
-    let revoked = app.access.forget_key(id).await?;
-    if revoked { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found("no key has this id")) }
+    match app.access.forget_key(id).await? {
+        Forgotten::Done => Ok(StatusCode::NO_CONTENT),
+        Forgotten::Missing => Err(Problem::not_found("no key has this id")),
+        Forgotten::LastAdmin => Err(Problem::last_admin_key()),
+    }
 }

@@ -35,7 +35,7 @@ const PROBLEMS: [(&str, &str); 15] = [
     (
         "409",
         "`idempotency_key_reused`: another request had this `Idempotency-Key`. `tokens_off`: the server has no secret to \
-         sign user tokens with. `too_many_keys`: no more are kept. `too_many_topics`: the user would be a member of more \
+         sign user tokens with. `too_many_keys`: no more are kept. `last_admin_key`: without it nobody could make another. `too_many_topics`: the user would be a member of more \
          than `--max-topics-per-user`; nothing was changed.",
     ),
     ("413", "`body_too_large`"),

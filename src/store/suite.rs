@@ -375,10 +375,19 @@ async fn server_keys_are_kept_until_they_are_forgotten(store: &Arc<dyn Store>) {
         assert_eq!(done(store, Command::KeepKey(key.clone())).await, Outcome::Kept);
     }
     assert_eq!(store.keys().await.expect("read"), keys);
-    let forget = Command::ForgetKey { id: keys[0].id };
+    let forget = Command::ForgetKey { id: keys[0].id, leaves_admin: false };
     assert_eq!(done(store, forget.clone()).await, Outcome::Kept);
     assert_eq!(done(store, forget).await, Outcome::Missing);
     assert_eq!(store.keys().await.expect("read"), keys[1..]);
+    let admins = [kept("a", &["admin"], None), kept("b", &["admin"], None), kept("c", &["admin"], Some(NOW))];
+    for key in &admins {
+        done(store, Command::KeepKey(key.clone())).await;
+    }
+    let forget = async |key: usize| done(store, Command::ForgetKey { id: admins[key].id, leaves_admin: true }).await;
+    assert_eq!(forget(0).await, Outcome::Kept);
+    assert_eq!(forget(1).await, Outcome::LastAdmin, "the third has expired");
+    assert_eq!(forget(2).await, Outcome::Kept);
+    assert_eq!(store.keys().await.expect("read"), [keys[1].clone(), admins[1].clone()]);
     assert_eq!(opened(store, "1", None).await.head, before, "the log says nothing of it");
 }
 

@@ -66,6 +66,11 @@ async fn a_key_is_shown_once_and_accepted_until_it_is_revoked() {
     let (status, refused) = publish("/v1/users/1/notifications").await;
     assert_eq!((status, &refused["code"]), (401, &json!("credential_unknown")));
     assert_eq!(revoke(id).await.0, 404);
+    // Without it nobody could make another one.
+    let (status, refused) = revoke(made["id"].as_str().unwrap()).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("last_admin_key")));
+    let listed = server.anonymous(Method::GET, "/v1/keys").bearer_auth(&key);
+    assert_eq!(answer(listed).await.0, 200, "it is still accepted");
     server.stop().await;
 }
 

@@ -54,8 +54,19 @@ pub(super) fn keep_key(connection: &Connection, key: &KeptKey) -> rusqlite::Resu
     Ok(Outcome::Kept)
 }
 
-/// Keeps a key no longer.
-pub(super) fn forget_key(connection: &Connection, id: KeyId) -> rusqlite::Result<Outcome> {
+/// Keeps a key no longer; unless, if a time is given, no other key may do everything then and this one may.
+pub(super) fn forget_key(
+    connection: &Connection,
+    id: KeyId,
+    leaves_admin: Option<Timestamp>,
+) -> rusqlite::Result<Outcome> {
+    if let Some(at) = leaves_admin {
+        let (these, others): (Vec<_>, Vec<_>) = keys(connection)?.into_iter().partition(|key| key.id == id);
+        let has_admin = |keys: &[KeptKey]| keys.iter().any(|key| key.is_admin(at));
+        if has_admin(&these) && !has_admin(&others) {
+            return Ok(Outcome::LastAdmin);
+        }
+    }
     let forgotten = connection.prepare_cached("DELETE FROM server_key WHERE id = ?1")?.execute([id.to_string()])?;
     Ok(if forgotten == 0 { Outcome::Missing } else { Outcome::Kept })
 }
