@@ -1,7 +1,8 @@
 //! Retention: removes what is older than an age, now and then.
 //!
 //! **Invariant:** the age is taken by the log's own time ([`Store::log_time`]), which a wrong wall clock moves only slowly. When
-//! the wall clock is far ahead of it, that is logged before anything is removed, and again every hour.
+//! the wall clock is far ahead of it, that is logged before anything is removed, and again every hour. That time is kept by each
+//! look and at the end, so that it also passes on servers that run only shortly.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,20 +11,35 @@ use jiff::Timestamp;
 
 use crate::store::{Store, StoreError};
 
+/// A server that runs only shortly looks a second time.
+const SECOND_LOOK_AFTER: Duration = Duration::from_mins(1);
 const INTERVAL: Duration = Duration::from_mins(10);
 /// A stop of a day is usual enough.
 const LAG_WARNED: Duration = Duration::from_hours(24);
 /// Looks from one warning to the next.
 const LOOKS_PER_WARNING: u64 = 6;
 
-/// Looks for what is too old until it is dropped.
+/// Looks for what is too old until it is dropped: at the start, soon after it, and then every [`INTERVAL`].
 pub async fn run(store: Arc<dyn Store>, age: Duration, clock: fn() -> Timestamp) {
+    look(&*store, age, clock(), true).await;
+    tokio::time::sleep(SECOND_LOOK_AFTER).await;
     let mut ticks = tokio::time::interval(INTERVAL);
-    for look in 0.. {
+    for number in 0_u64.. {
         ticks.tick().await;
-        if let Err(error) = remove(&*store, age, clock(), look % LOOKS_PER_WARNING == 0).await {
-            tracing::error!(%error, "what is too old could not be removed; it is tried again in {INTERVAL:?}");
-        }
+        look(&*store, age, clock(), number > 0 && number.is_multiple_of(LOOKS_PER_WARNING)).await;
+    }
+}
+
+/// Keeps the log's own time when the server ends, where the next one goes on.
+pub async fn end(store: &dyn Store, now: Timestamp) {
+    if let Err(error) = store.log_time(now).await {
+        tracing::warn!(%error, "the log's own time could not be kept; what is too old is removed later by as much");
+    }
+}
+
+async fn look(store: &dyn Store, age: Duration, now: Timestamp, warns: bool) {
+    if let Err(error) = remove(store, age, now, warns).await {
+        tracing::error!(%error, "what is too old could not be removed; it is tried again within {INTERVAL:?}");
     }
 }
 
@@ -47,6 +63,11 @@ async fn remove(store: &dyn Store, age: Duration, now: Timestamp, warns: bool) -
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use tokio::sync::Notify;
+    use tokio::time::Instant;
+
     use super::*;
     use crate::content::Content;
     use crate::notification::{Audience, Notification, NotificationId};
@@ -112,6 +133,30 @@ mod tests {
         let store = open();
         live(&store, right).await;
         assert!(left(&store, right).await >= 500, "{} of 500 are left", left(&store, right).await);
+    }
+
+    /// Mutant: the second look comes after the interval.
+    #[tokio::test(start_paused = true)]
+    async fn it_is_looked_at_the_start_soon_after_it_and_every_ten_minutes() {
+        static LOOKS: Mutex<Vec<Instant>> = Mutex::new(Vec::new());
+        static DONE: Notify = Notify::const_new();
+        fn clock() -> Timestamp {
+            let mut looks = LOOKS.lock().expect("not poisoned");
+            looks.push(Instant::now());
+            if looks.len() == 4 {
+                DONE.notify_one();
+            }
+            begin()
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(folder.path(), Options::default()).expect("opens");
+        tokio::select! {
+            () = run(Arc::new(store), DAY, clock) => {}
+            () = DONE.notified() => {}
+        }
+        let looks = LOOKS.lock().expect("not poisoned");
+        let minutes: Vec<u64> = looks.iter().map(|look| look.duration_since(looks[0]).as_secs() / 60).collect();
+        assert_eq!(minutes, [0, 1, 11, 21]);
     }
 
     #[tokio::test]

@@ -234,7 +234,7 @@ impl Server {
             dropped: app.metrics.connections_dropped.clone(),
         };
         let serving = tokio::spawn(listener.serve(rules, tls, router, Arc::clone(&app.delivery), followed));
-        let removing = tokio::spawn(retention::run(store, config.retention, Timestamp::now));
+        let removing = tokio::spawn(retention::run(Arc::clone(&store), config.retention, Timestamp::now));
         let time = tokio::spawn(app.publisher.clone().keep_time());
         let keys = tokio::spawn(jwks.run());
         let certificate = certificate.map(|certificate| tokio::spawn(certificate.follow()));
@@ -251,7 +251,12 @@ impl Server {
             // That it was aborted is no news.
             let _ = task.await;
         }
-        if timeout_at(drained_by + STREAM_GRACE, app.delivery.drain(config.drain)).await.is_err() {
+        let (drained, _) = tokio::join!(
+            timeout_at(drained_by + STREAM_GRACE, app.delivery.drain(config.drain)),
+            // A disk that does not answer keeps nobody waiting longer.
+            timeout_at(drained_by + STREAM_GRACE, retention::end(&*store, Timestamp::now())),
+        );
+        if drained.is_err() {
             tracing::warn!(streams = app.delivery.connections(), "some streams took too long and are cut off");
         }
         phase.send_replace(Phase::Ending);

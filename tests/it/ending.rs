@@ -322,3 +322,17 @@ async fn dev_has_no_temporary_folder_where_its_data_has_one() {
     server.ended().await;
     assert!(entries(&data).contains(&"pregon.db".to_owned()));
 }
+
+/// Else nothing would ever be too old on a server that runs for a few minutes at a time. Mutant: it is kept by the looks alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_of_the_log_is_kept_at_the_end() {
+    let folder = TempDir::new().unwrap();
+    let mut server = Running::start(&folder, &[], Stdio::null()).await;
+    // The first look was at an empty log, which has no time.
+    assert_eq!(server.publish("hola").await, 201);
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().await, Some(0));
+    let connection = rusqlite::Connection::open(folder.path().join("pregon.db")).unwrap();
+    let age: Option<i64> = connection.query_row("SELECT age FROM log_identity", [], |row| row.get(0)).unwrap();
+    assert!(age.is_some());
+}
