@@ -1082,6 +1082,13 @@ const mutants = [
     test: 'a_backup_that_is_said_to_be_restored_has_a_new_epoch_and_is_no_loss',
   },
   {
+    name: 'what follows a piece of a batch that failed is tried too',
+    file: 'src/http/batch.rs',
+    from: 'Err(error) => return (done, Some(error)),',
+    to: 'Err(error) => drop(error),',
+    test: 'nothing_is_tried_after_what_fails_also_if_it_would_work',
+  },
+  {
     name: 'the pieces of a batch not remembered',
     file: 'src/http/batch.rs',
     from: 'let part = |number| request.as_ref().map(|request| request.part(number));',

@@ -105,7 +105,7 @@ pub(super) async fn publish(
         return Err(Problem::batch_size(BATCH_MAX));
     }
     let part = |number| request.as_ref().map(|request| request.part(number));
-    let (mut results, mut parts, mut replayed) = (Vec::new(), 0, true);
+    let (mut results, mut parts) = (Vec::new(), 0);
     while results.len() < items.len()
         && let Some(answer) = answered(&app, part(parts).as_ref()).await?
     {
@@ -117,42 +117,49 @@ pub(super) async fn publish(
         turn = app.large_batches.acquire().await.ok();
     }
     let mut read = read(&backend, rest, app.publisher.now()).await?.into_iter();
-    let mut failed: Option<ItemProblem> = None;
-    for piece in pieces(rest) {
-        let (mut drafts, mut problems) = (Vec::new(), Vec::with_capacity(piece.len()));
-        for item in read.by_ref().take(piece.len()) {
-            problems.push(item.map(|draft| drafts.push(draft)).err());
+    let (drafts, problems): (Vec<_>, Vec<_>) =
+        pieces(rest).map(|piece| sorted(read.by_ref().take(piece.len()))).unzip();
+    let sending = drafts.into_iter().zip(&problems).zip(parts..).map(|((drafts, problems), number)| {
+        send(&app, drafts, part(number), |published| encoded(&published_among(problems, published)))
+    });
+    let (sent, failed) = up_to_failure(sending).await;
+    let replayed = failed.is_none() && sent.iter().all(|(_, before)| *before);
+    for (answer, _) in &sent {
+        results.extend(results_of(answer));
+    }
+    if let Some(problem) = failed {
+        if results.is_empty() {
+            return Err(problem);
         }
-        let answer = |published: &[Notification]| {
-            let mut published = published.iter().map(|notification| BatchResult::Published(Receipt::of(notification)));
-            encoded(&told(&problems, || published.next().expect("each draft becomes a notification")))
-        };
-        let sent = match failed.take() {
-            // What follows is not to be published before it.
-            Some(error) => Err(error),
-            None => match send(&app, drafts, part(parts), answer).await {
-                Err(problem) if results.is_empty() => return Err(problem),
-                // What came before it is published, and a problem of the whole request would deny that.
-                sent => sent.map_err(Problem::item),
-            },
-        };
-        let answer = match sent {
-            Ok((answer, before)) => {
-                replayed &= before;
-                answer
-            }
-            Err(error) => {
-                replayed = false;
-                let answer = encoded(&told(&problems, || BatchResult::Refused(Refused { error: error.clone() })));
-                failed = Some(error);
-                answer
-            }
-        };
-        results.extend(results_of(&answer));
-        parts += 1;
+        // What came before it is published, and a problem of the whole request would deny that.
+        let error = problem.item();
+        for problems in &problems[sent.len()..] {
+            let refused = || BatchResult::Refused(Refused { error: error.clone() });
+            results.extend(results_of(&encoded(&told(problems, refused))));
+        }
     }
     drop(turn);
     Ok(respond(encoded(&Told { data: results }), replayed))
+}
+
+/// What may be published of the items of a piece, and for each item what is wrong with it, if something is.
+fn sorted(items: impl Iterator<Item = Result<Permitted, ItemProblem>>) -> (Vec<Permitted>, Vec<Option<ItemProblem>>) {
+    let mut drafts = Vec::new();
+    let problems = items.map(|item| item.map(|draft| drafts.push(draft)).err()).collect();
+    (drafts, problems)
+}
+
+/// Does one thing after another, up to the first that fails, since what follows it is not to be published before it. Gives what
+/// has come of those before it, and its error.
+async fn up_to_failure<T, E>(things: impl Iterator<Item = impl Future<Output = Result<T, E>>>) -> (Vec<T>, Option<E>) {
+    let mut done = Vec::new();
+    for thing in things {
+        match thing.await {
+            Ok(result) => done.push(result),
+            Err(error) => return (done, Some(error)),
+        }
+    }
+    (done, None)
 }
 
 /// What each item says, or what is wrong with it. Fails if it is too much for the key, or addressed to too many.
@@ -211,6 +218,12 @@ fn told(problems: &[Option<ItemProblem>], mut right: impl FnMut() -> BatchResult
         None => right(),
     };
     BatchResults { data: problems.iter().map(result).collect() }
+}
+
+/// The results of a piece whose other items have become these notifications.
+fn published_among(problems: &[Option<ItemProblem>], published: &[Notification]) -> BatchResults {
+    let mut published = published.iter().map(|notification| BatchResult::Published(Receipt::of(notification)));
+    told(problems, || published.next().expect("each draft becomes a notification"))
 }
 
 /// The results that an answer of ours has.
@@ -279,7 +292,30 @@ impl<'de> Deserialize<'de> for Items<'de> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
+    use futures_util::FutureExt as _;
+
     use super::*;
+
+    /// Mutant: what follows is tried too.
+    #[test]
+    fn nothing_is_tried_after_what_fails_also_if_it_would_work() {
+        let tried = RefCell::new(Vec::new());
+        let publish = |number: usize| {
+            let tried = &tried;
+            async move {
+                tried.borrow_mut().push(number);
+                // The second fails, once.
+                if number == 2 { Err("full") } else { Ok(number * 10) }
+            }
+        };
+        let done = up_to_failure((1..=4).map(publish)).now_or_never().expect("nothing waits");
+        assert_eq!(done, (vec![10], Some("full")));
+        assert_eq!(tried.take(), [1, 2]);
+        let done = up_to_failure([1, 3].into_iter().map(publish)).now_or_never().expect("nothing waits");
+        assert_eq!(done, (vec![10, 30], None));
+    }
 
     #[test]
     fn a_piece_has_few_items_and_bytes_and_at_least_one_item() {
