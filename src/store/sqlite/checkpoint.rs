@@ -448,7 +448,7 @@ mod tests {
     use std::sync::Mutex;
 
     use jiff::Timestamp;
-    use tokio::sync::oneshot;
+    use tokio::sync::{mpsc, oneshot};
 
     use super::*;
     use crate::content::{Content, Fields, Patch};
@@ -623,18 +623,25 @@ mod tests {
         assert_eq!(store.options.metrics.wal_bytes.get(), 0);
     }
 
+    /// The `-wal` of a new store, on a connection of its own, as the store's writer has it; with the queue of tasks that it asks for,
+    /// which has to stay.
+    fn wal_in(folder: &Path, metrics: metrics::Log) -> (Wal, Connection, (mpsc::Sender<Task>, mpsc::Receiver<Task>)) {
+        drop(SqliteStore::open(folder, Options::default()).expect("opens"));
+        let path = folder.join("pregon.db");
+        let mut connection = Connection::open(&path).expect("opens");
+        let (tasks, queue) = mpsc::channel(1);
+        let file = File::options().read(true).write(true).open(&path).expect("opens");
+        let (gate, scrub) = (Gate::new(Arc::default(), Vec::new()), Scrub::new(Arc::new(file)));
+        let wal = Wal::new(&mut connection, gate, tasks.downgrade(), scrub, metrics).expect("made");
+        (wal, connection, (tasks, queue))
+    }
+
     /// A transaction on the writer's own connection makes a checkpoint fail as a disk would.
     #[tokio::test]
     async fn a_checkpoint_that_fails_is_counted_and_said_until_one_works() {
         let folder = tempfile::tempdir().expect("a folder");
-        drop(SqliteStore::open(folder.path(), Options::default()).expect("opens"));
-        let mut connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
-        let (tasks, _queue) = tokio::sync::mpsc::channel(1);
         let metrics = metrics::Log::default();
-        let gate = Gate::new(Arc::default(), Vec::new());
-        let file = std::fs::File::options().read(true).write(true).open(folder.path().join("pregon.db"));
-        let scrub = Scrub::new(Arc::new(file.expect("opens")));
-        let mut wal = Wal::new(&mut connection, gate, tasks.downgrade(), scrub, metrics.clone()).expect("made");
+        let (mut wal, connection, _tasks) = wal_in(folder.path(), metrics.clone());
         connection.execute_batch("BEGIN IMMEDIATE; CREATE TABLE t (t)").expect("begun");
         let mut maintenance = Maintenance::default();
         let full = || Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None));
@@ -656,13 +663,7 @@ mod tests {
     #[tokio::test]
     async fn a_wal_that_begins_again_keeps_its_length_unless_a_text_was_taken_back() {
         let folder = tempfile::tempdir().expect("a folder");
-        drop(SqliteStore::open(folder.path(), Options::default()).expect("opens"));
-        let path = folder.path().join("pregon.db");
-        let mut connection = Connection::open(&path).expect("opens");
-        let (tasks, _queue) = tokio::sync::mpsc::channel(1);
-        let file = File::options().read(true).write(true).open(&path).expect("opens");
-        let (gate, scrub) = (Gate::new(Arc::default(), Vec::new()), Scrub::new(Arc::new(file)));
-        let mut wal = Wal::new(&mut connection, gate, tasks.downgrade(), scrub, metrics::Log::default()).expect("made");
+        let (mut wal, connection, _tasks) = wal_in(folder.path(), metrics::Log::default());
         connection.execute_batch("CREATE TABLE t (t)").expect("made");
         let reads = Arc::new(RwLock::new(()));
         let mut lengths = Vec::new();
@@ -690,13 +691,7 @@ mod tests {
     #[tokio::test]
     async fn what_another_process_has_copied_is_looked_through() {
         let folder = tempfile::tempdir().expect("a folder");
-        drop(SqliteStore::open(folder.path(), Options::default()).expect("opens"));
-        let path = folder.path().join("pregon.db");
-        let mut connection = Connection::open(&path).expect("opens");
-        let (tasks, _queue) = tokio::sync::mpsc::channel(1);
-        let file = File::options().read(true).write(true).open(&path).expect("opens");
-        let (gate, scrub) = (Gate::new(Arc::default(), Vec::new()), Scrub::new(Arc::new(file)));
-        let mut wal = Wal::new(&mut connection, gate, tasks.downgrade(), scrub, metrics::Log::default()).expect("made");
+        let (mut wal, connection, _tasks) = wal_in(folder.path(), metrics::Log::default());
         connection.execute_batch("CREATE TABLE t (t); INSERT INTO t VALUES (zeroblob(100000))").expect("written");
         wal.grown();
         let reads = Arc::new(RwLock::new(()));
@@ -706,7 +701,7 @@ mod tests {
         connection.execute_batch("INSERT INTO t VALUES (zeroblob(100000))").expect("written");
         wal.grown();
         assert!(!wal.is_to_be_looked_through, "we have copied it");
-        let other = Connection::open(&path).expect("opens");
+        let other = Connection::open(folder.path().join("pregon.db")).expect("opens");
         other.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).expect("copied");
         connection.execute_batch("INSERT INTO t VALUES (1)").expect("written");
         wal.grown();
@@ -719,13 +714,7 @@ mod tests {
     #[tokio::test]
     async fn while_another_checkpoint_copies_each_commit_notes_its_pages() {
         let folder = tempfile::tempdir().expect("a folder");
-        drop(SqliteStore::open(folder.path(), Options::default()).expect("opens"));
-        let path = folder.path().join("pregon.db");
-        let mut connection = Connection::open(&path).expect("opens");
-        let (tasks, _queue) = tokio::sync::mpsc::channel(1);
-        let file = File::options().read(true).write(true).open(&path).expect("opens");
-        let (gate, scrub) = (Gate::new(Arc::default(), Vec::new()), Scrub::new(Arc::new(file)));
-        let mut wal = Wal::new(&mut connection, gate, tasks.downgrade(), scrub, metrics::Log::default()).expect("made");
+        let (mut wal, connection, _tasks) = wal_in(folder.path(), metrics::Log::default());
         (wal.under_way, wal.may_begin_again) = (2, true);
         let reads = Arc::new(RwLock::new(()));
         let mut notes = Vec::new();
