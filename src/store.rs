@@ -24,6 +24,10 @@ pub mod sqlite;
 #[cfg(test)]
 mod suite;
 
+/// Bytes of contents after which a reader gets what it has so far: of an inbox, of what a stream missed, of a poll. Else one who
+/// is slow could hold some megabytes.
+pub const BYTES_PER_READ: usize = 256 * 1024;
+
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

@@ -24,6 +24,7 @@ use super::request::{encoded, json, parameter};
 use super::shapes;
 use crate::delivery::{BodyStream, Delivery, NewStream};
 use crate::limits::{AtOnce, Place};
+use crate::store::BYTES_PER_READ;
 
 /// Events about the stream that carries them: none is what a poll waits for.
 const ABOUT_STREAMS: [&str; 4] = ["hello", "heartbeat", "retry", "token_expiring"];
@@ -32,8 +33,6 @@ const WAIT_DEFAULT: Duration = Duration::from_secs(25);
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(55);
 /// Most events in one answer.
 pub(super) const EVENTS_MAX: usize = 100;
-/// Bytes of events after which an answer gets no more.
-const BYTES_MAX: usize = 256 * 1024;
 
 /// A user has a sixteenth of the room for polls; a server key's owner, or an address without a credential, a fourth, since
 /// many people may be behind it.
@@ -147,7 +146,7 @@ impl Polled {
             let mut lines = partial.split_inclusive(|byte| *byte == b'\n').peekable();
             while let Some(line) = lines.next_if(|line| line.ends_with(b"\n")) {
                 self.take(line);
-                if self.events.len() == EVENTS_MAX || self.bytes >= BYTES_MAX {
+                if self.events.len() == EVENTS_MAX || self.bytes >= BYTES_PER_READ {
                     return;
                 }
             }

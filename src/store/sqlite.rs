@@ -19,8 +19,8 @@ use rusqlite::{Connection, ErrorCode, params};
 use tokio::sync::oneshot;
 
 use super::{
-    Answered, Append, Appended, Asked, Backlog, Effort, Failing, Follower, Found, Item, Opening, Page, RequestKey,
-    Slice, Store, StoreError, Wanted,
+    Answered, Append, Appended, Asked, BYTES_PER_READ, Backlog, Effort, Failing, Follower, Found, Item, Opening, Page,
+    RequestKey, Slice, Store, StoreError, Wanted,
 };
 use crate::auth::keys::KeptKey;
 use crate::event_id::Seal;
@@ -88,6 +88,9 @@ const AUDITED_MAX: usize = 50_000;
 /// Rows looked at for streams that begin together, after which the others are to be asked for again: some milliseconds.
 const ROWS_PER_OPENINGS: usize = 20_000;
 
+/// How long the wall clock is doubted, unless [`Options::doubts_clock_for`] says otherwise.
+const DOUBTS_CLOCK_FOR: Duration = Duration::from_hours(7 * 24);
+
 /// How the store behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -101,8 +104,9 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// Most entries that are held against the other tables before the store is open; older ones are later.
     pub audited_max: usize,
-    /// Whether what the wall clock says has expired is removed, however fast it goes: for tests, whose time passes at once.
-    pub believes_clock: bool,
+    /// How long a wall clock that is ahead of the log's own time is doubted, counted anew with each start. Until then it ages the
+    /// log at most four times as fast as time passes.
+    pub doubts_clock_for: Duration,
     /// Where it is counted what is written.
     pub metrics: metrics::Log,
 }
@@ -115,7 +119,7 @@ impl Default for Options {
             passed_max: PASSED_MAX,
             reserve_bytes: 0,
             audited_max: AUDITED_MAX,
-            believes_clock: false,
+            doubts_clock_for: DOUBTS_CLOCK_FOR,
             metrics: metrics::Log::default(),
         }
     }
@@ -464,7 +468,7 @@ fn page(
         if wanted.category.is_some() && notification.content.category() != wanted.category {
             continue;
         }
-        if page.items.len() == wanted.limit || bytes >= rows::BYTES_PER_READ {
+        if page.items.len() == wanted.limit || bytes >= BYTES_PER_READ {
             page.more = true;
             break;
         }
@@ -505,7 +509,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_embedded_store_passes_the_suite() {
-        let options = || Options { believes_clock: true, ..Options::default() };
+        let options = || Options { doubts_clock_for: Duration::ZERO, ..Options::default() };
         super::super::suite::run(|folder| Arc::new(SqliteStore::open(folder, options()).expect("opens"))).await;
     }
 
@@ -514,7 +518,8 @@ mod tests {
         let options = Options {
             inbox_max: sequences::INBOX_MAX,
             passed_max: sequences::PASSED_MAX,
-            believes_clock: true,
+            // Their time passes at once.
+            doubts_clock_for: Duration::ZERO,
             ..Options::default()
         };
         let epoch = std::fs::read(folder.join("pregon.head")).ok().map(|record| record[8..12].to_vec());

@@ -3,8 +3,8 @@
 //! **Invariants**
 //! * [`Uptime`] rises by the time for which the store has been open, and by nothing else: no step of the wall clock moves it.
 //! * [`Age`] follows the wall clock, but in a running process at most [`CATCH_UP`] times as fast as time passes, and not at
-//!   all over a restart. So a clock that is far ahead deletes little before somebody can see it. Only after [`DOUBT`] in one
-//!   process is a clock that is still ahead believed.
+//!   all over a restart. So a clock that is far ahead deletes little before somebody can see it. Only after
+//!   [`Options::doubts_clock_for`](super::Options::doubts_clock_for) in one process is a clock that is still ahead believed.
 //!
 //! Deliberately absent: times that users see. Those are the wall clock's.
 
@@ -18,8 +18,6 @@ use super::rows::{Millisecond, time};
 
 /// How many times as fast as time passes the log ages while the wall clock is ahead of it.
 const CATCH_UP: u32 = 4;
-/// How long the log ages so, in one process, until the wall clock is believed.
-const DOUBT: Duration = Duration::from_hours(7 * 24);
 /// How far behind the wall clock the log's time may be without doubt about the clock.
 const AGREEING: Duration = Duration::from_hours(1);
 
@@ -50,14 +48,16 @@ pub(super) struct Age {
     at: Timestamp,
     read: Instant,
     behind: Duration,
+    /// The wall clock is believed after so much time behind it.
+    doubt: Duration,
 }
 
 impl Age {
     /// Goes on where the file says, or from the newest entry; nothing if there is none yet.
-    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Option<Age>> {
+    pub(super) fn load(connection: &Connection, doubt: Duration) -> rusqlite::Result<Option<Age>> {
         let at = "SELECT ifnull(age, (SELECT at FROM log ORDER BY position DESC LIMIT 1)) FROM log_identity";
         let at = connection.query_row(at, [], |row| time(row, 0))?;
-        Ok(at.map(|at| Age { at, read: Instant::now(), behind: Duration::ZERO }))
+        Ok(at.map(|at| Age { at, read: Instant::now(), behind: Duration::ZERO, doubt }))
     }
 
     /// The log's time; never later than the wall clock.
@@ -74,7 +74,7 @@ impl Age {
         self.behind =
             if ahead > AGREEING.try_into().unwrap_or_default() { self.behind + elapsed } else { Duration::ZERO };
         let latest = self.at.checked_add(elapsed * CATCH_UP).unwrap_or(Timestamp::MAX);
-        let latest = if self.behind >= DOUBT { wall } else { latest };
+        let latest = if self.behind >= self.doubt { wall } else { latest };
         // A clock that was set back stops it.
         self.at = wall.min(latest).max(self.at);
     }
@@ -90,6 +90,7 @@ pub(super) fn save(connection: &Connection, uptime: Uptime, age: &Age) -> rusqli
 
 #[cfg(test)]
 mod tests {
+    use super::super::Options;
     use super::*;
 
     const HOUR: Duration = Duration::from_hours(1);
@@ -102,7 +103,8 @@ mod tests {
 
     /// How far the log's time has gone from `start` after so many runs with a clock that is off by that.
     fn after(runs: u32, off_by: impl Fn(Duration) -> jiff::SignedDuration) -> Duration {
-        let mut age = Age { at: start(), read: Instant::now(), behind: Duration::ZERO };
+        let doubt = Options::default().doubts_clock_for;
+        let mut age = Age { at: start(), read: Instant::now(), behind: Duration::ZERO, doubt };
         for run in 1..=runs {
             let wall = start() + RUN * run + off_by(RUN * run);
             let before = age.at;

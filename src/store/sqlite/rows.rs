@@ -14,6 +14,7 @@ use crate::notification::{
     ReplacementKey, UserId,
 };
 use crate::state::Marked;
+use crate::store::BYTES_PER_READ;
 
 /// When nothing is due any more, in milliseconds since 1970: no time of ours is as late, but a damaged one may be.
 pub(super) const NEVER: i64 = 253_402_207_200_000;
@@ -236,9 +237,6 @@ impl Entries {
         Ok(())
     }
 }
-
-/// Bytes of contents after which a reader gets what it has so far. Else one who is slow could hold some megabytes.
-pub(super) const BYTES_PER_READ: usize = 256 * 1024;
 
 /// The entries at these positions that have something to say to an interest, which was found there by the tables
 /// `addressed` and `changed`. If an entry is not there, or is for somebody else, it is damaged, or those tables are. The

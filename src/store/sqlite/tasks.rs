@@ -139,6 +139,12 @@ pub(super) fn gather(queue: &mut mpsc::Receiver<Task>, batch: &mut Vec<(Append, 
     None
 }
 
+/// Whether it has put a notification into the store.
+pub(super) fn publishes(append: &Append, done: &Appended) -> bool {
+    let publishes = |command: &Command| matches!(command, Command::Publish(_) | Command::Schedule { .. });
+    matches!(done, Appended::Done(_)) && append.commands.iter().any(publishes)
+}
+
 /// Whether it has to be done on a full disk too.
 pub(super) fn is_urgent(append: &Append) -> bool {
     append.commands.iter().all(Command::works_on_a_full_disk)

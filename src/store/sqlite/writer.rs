@@ -23,7 +23,7 @@ use super::head::HeadFile;
 use super::maintenance::{Maintenance, gauge};
 use super::reserve::Reserve;
 use super::scrub::Scrub;
-use super::tasks::{Answer, Handle, Task, answered, gather, is_urgent};
+use super::tasks::{Answer, Handle, Task, answered, gather, is_urgent, publishes};
 use super::{Options, once, replay, rows};
 use crate::metrics::Kind;
 use crate::notification::{Change, Position};
@@ -192,10 +192,7 @@ impl Writer {
         }
         let (appends, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         match self.apply(&appends) {
-            Ok(done) => {
-                self.refuses = false;
-                answers.into_iter().zip(done).all(|(answer, appended)| answered(answer, Ok(appended)))
-            }
+            Ok(done) => answers.into_iter().zip(done).all(|(answer, appended)| answered(answer, Ok(appended))),
             Err(Failure::Full) if appends.iter().any(is_urgent) && self.reserve.give_up() => {
                 self.append_the_urgent(appends.into_iter().zip(answers).collect())
             }
@@ -204,7 +201,7 @@ impl Writer {
                 self.append_each(appends.into_iter().zip(answers).collect(), |_| true)
             }
             Err(failure) => {
-                self.refuses = failure == Failure::Full;
+                self.refuses |= failure == Failure::Full;
                 for answer in answers {
                     answered(answer, Err(failure.into()));
                 }
@@ -244,7 +241,11 @@ impl Writer {
 
     fn apply(&mut self, appends: &[Append]) -> Result<Vec<Appended>, Failure> {
         let uptime = self.uptime;
-        self.commit(|changes| appends.iter().map(|append| once::apply(changes, append, uptime)).collect())
+        let done: Vec<Appended> =
+            self.commit(|changes| appends.iter().map(|append| once::apply(changes, append, uptime)).collect())?;
+        // What marks or takes away may find room where nothing can be published.
+        self.refuses &= !appends.iter().zip(&done).any(|(append, done)| publishes(append, done));
+        Ok(done)
     }
 
     /// Does something in one commit, then tells the followers what the log says in addition. If it fails, nothing of it
@@ -342,9 +343,9 @@ mod tests {
 
     use super::*;
     use crate::notification::{Topic, UserId};
-    use crate::store::Command;
     use crate::store::sqlite::schema;
     use crate::store::suite::notification;
+    use crate::store::{Command, Once, RequestKey};
 
     fn publish(writer: &mut Writer, user: &str, count: usize) {
         let command = || Command::Publish(Arc::new(notification(&[&format!("user:{user}")], "x")));
@@ -374,6 +375,32 @@ mod tests {
         let mut writer = Writer::new(connection, options, gate, tasks.downgrade(), beside).expect("reads");
         assert!(writer.go_on_erasing() && !writer.erasing, "nobody is being erased");
         writer
+    }
+
+    /// Mutants: whatever succeeds is a publish; also what was answered before.
+    #[test]
+    fn only_a_notification_that_found_room_says_that_others_do() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (tasks, _queue) = mpsc::channel(1);
+        let mut writer = writer(&folder.path().join("pregon.db"), &tasks);
+        let publish = || Command::Publish(Arc::new(notification(&["user:ana"], "x")));
+        let once = || {
+            Some(Once {
+                key: RequestKey { owner: "a".into(), key: "k".into() },
+                fingerprint: [0; 32],
+                answer: "x".into(),
+            })
+        };
+        let mut refuses_after = |command, once| {
+            writer.refuses = true;
+            let (answer, _) = oneshot::channel();
+            assert!(writer.append(vec![(Append { at: Timestamp::UNIX_EPOCH, commands: vec![command], once }, answer)]));
+            writer.refuses
+        };
+        assert!(refuses_after(Command::Erase { user: "ana".parse().expect("valid") }, None));
+        assert!(!refuses_after(publish(), once()));
+        assert!(refuses_after(publish(), once()), "nothing was published again");
+        assert!(!refuses_after(publish(), None));
     }
 
     /// Mutant: all of a user at once.

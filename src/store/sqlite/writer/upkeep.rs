@@ -4,7 +4,7 @@
 //! **Invariant:** each step is a commit of its own that looks at a bounded number of rows, so that whoever appends waits for one
 //! step. One that fails is noted and tried again; it keeps no other from being done.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -27,7 +27,7 @@ impl Writer {
             return true;
         }
         let first = self.deferred.first().cloned();
-        let more = self.maintain("erase", |changes| erasing::go_on(changes.connection, first.as_ref()));
+        let more = self.maintain("erase", FORGETS_AFTER, |changes| erasing::go_on(changes.connection, first.as_ref()));
         // What fails is tried again within a minute.
         self.erasing = more == Ok(true);
         if let Err(failure) = more {
@@ -54,16 +54,17 @@ impl Writer {
         failing
     }
 
-    /// Does some maintenance in one commit.
-    pub(super) fn maintain<T>(
+    /// Does some maintenance in one commit. What it removes has left the `-wal` after that time.
+    fn maintain<T>(
         &mut self,
         work: &'static str,
+        forgets_after: Duration,
         task: impl FnOnce(&mut Changes<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, Failure> {
         let before = self.connection.total_changes();
         let done = self.attempt(task);
         if self.connection.total_changes() > before {
-            self.wal.forget(if work == "erase" { FORGETS_AFTER } else { FORGETS_OLD_AFTER });
+            self.wal.forget(forgets_after);
             self.erasing = true;
         }
         self.maintained(work, done)
@@ -85,7 +86,9 @@ impl Writer {
     pub(super) fn tidy(&mut self) -> bool {
         let inbox_max = self.options.inbox_max;
         while let Some(user) = self.counted.take_due() {
-            match self.maintain("trim_user", |changes| retention::trim_user(changes.connection, &user, inbox_max)) {
+            match self.maintain("trim_user", FORGETS_OLD_AFTER, |changes| {
+                retention::trim_user(changes.connection, &user, inbox_max)
+            }) {
                 Ok(true) => {
                     self.counted.put_back(user);
                     return true;
@@ -105,9 +108,9 @@ impl Writer {
         let full = self.reserve.is_given_up();
         self.wal.look(&self.maintenance, full);
         // What the wall clock says has expired is shown to nobody. It is removed only when the log's time says so too.
-        let (believes_clock, uptime) = (self.options.believes_clock, self.uptime);
+        let uptime = self.uptime;
         let age = self.age().map_err(|error| StoreError::Unavailable(error.into()))?;
-        let expired = if believes_clock { now } else { age.map_or(Timestamp::MIN, |age| age.read(now)) };
+        let expired = age.map_or(Timestamp::MIN, |age| age.read(now));
         let published = if !full {
             self.commit(|changes| changes.publish_due(now, expired, DUE_PER_TURN))
         } else if rows::any_due(&self.connection, now).unwrap_or(true) {
@@ -122,7 +125,7 @@ impl Writer {
         }
         // Also on a full disk, which this may mend.
         let more = published == Ok(DUE_PER_TURN)
-            || self.maintain("expire", |changes| {
+            || self.maintain("expire", FORGETS_OLD_AFTER, |changes| {
                 Ok(retention::expire(changes.connection, expired)? | once::forget(changes.connection, uptime)?)
             })?
             || self.give_back()?;
@@ -136,7 +139,7 @@ impl Writer {
     /// How old the log is; nothing as long as it has no entry.
     fn age(&mut self) -> rusqlite::Result<Option<&mut Age>> {
         if self.age.is_none() {
-            self.age = Age::load(&self.connection)?;
+            self.age = Age::load(&self.connection, self.options.doubts_clock_for)?;
         }
         Ok(self.age.as_mut())
     }
@@ -165,7 +168,8 @@ impl Writer {
     /// Removes some of what is too old; says whether to go on.
     pub(super) fn trim(&mut self, older_than: Timestamp) -> Result<bool, StoreError> {
         let head = self.head;
-        let trimmed = self.maintain("trim", |changes| retention::trim(changes.connection, head, older_than))?;
+        let trimmed =
+            self.maintain("trim", FORGETS_OLD_AFTER, |changes| retention::trim(changes.connection, head, older_than))?;
         if let Some(through) = trimmed {
             self.followers.iter().for_each(|follower| follower.trimmed(through));
         }
@@ -183,7 +187,6 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::super::super::{Options, SqliteStore};
     use super::*;
