@@ -471,10 +471,24 @@ const mutants = [
     test: 'nbf_and_iat_may_be_ahead_by_the_leeway_and_no_further',
   },
   {
+    name: 'an RSA key of any size taken',
+    file: 'src/auth/tokens/pem.rs',
+    from: 'if key.family() != AlgorithmFamily::Rsa {',
+    to: 'if true {',
+    test: 'a_key_that_could_check_no_token_is_refused',
+  },
+  {
+    name: 'a public key taken as a secret',
+    file: 'src/auth/tokens.rs',
+    from: 'if pem::is_pem(text) {',
+    to: 'if false {',
+    test: 'a_key_in_pem_is_no_secret',
+  },
+  {
     name: 'a critical header parameter passed over',
-    file: 'src/auth/tokens/header.rs',
-    from: '["crit", "b64", "zip", "enc", "cty"]',
-    to: '["b64", "zip", "enc", "cty"]',
+    file: 'src/auth/tokens/unverified.rs',
+    from: '["crit", "b64", "zip", "enc", "cty", "kid"]',
+    to: '["b64", "zip", "enc", "cty", "kid"]',
     test: 'a_token_whose_header_asks_for_more_than_is_understood_is_refused',
   },
   {
@@ -597,8 +611,8 @@ const mutants = [
   {
     name: 'a token that need not expire',
     file: 'src/auth/tokens/issuing.rs',
-    from: 'let exp = exp?.ok_or_else(|| missing("exp"))?;',
-    to: 'let exp = exp?.unwrap_or(4e9);',
+    from: 'let exp = seconds(token, "exp")?.ok_or_else(missing)?;',
+    to: 'let exp = seconds(token, "exp")?.unwrap_or(4e9);',
     test: 'a_token_that_does_not_pass_says_which_check_failed',
   },
   {
@@ -1218,8 +1232,8 @@ const mutants = [
   {
     name: 'an audience that need not be there',
     file: 'src/auth/tokens/issuing.rs',
-    from: 'required.push("aud");',
-    to: '',
+    from: 'None if self.issuer.audience.is_none() => return Ok(()),',
+    to: 'None => return Ok(()),',
     test: 'an_issuer_and_an_audience_that_are_named_must_be_those',
   },
   {

@@ -22,7 +22,7 @@ use crate::auth::{SERVER_KEY_LENGTH_MIN, ServerKey, jwks};
 mod issuers;
 
 mod limits;
-mod values;
+pub(crate) mod values;
 
 pub use limits::{LimitFlags, Limits};
 
@@ -187,13 +187,13 @@ pub struct Flags {
     #[arg(long, value_name = "FOLDER", env = "PREGON_DATA_DIR")]
     data_dir: Option<String>,
     /// Key with which the application's back end publishes
-    #[arg(long, value_name = "KEY", env = "PREGON_SERVER_KEY", hide_env_values = true)]
+    #[arg(long, value_name = "KEY", env = "PREGON_SERVER_KEY", hide_env_values = true, allow_hyphen_values = true)]
     server_key: Option<String>,
     /// File that holds the server key
     #[arg(long, value_name = "FILE", env = "PREGON_SERVER_KEY_FILE")]
     server_key_file: Option<String>,
     /// Secret that user tokens are signed with, or the public key (PEM) of the pair
-    #[arg(long, value_name = "SECRET", env = "PREGON_JWT_KEY", hide_env_values = true)]
+    #[arg(long, value_name = "SECRET", env = "PREGON_JWT_KEY", hide_env_values = true, allow_hyphen_values = true)]
     jwt_key: Option<String>,
     /// File that holds that key
     #[arg(long, value_name = "FILE", env = "PREGON_JWT_KEY_FILE")]

@@ -12,6 +12,7 @@ use serde_json::Value;
 use url::{Host, Url};
 
 use super::Failure;
+use crate::config::values;
 use crate::loopback::{self, is_loopback};
 
 /// Where `dev` and `serve` listen unless they are told otherwise.
@@ -29,7 +30,7 @@ pub(super) struct Client {
     #[arg(default_value = DEFAULT_SERVER, value_parser = server)]
     server: Url,
     /// The server key
-    #[arg(long, value_name = "KEY", env = "PREGON_SERVER_KEY", hide_env_values = true)]
+    #[arg(long, value_name = "KEY", env = "PREGON_SERVER_KEY", hide_env_values = true, allow_hyphen_values = true)]
     key: Option<String>,
 }
 
@@ -63,17 +64,23 @@ fn is_of_this_machine(url: &Url) -> bool {
     url.host().is_some_and(|host| is_loopback(&host))
 }
 
+/// A credential as the server reads it from its own options; an empty one is none.
+fn credential(given: Option<&String>) -> Option<String> {
+    given.map(|text| values::secret(text)).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
 impl Client {
     /// Whom to ask, with the key.
     pub(super) fn connection(&self) -> Result<Connection, Failure> {
-        Connection::new(self.server.clone(), self.key.clone())
+        Connection::new(self.server.clone(), credential(self.key.as_ref()))
     }
 }
 
 impl Reader {
     /// Whom to ask. The token goes before the key: it says more exactly who is reading.
     pub(super) fn connection(&self) -> Result<Connection, Failure> {
-        Connection::new(self.client.server.clone(), self.token.clone().or_else(|| self.client.key.clone()))
+        let credential = credential(self.token.as_ref()).or_else(|| credential(self.client.key.as_ref()));
+        Connection::new(self.client.server.clone(), credential)
     }
 }
 

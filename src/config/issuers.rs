@@ -87,7 +87,7 @@ impl Layers {
         let key = self.secret("key", parse).or_else(|| {
             self.read("key_env", |name| {
                 let text = std::env::var(name).map_err(|_| format!("there is no variable {name} with text"))?;
-                parse(text.trim_end())
+                parse(values::secret(&text))
             })
         })?;
         Some(match id {

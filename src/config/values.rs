@@ -26,7 +26,7 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
 }
 
 /// A secret without what editors and copying add around it: a byte order mark, spaces, an end of line.
-pub(super) fn secret(text: &str) -> &str {
+pub(crate) fn secret(text: &str) -> &str {
     text.trim_start_matches('\u{feff}').trim()
 }
 

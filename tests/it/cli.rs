@@ -2,11 +2,14 @@
 
 use std::process::{Output, Stdio};
 
-use serde_json::Value;
+use jsonwebtoken::{EncodingKey, Header};
+use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 
+use crate::process::Running;
 use crate::server::{KEY, TestServer, within};
 
 pub(crate) fn pregon(arguments: &[&str]) -> Command {
@@ -29,6 +32,50 @@ pub(crate) async fn run(mut command: Command) -> (Option<i32>, String, String) {
 /// One line of JSON.
 pub(crate) fn json_of(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+/// A key that the server takes with a line end around it is the same key when a command sends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_is_read_by_commands_as_the_server_reads_it() {
+    let server = TestServer::start().await;
+    for key in [format!("\u{feff} {KEY}\n"), format!("{KEY}\r\n")] {
+        let mut publishing = client(&server, &["publish", "user:1", "hola"]);
+        publishing.env("PREGON_SERVER_KEY", &key);
+        let (code, _, error) = run(publishing).await;
+        assert_eq!(code, Some(0), "{key:?}: {error}");
+        let mut counting = client(&server, &["inbox", "counts", "1"]);
+        counting.env("PREGON_SERVER_KEY", &key).env("PREGON_TOKEN", "");
+        let (code, _, error) = run(counting).await;
+        assert_eq!(code, Some(0), "an empty token is none: {error}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_may_begin_with_a_dash_and_stand_in_any_place_that_takes_one() {
+    let folder = TempDir::new().unwrap();
+    let public = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----";
+    let file = folder.path().join("pregon.toml");
+    let issuer = "[[issuers]]\nissuer = \"shop\"\nkeys = [{ algorithm = \"HS256\", key_env = \"SHOP_SECRET\" }]\n";
+    std::fs::write(&file, issuer).unwrap();
+    let secret = "a secret of at least thirty-two bytes";
+    let mut serving =
+        pregon(&["serve", "--listen", "127.0.0.1:0", "--drain", "0s", "--config", file.to_str().unwrap()]);
+    serving.args(["--server-key", "-key-of-enough-length-1", "--jwt-algorithm", "EdDSA", "--jwt-key", public]);
+    serving.env("SHOP_SECRET", format!("\u{feff} {secret}\n")).env("PREGON_DATA_DIR", folder.path());
+    let server = Running::ready(&mut serving).await;
+    let mut publishing =
+        pregon(&["publish", "--server", &server.url, "--key", "-key-of-enough-length-1", "user:1", "hola"]);
+    publishing.stdin(Stdio::null());
+    let (code, _, error) = run(publishing).await;
+    assert_eq!(code, Some(0), "{error}");
+    let claims = json!({"sub": "1", "iss": "shop", "exp": 4_102_444_800_i64});
+    let token =
+        jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap();
+    let mut counting = pregon(&["inbox", "counts", "1", "--server", &server.url, "--token", &token]);
+    counting.stdin(Stdio::null());
+    let (code, printed, error) = run(counting).await;
+    assert_eq!(code, Some(0), "{printed}{error}");
 }
 
 /// The proxy and the certificates of its surroundings are nothing to a request over http on this machine.

@@ -121,8 +121,8 @@ fn forged() -> Vec<String> {
         ("exp", json!([null, "soon", soon.to_string(), soon - 601, 0, -1, 1e300, [soon], {"at": soon}, true, 0.5])),
         ("nbf", json!([soon, soon - 300, 1e300, "soon", [soon], true, {}])),
         ("iat", json!([soon, soon - 300, 1e300, "soon", [soon], true, {}])),
-        ("sub", json!([null, 1, true, ["1"], {}, "", " ", "a b", "a\u{0}", "a\nb", "x".repeat(129), "\u{85}"])),
-        ("aud", json!(["x", ["x", "y"], "pregon"])),
+        ("sub", json!([null, 1.0, true, ["1"], {}, "", " ", "a b", "a\u{0}", "a\nb", "x".repeat(129), "\u{85}"])),
+        ("aud", json!(["x", ["x", "y"], "pregon", 1, true, {}, [1]])),
     ] {
         for value in values.as_array().unwrap() {
             let mut wrong = json!({"sub": "1", "exp": soon});

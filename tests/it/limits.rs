@@ -309,7 +309,7 @@ async fn a_token_that_is_refused_for_what_it_says_is_no_guess() {
         json!({"sub": "1", "exp": [soon]}),
         json!({"sub": "1", "exp": 1.5}),
         json!({"sub": "1", "exp": 1e300}),
-        json!({"sub": 1, "exp": soon}),
+        json!({"sub": 1.5, "exp": soon}),
         json!({"sub": "1", "exp": soon, "iss": ["x"]}),
         json!({"sub": "1", "exp": soon, "iat": {"at": soon}}),
         json!({"exp": soon}),

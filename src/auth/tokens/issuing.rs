@@ -9,27 +9,26 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jsonwebtoken::Validation;
-use jsonwebtoken::errors::ErrorKind;
-use serde::Deserialize;
 use serde_json::Value;
 
+use super::unverified::Unverified;
 use super::{Issuer, JwksUrl, PublicKey, TokenError, TokenKey};
 use crate::auth::{Principal, Trust};
-
-/// Of any type, so that a claim of the wrong one is named in the refusal.
-#[derive(Deserialize)]
-struct Claims {
-    sub: Option<Value>,
-    iat: Option<Value>,
-    nbf: Option<Value>,
-    exp: Option<Value>,
-}
+use crate::notification::UserId;
 
 /// A `NumericDate` in seconds since 1970, which RFC 7519 lets have a fraction; nothing if the claim is absent or null.
-fn seconds(claim: Option<&Value>, name: &str) -> Result<Option<f64>, TokenError> {
+fn seconds(token: &Unverified<'_>, name: &str) -> Result<Option<f64>, TokenError> {
     let number = |value: &Value| value.as_f64().ok_or_else(|| TokenError::Claim(name.to_owned()));
-    claim.map(number).transpose()
+    token.claim(name).map(number).transpose()
+}
+
+/// Whose token it is. Many back ends number their users, and give the number as it is.
+fn subject(token: &Unverified<'_>) -> Result<UserId, TokenError> {
+    Ok(match token.claim("sub") {
+        Some(Value::String(text)) => text.parse()?,
+        Some(Value::Number(number)) if !number.is_f64() => number.to_string().parse()?,
+        _ => return Err(TokenError::Claim("sub".to_owned())),
+    })
 }
 
 /// Nothing before 1970 or after 9999.
@@ -37,77 +36,45 @@ fn moment(seconds: f64) -> Option<Timestamp> {
     Timestamp::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?).ok()
 }
 
-impl Claims {
-    fn principal(self, trust: Option<Trust>, leeway: Duration, now: Timestamp) -> Result<Principal, TokenError> {
-        let Claims { sub, iat, nbf, exp } = self;
-        let missing = |claim: &str| TokenError::Claim(claim.to_owned());
-        let [exp, nbf, iat] =
-            [(exp, "exp"), (nbf, "nbf"), (iat, "iat")].map(|(claim, name)| seconds(claim.as_ref(), name));
-        let exp = exp?.ok_or_else(|| missing("exp"))?;
-        // Before 1970. A time after 9999 is refused: most likely it is in milliseconds.
-        let expires_at = if exp < 0.0 { Some(Timestamp::UNIX_EPOCH) } else { moment(exp) };
-        let expires_at = expires_at.ok_or_else(|| missing("exp"))?;
-        if expires_at <= now {
-            return Err(TokenError::Expired);
-        }
-        let (nbf, iat) = (nbf?, iat?);
-        let latest = now.as_duration().as_secs_f64() + leeway.as_secs_f64();
-        if nbf.is_some_and(|nbf| nbf > latest) {
-            return Err(TokenError::NotYet);
-        }
-        if iat.is_some_and(|iat| iat > latest) {
-            return Err(TokenError::Future);
-        }
-        let user = sub.as_ref().and_then(Value::as_str).ok_or_else(|| missing("sub"))?.parse()?;
-        let issued_at = iat.and_then(moment);
-        Ok(Principal::User { user, issued_at: issued_at.unwrap_or(Timestamp::MIN), expires_at, trust })
+/// Who may do what with a token whose signature is right, until when.
+fn principal(
+    token: &Unverified<'_>,
+    trust: Option<Trust>,
+    leeway: Duration,
+    now: Timestamp,
+) -> Result<Principal, TokenError> {
+    let missing = || TokenError::Claim("exp".to_owned());
+    let exp = seconds(token, "exp")?.ok_or_else(missing)?;
+    // Before 1970. A time after 9999 is refused: most likely it is in milliseconds.
+    let expires_at = if exp < 0.0 { Some(Timestamp::UNIX_EPOCH) } else { moment(exp) };
+    let expires_at = expires_at.ok_or_else(missing)?;
+    if expires_at <= now {
+        return Err(TokenError::Expired);
     }
+    let (nbf, iat) = (seconds(token, "nbf")?, seconds(token, "iat")?);
+    let latest = now.as_duration().as_secs_f64() + leeway.as_secs_f64();
+    if nbf.is_some_and(|nbf| nbf > latest) {
+        return Err(TokenError::NotYet);
+    }
+    if iat.is_some_and(|iat| iat > latest) {
+        return Err(TokenError::Future);
+    }
+    let issued_at = iat.and_then(moment);
+    let user = subject(token)?;
+    Ok(Principal::User { user, issued_at: issued_at.unwrap_or(Timestamp::MIN), expires_at, trust })
 }
 
-/// A key that is in force, and what a token must have beside its signature.
+/// A key that is in force.
 struct Checking {
     key: TokenKey,
-    validation: Validation,
     /// There if it may go away.
     trust: Option<Trust>,
 }
 
 impl Checking {
-    fn new(issuer: &Issuer, key: TokenKey, trust: Option<Trust>) -> Checking {
-        let mut validation = Validation::new(key.algorithm.0);
-        // The times are looked at in `Claims::principal`: the crate rounds them, and has one leeway for all.
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        let mut required = Vec::new();
-        if let Some(name) = &issuer.name {
-            validation.set_issuer(&[name]);
-            required.push("iss");
-        }
-        if let Some(audience) = &issuer.audience {
-            validation.set_audience(&[audience]);
-            required.push("aud");
-        }
-        validation.set_required_spec_claims(&required);
-        Checking { key, validation, trust }
-    }
-
     /// Whether it may have signed a token that names that key.
     fn may_be(&self, id: Option<&str>) -> bool {
         id.is_none() || self.key.id.is_none() || self.key.id.as_deref() == id
-    }
-
-    fn check(&self, token: &[u8]) -> Result<Claims, TokenError> {
-        let checked = jsonwebtoken::decode::<Claims>(token, &self.key.checking, &self.validation);
-        checked.map(|checked| checked.claims).map_err(|error| match error.into_kind() {
-            ErrorKind::InvalidAlgorithm | ErrorKind::MissingAlgorithm | ErrorKind::UnsupportedAlgorithm => {
-                TokenError::Algorithm(self.key.algorithm)
-            }
-            ErrorKind::InvalidSignature => TokenError::Signature,
-            ErrorKind::InvalidIssuer => TokenError::Issuer,
-            ErrorKind::InvalidAudience => TokenError::Audience,
-            ErrorKind::MissingRequiredClaim(claim) | ErrorKind::InvalidClaimFormat(claim) => TokenError::Claim(claim),
-            _ => TokenError::Malformed,
-        })
     }
 }
 
@@ -137,7 +104,7 @@ pub(in crate::auth) struct Issuing {
 
 impl Issuing {
     pub(super) fn new(issuer: Issuer, leeway: Duration) -> Issuing {
-        let given = issuer.keys.iter().map(|key| Checking::new(&issuer, key.clone(), None)).collect();
+        let given = issuer.keys.iter().map(|key| Checking { key: key.clone(), trust: None }).collect();
         Issuing { given, leeway, issuer, fetched: RwLock::new(None) }
     }
 
@@ -174,7 +141,7 @@ impl Issuing {
             .map(|key| {
                 known(&key).cloned().unwrap_or_else(|| {
                     new += 1;
-                    let checking = Checking::new(&self.issuer, TokenKey::public(&key), Some(Trust::begin()));
+                    let checking = Checking { key: TokenKey::public(&key), trust: Some(Trust::begin()) };
                     Fetched { key, checking: Arc::new(checking) }
                 })
             })
@@ -188,22 +155,40 @@ impl Issuing {
         distrust(self.fetched.write().unwrap_or_else(PoisonError::into_inner).take().as_deref(), &[])
     }
 
-    /// Whose token that is, which says that it was signed with the key of that name.
-    pub(super) fn check(&self, token: &[u8], id: Option<&str>) -> Result<Principal, TokenError> {
+    /// Whose token that is.
+    pub(super) fn check(&self, token: &Unverified<'_>) -> Result<Principal, TokenError> {
         let fetched = self.fetched();
         let fetched = fetched.iter().flat_map(|keys| keys.iter()).map(|fetched| &*fetched.checking);
         let mut refused = TokenError::Key;
-        for checking in self.given.iter().chain(fetched).filter(|checking| checking.may_be(id)) {
-            match checking.check(token) {
+        for checking in self.given.iter().chain(fetched).filter(|checking| checking.may_be(token.key_id())) {
+            match token.verify(&checking.key) {
                 // Another of its keys may fit. That a signature does not match says more than that it is of another kind.
                 Err(error @ TokenError::Algorithm(_)) if refused == TokenError::Key => refused = error,
                 Err(TokenError::Algorithm(_)) => {}
                 Err(TokenError::Signature) => refused = TokenError::Signature,
                 Err(error) => return Err(error),
-                Ok(claims) => return claims.principal(checking.trust.clone(), self.leeway, Timestamp::now()),
+                Ok(()) => {
+                    self.check_audience(token)?;
+                    return principal(token, checking.trust.clone(), self.leeway, Timestamp::now());
+                }
             }
         }
         Err(if self.is_away() { TokenError::Away } else { refused })
+    }
+
+    /// Refuses a token that was made for somebody else.
+    fn check_audience(&self, token: &Unverified<'_>) -> Result<(), TokenError> {
+        let unusable = || TokenError::Claim("aud".to_owned());
+        let said = match token.claim("aud") {
+            None if self.issuer.audience.is_none() => return Ok(()),
+            Some(Value::String(one)) => vec![one.as_str()],
+            Some(Value::Array(several)) => {
+                several.iter().map(Value::as_str).collect::<Option<_>>().ok_or_else(unusable)?
+            }
+            _ => return Err(unusable()),
+        };
+        let is_ours = self.issuer.audience.as_deref().is_some_and(|ours| said.contains(&ours));
+        if is_ours { Ok(()) } else { Err(TokenError::Audience) }
     }
 }
 
