@@ -52,6 +52,7 @@ pub mod identity;
 mod inbox;
 mod keys;
 mod language;
+mod members;
 mod metrics;
 mod notifications;
 mod openapi;

@@ -157,6 +157,14 @@ impl Inbox {
         self.store.members(topic, after, MEMBERS_MAX).await
     }
 
+    /// How many members each of these topics has now; see [`MEMBERS_COUNTED_MAX`](crate::store::MEMBERS_COUNTED_MAX).
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn member_counts(&self, topics: &[Topic]) -> Result<Vec<usize>, StoreError> {
+        self.store.count_members(topics).await
+    }
+
     /// Whether the store has stopped for good.
     #[must_use]
     pub fn has_stopped(&self) -> bool {

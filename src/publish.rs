@@ -432,6 +432,9 @@ mod tests {
         async fn members(&self, _: &Topic, _: Option<UserId>, _: usize) -> Result<Vec<UserId>, StoreError> {
             unreachable!()
         }
+        async fn count_members(&self, _: &[Topic]) -> Result<Vec<usize>, StoreError> {
+            unreachable!()
+        }
         async fn revocations(&self) -> Result<Vec<(UserId, Timestamp)>, StoreError> {
             unreachable!()
         }

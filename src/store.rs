@@ -28,6 +28,9 @@ mod suite;
 /// is slow could hold some megabytes.
 pub const BYTES_PER_READ: usize = 256 * 1024;
 
+/// Up to how many members of a topic are counted.
+pub const MEMBERS_COUNTED_MAX: usize = 1000;
+
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -498,6 +501,9 @@ pub trait Store: Send + Sync {
 
     /// Members of a topic in the order of their names, after `after`, at most `limit`.
     async fn members(&self, topic: &Topic, after: Option<UserId>, limit: usize) -> Result<Vec<UserId>, StoreError>;
+
+    /// How many members each of these topics has, at most [`MEMBERS_COUNTED_MAX`].
+    async fn count_members(&self, topics: &[Topic]) -> Result<Vec<usize>, StoreError>;
 
     /// When all that a user had been given was revoked, for every user for whom it ever was.
     async fn revocations(&self) -> Result<Vec<(UserId, Timestamp)>, StoreError>;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Failure;
 use super::client::Client;
 use super::content::{Content, put, stdin};
-use super::terminal::{print, print_json};
+use super::terminal::{print, print_json, talk};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -88,6 +88,9 @@ impl Publish {
             request = request.header("idempotency-key", key);
         }
         let answer = connection.ask(request).await?;
+        for (topic, _) in answer["members"].as_object().into_iter().flatten().filter(|(_, members)| **members == 0) {
+            talk(&format!("warning: the topic {topic} has no members, so nobody gets it there"));
+        }
         if self.json {
             print_json(&answer.to_string())?;
         } else {

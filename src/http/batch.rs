@@ -22,6 +22,7 @@ use super::App;
 use super::draft::draft;
 use super::error::{ItemProblem, Problem};
 use super::identity::{Backend, Permitted};
+use super::members;
 use super::notifications::{Asked, answered, mark_replayed, send};
 use super::operations::{AsServer, Conflicting, OfType, Once, Stored, WithBody};
 use super::request::{self, BODY_BYTES_MAX, Object, encoded, json};
@@ -139,7 +140,8 @@ pub(super) async fn publish(
         }
     }
     drop(turn);
-    Ok(respond(encoded(&Told { data: results }), replayed))
+    let results = members::count(&app, results.iter().map(|result| result.get().to_owned()).collect()).await;
+    Ok(respond(format!("{{\"data\":[{}]}}", results.join(",")), replayed))
 }
 
 /// What may be published of the items of a piece, and for each item what is wrong with it, if something is.
@@ -232,7 +234,7 @@ fn results_of(answer: &str) -> Vec<Box<RawValue>> {
 }
 
 /// [`BatchResults`] in JSON.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(serde::Deserialize)]
 struct Told {
     data: Vec<Box<RawValue>>,
 }

@@ -14,6 +14,7 @@ use super::App;
 use super::draft::{self, content, draft};
 use super::error::Problem;
 use super::identity::{Backend, Permitted};
+use super::members;
 use super::operations::{self, AsServer, Conflicting, Found, OfType, Once, Stored, WithBody};
 use super::request::{self, Named, Object, encoded, json};
 use super::shapes::{Edit, NotificationShape, Publish, PublishHere, Receipt, Text};
@@ -261,6 +262,7 @@ async fn respond(
         backend.take(1)?;
         send(app, vec![draft], request, |published| encoded(&Receipt::of(&published[0]))).await?
     };
+    let answer = members::count(app, vec![answer]).await.remove(0);
     let id = serde_json::from_str::<Value>(&answer).ok().and_then(|answer| Some(answer["id"].as_str()?.to_owned()));
     let mut response = json(StatusCode::CREATED, answer);
     let location = format!("/v1/notifications/{}", id.unwrap_or_default());

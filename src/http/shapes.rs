@@ -10,6 +10,7 @@
 //! Deliberately absent: problems, which are [`super::error`]'s.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -74,6 +75,10 @@ pub struct Receipt {
     /// To whom.
     #[schema(schema_with = To::schema)]
     pub to: To,
+    /// For each topic in `to`, how many members it has now, counted up to 1000: none of them, nobody gets it. Absent without a topic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(examples(json!({"orders": 3})))]
+    pub members: Option<BTreeMap<String, u16>>,
 }
 
 impl Receipt {
@@ -84,6 +89,8 @@ impl Receipt {
             id: notification.id.to_string(),
             timestamp: sse::time(notification.timestamp),
             to: To::of(&notification.audiences),
+            // They are added when it is sent.
+            members: None,
         }
     }
 }

@@ -46,6 +46,7 @@ mod flips;
 mod forgetting;
 mod head;
 mod maintenance;
+mod member_counts;
 mod once;
 mod positions;
 mod readers;
@@ -64,6 +65,7 @@ use clock::Uptime;
 use damage::{Damaged, Damages};
 use feed::{Bounds, Inbox, interest};
 use head::HeadFile;
+use member_counts::MemberCounts;
 use positions::{head, oldest, oldest_of, position_before};
 use readers::Readers;
 use reserve::Reserve;
@@ -139,6 +141,7 @@ pub struct SqliteStore {
     options: Options,
     damages: Damages,
     readers: Readers,
+    members: MemberCounts,
     writer: tasks::Handle,
     uptime: Uptime,
     /// Held until the writer has ended; the system lets go of it however the process ends.
@@ -226,7 +229,8 @@ impl SqliteStore {
         let readers = Readers::open(&path, damages.clone()).map_err(failed)?;
         let uptime = Uptime::load(&connection).map_err(failed)?;
         let scrub = Scrub::new(readers.file());
-        let beside = writer::Beside { reserve, damages: damages.clone(), head_file, scrub };
+        let members = MemberCounts::default();
+        let beside = writer::Beside { reserve, damages: damages.clone(), head_file, scrub, members: members.clone() };
         let writer = writer::start(connection, WRITES_QUEUED_MAX, options.clone(), readers.gate(), beside);
         let writer = writer.map_err(failed)?;
         let mut looks = vec![scrub::look(readers.file(), writer.tasks())];
@@ -235,7 +239,7 @@ impl SqliteStore {
             let begun = audit::older::start(&path, older, looked.tables, &readers, &damages, writer.tasks());
             looks.push(begun.map_err(failed)?);
         }
-        Ok(SqliteStore { _looks: looks, seal, options, damages, readers, writer, uptime, _lock: lock })
+        Ok(SqliteStore { _looks: looks, seal, options, damages, readers, members, writer, uptime, _lock: lock })
     }
 
     async fn ask<T>(
@@ -407,6 +411,10 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn count_members(&self, topics: &[Topic]) -> Result<Vec<usize>, StoreError> {
+        self.members.of(topics, &self.readers).await
+    }
+
     async fn keys(&self) -> Result<Vec<KeptKey>, StoreError> {
         self.readers.read(access::keys).await
     }
@@ -492,7 +500,8 @@ mod tests {
         let (gate, reserve) = (checkpoint::Gate::new(Arc::default(), Vec::new()), Reserve::in_folder(folder, 0));
         let head_file = HeadFile::open(folder, &connection, &metrics::Log::default().lost).expect("opens");
         let file = files::open(&folder.join("pregon.db")).expect("opens");
-        let beside = writer::Beside { reserve, damages: damages(), head_file, scrub: Scrub::new(Arc::new(file)) };
+        let (scrub, members) = (Scrub::new(Arc::new(file)), MemberCounts::default());
+        let beside = writer::Beside { reserve, damages: damages(), head_file, scrub, members };
         writer::start(connection, 10, Options::default(), gate, beside).expect("started")
     }
 

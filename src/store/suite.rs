@@ -13,6 +13,7 @@ use crate::notification::{Change, Entry, Interest, Notification, NotificationId,
 use crate::state::Counts;
 
 mod inbox;
+mod members;
 mod model;
 mod notifications;
 mod reader;
@@ -33,7 +34,7 @@ pub(super) async fn run(open: impl Fn(&Path) -> Arc<dyn Store>) {
     a_follower_gets_the_backlog_and_then_everything_in_order(&fresh().0).await;
     a_read_is_bounded_by_the_head_and_by_the_limit(&fresh().0).await;
     a_notification_for_several_audiences_is_one_entry(&fresh().0).await;
-    a_member_reads_what_was_published_while_she_was_one(&fresh().0).await;
+    members::run(&fresh).await;
     a_time_is_found_in_the_log(&fresh().0).await;
     a_time_is_found_in_the_log_though_the_clock_was_set_back(&fresh().0).await;
     retention_removes_what_is_old_and_keeps_the_newest(&fresh().0).await;
@@ -242,30 +243,6 @@ async fn a_notification_for_several_audiences_is_one_entry(store: &Arc<dyn Store
     assert_eq!(entries.map(|entry| entry.position).collect::<Vec<_>>(), [at]);
     append(store, notified(&["user:2", "everyone"], "también")).await.expect("a position");
     assert_eq!(opened(store, "2", None).await.counts.unread, 2);
-}
-
-async fn a_member_reads_what_was_published_while_she_was_one(store: &Arc<dyn Store>) {
-    let joined = || Command::Join { user: user("1"), topics: vec![topic("obras")] };
-    let left = || Command::Leave { user: user("1"), topic: topic("obras") };
-    assert_eq!(append(store, left()).await, None, "not a member: nothing changes");
-    publish(store, "topic:obras", "antes").await;
-    assert!(append(store, joined()).await.is_some());
-    assert_eq!(append(store, joined()).await, None, "a member already: nothing changes");
-    publish(store, "topic:obras", "dentro").await;
-    publish(store, "topic:otras", "ajena").await;
-    assert_eq!(store.members(&topic("obras"), None, 10).await.expect("read"), [user("1")]);
-    assert!(append(store, left()).await.is_some());
-    publish(store, "topic:obras", "fuera").await;
-    assert!(store.members(&topic("obras"), None, 10).await.expect("read").is_empty());
-    assert!(append(store, joined()).await.is_some());
-    publish(store, "topic:obras", "de nuevo").await;
-    assert_eq!(messages_after(store, "1", Position::START).await, ["dentro", "de nuevo"]);
-    assert_eq!(opened(store, "1", None).await.counts.unread, 2);
-    for id in ["b", "c", "a"] {
-        append(store, Command::Join { user: user(id), topics: vec![topic("obras")] }).await.expect("joined");
-    }
-    let some = store.members(&topic("obras"), Some(user("1")), 2).await.expect("read");
-    assert_eq!(some, [user("a"), user("b")], "in order of names, after the one given, at most two");
 }
 
 async fn a_time_is_found_in_the_log(store: &Arc<dyn Store>) {

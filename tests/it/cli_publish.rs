@@ -130,3 +130,16 @@ async fn what_is_published_is_shown_edited_and_recalled() {
     assert_eq!((code, says), (Some(4), format!("error: {id}: no notification has this id\n")));
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_without_members_is_named() {
+    let server = TestServer::start().await;
+    let (code, id, said) = run(client(&server, &["publish", "topic:obras", "hola", "--also-to", "user:1"])).await;
+    assert_eq!((code, id.trim().len()), (Some(0), 36), "it is published, and stdout has the id alone");
+    assert_eq!(said, "warning: the topic obras has no members, so nobody gets it there\n");
+    let join = server.request(Method::PUT, "/v1/topics/obras/subscribers/1").send().await.unwrap();
+    assert_eq!(join.status(), 201);
+    let (code, _, said) = run(client(&server, &["publish", "topic:obras", "hola"])).await;
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    server.stop().await;
+}

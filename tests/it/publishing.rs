@@ -284,3 +284,45 @@ async fn no_edit_is_undone_by_one_of_another_field_at_the_same_time() {
     assert_eq!(lost, Vec::<String>::new());
     server.stop().await;
 }
+
+/// A `201` for what nobody gets would otherwise say nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_publishes_to_a_topic_is_told_how_many_members_it_has() {
+    let server = TestServer::start().await;
+    let join = |user: &str| server.request(Method::PUT, &format!("/v1/topics/obras/subscribers/{user}")).send();
+    let members = async |to: Value| {
+        let request = server.request(Method::POST, "/v1/notifications").json(&json!({"to": to, "message": "hola"}));
+        let answer = body(request.send().await.unwrap()).await;
+        answer.as_object().unwrap().get("members").cloned()
+    };
+    assert_eq!(members(json!("topic:obras")).await, Some(json!({"obras": 0})));
+    for user in ["1", "2"] {
+        assert_eq!(join(user).await.unwrap().status(), 201);
+    }
+    assert_eq!(members(json!("topic:obras")).await, Some(json!({"obras": 2})));
+    assert_eq!(members(json!(["user:1", "topic:obras", "topic:nadie"])).await, Some(json!({"obras": 2, "nadie": 0})));
+    assert_eq!(members(json!("user:topic")).await, None);
+    assert_eq!(members(json!(["user:topic:x", "everyone"])).await, None, "that is no topic");
+    let here = server.request(Method::POST, "/v1/topics/obras/notifications").body("hola").send().await.unwrap();
+    assert!(here.headers()["location"].to_str().unwrap().starts_with("/v1/notifications/"));
+    assert_eq!(body(here).await["members"], json!({"obras": 2}));
+
+    let items = json!([
+        {"to": "topic:obras", "message": "a"}, {"to": "topic:a b", "message": "b"},
+        {"to": "user:1", "message": "c"}, {"to": ["topic:nadie", "topic:obras"], "message": "d"},
+    ]);
+    let batch = async || {
+        let request = server.request(Method::POST, "/v1/notifications/batch").header("idempotency-key", "lote");
+        let answer = body(request.json(&items).send().await.unwrap()).await;
+        let results = answer["data"].as_array().unwrap().clone();
+        results.iter().map(|result| result["members"].clone()).collect::<Vec<_>>()
+    };
+    let [one, none, both] = [json!({"obras": 2}), Value::Null, json!({"nadie": 0, "obras": 2})];
+    assert_eq!(batch().await, [one, none.clone(), none.clone(), both]);
+
+    // What is repeated is not published again, and counted as it is now.
+    let left = server.request(Method::DELETE, "/v1/topics/obras/subscribers/2").send().await.unwrap();
+    assert_eq!(left.status(), 204);
+    assert_eq!(batch().await, [json!({"obras": 1}), none.clone(), none, json!({"nadie": 0, "obras": 1})]);
+    server.stop().await;
+}

@@ -41,7 +41,7 @@ const ROOMS: &[(&str, &[&[&str]])] = &[
         &[
             &["error", "operations", "origins", "body", "request_log"],
             &["request", "assets", "shapes", "address"],
-            &["identity", "language", "draft"],
+            &["identity", "language", "draft", "members"],
             &["notifications", "inbox", "poll", "session"],
             &[
                 "batch",

@@ -21,6 +21,7 @@ use super::deferred::Deferred;
 use super::failure::{Broken, Failure};
 use super::head::HeadFile;
 use super::maintenance::{Maintenance, gauge};
+use super::member_counts::MemberCounts;
 use super::reserve::Reserve;
 use super::scrub::Scrub;
 use super::tasks::{Answer, Handle, Task, answered, gather, is_urgent, publishes};
@@ -47,6 +48,7 @@ struct Writer {
     damages: Damages,
     head_file: HeadFile,
     counted: Counted,
+    members: MemberCounts,
     uptime: Uptime,
     /// Nothing until it was asked for and there was an entry.
     age: Option<Age>,
@@ -60,6 +62,7 @@ pub(super) struct Beside {
     pub(super) damages: Damages,
     pub(super) head_file: HeadFile,
     pub(super) scrub: Scrub,
+    pub(super) members: MemberCounts,
 }
 
 /// Starts the thread. It ends when its handle is dropped, or with a write whose fate is unknown.
@@ -130,7 +133,7 @@ impl Writer {
         tasks: mpsc::WeakSender<Task>,
         beside: Beside,
     ) -> rusqlite::Result<Writer> {
-        let Beside { reserve, damages, head_file, scrub } = beside;
+        let Beside { reserve, damages, head_file, scrub, members } = beside;
         let wal = Wal::new(&mut connection, gate, tasks, scrub, options.metrics.clone())?;
         let head = super::head(&connection)?;
         let (uptime, latest) = (Uptime::load(&connection)?, rows::latest(&connection)?);
@@ -151,6 +154,7 @@ impl Writer {
             damages,
             head_file,
             counted: Counted::default(),
+            members,
             uptime,
             age: None,
             latest,
@@ -302,6 +306,7 @@ impl Writer {
             for entry in &entries {
                 metrics.entries.get_or_create(&Kind { kind: entry.change.name() }).inc();
             }
+            self.members.committed(&entries);
             for follower in &self.followers {
                 follower.committed(before, &entries, head);
             }
@@ -371,6 +376,7 @@ mod tests {
             damages: Damages::of(path.to_owned(), options.metrics.damaged.clone()),
             head_file: HeadFile::open(folder, &connection, &crate::metrics::Log::default().lost).expect("opens"),
             scrub: Scrub::new(Arc::new(std::fs::File::open(path).expect("opens"))),
+            members: MemberCounts::default(),
         };
         let mut writer = Writer::new(connection, options, gate, tasks.downgrade(), beside).expect("reads");
         assert!(writer.go_on_erasing() && !writer.erasing, "nobody is being erased");
