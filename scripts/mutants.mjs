@@ -344,6 +344,87 @@ const mutants = [
     test: 'every_interleaving_gives_exactly_the_log_after_the_cursor',
   },
   {
+    name: 'a beat that is no chunk',
+    file: 'src/delivery/subscriber.rs',
+    from: 'batch.push_bytes(beat.framed(view.form.framing), self.cursor);',
+    to: 'batch.push_bytes(beat.data(), self.cursor);',
+    test: 'all_that_is_sent_is_chunks_and_an_end_in_good_order_has_the_last',
+  },
+  {
+    name: 'a notice that is no chunk',
+    file: 'src/delivery/subscriber.rs',
+    from: 'batch.push_bytes(notice.framed(view.form.framing), self.cursor);',
+    to: 'batch.push_bytes(notice.data(), self.cursor);',
+    test: 'all_that_is_sent_is_chunks_and_an_end_in_good_order_has_the_last',
+  },
+  {
+    name: 'an end in good order without the last chunk',
+    file: 'src/delivery/subscriber.rs',
+    from: 'self.owed = form.framing.last().map(Box::new);',
+    to: 'let _ = form;',
+    test: 'all_that_is_sent_is_chunks_and_an_end_in_good_order_has_the_last',
+  },
+  {
+    name: 'closed before the last chunk was taken',
+    file: 'src/delivery/subscriber.rs',
+    from: '        if self.blocked || matches!(self.phase, Phase::Opening | Phase::Reading) {',
+    to: `        if self.phase == Phase::Ending && self.blocked {
+            return Output::Close(Reason::Ended);
+        }
+        if self.blocked || matches!(self.phase, Phase::Opening | Phase::Reading) {`,
+    test: 'an_end_in_good_order_waits_for_the_sink_and_not_for_ever',
+  },
+  {
+    name: 'the last chunk after a part of a frame',
+    file: 'src/delivery/subscriber.rs',
+    from: `            Input::EndNow if self.blocked => return Output::Close(Reason::Stalled),
+`,
+    to: `            Input::EndNow if self.blocked => {
+                self.blocked = false;
+                self.owed = None;
+                self.end(view.form);
+            }
+`,
+    test: 'any_other_end_does_not_look_like_one_in_good_order',
+  },
+  {
+    name: 'what the store has read is sent after the last chunk',
+    file: 'src/delivery/subscriber.rs',
+    from: '            Input::Refilled { .. } if self.phase == Phase::Ending => {}\n',
+    to: '',
+    test: 'nothing_follows_the_last_chunk_not_even_what_the_store_was_asked_for',
+  },
+  {
+    name: 'an answer that asks to come back has no last chunk',
+    file: 'src/delivery/beginning.rs',
+    from: '        answer.extend(self.framing.last());\n',
+    to: '',
+    suite: 'it',
+    test: 'a_stream_that_can_not_begin_now_is_a_whole_answer',
+  },
+  {
+    name: 'streams that are left when the engines stop are cut',
+    file: 'src/delivery/engine.rs',
+    from: '        self.drive_each(self.numbers(), || Input::EndNow);\n',
+    to: '',
+    test: 'a_stream_that_is_left_when_the_engines_stop_ends_in_good_order',
+  },
+  {
+    name: 'a chunk without data, which ends the body',
+    file: 'src/sse/chunk.rs',
+    from: '        if size == 0 {\n            return',
+    to: '        if false {\n            return',
+    test: 'no_data_is_no_chunk',
+  },
+  {
+    name: 'chunks over HTTP/1.0',
+    file: 'src/listener/http1.rs',
+    from: 'let is_chunked = request.version() == Version::HTTP_11;',
+    to: 'let is_chunked = request.version() <= Version::HTTP_11;',
+    suite: 'it',
+    test: 'over_http_1_0_and_http_2_there_are_no_chunks',
+  },
+  {
     name: 'a heartbeat that passes over what is due',
     file: 'src/delivery/subscriber.rs',
     from: `        if self.cursor < view.tail.head() {
@@ -508,7 +589,7 @@ const mutants = [
   {
     name: 'a revocation that ends no stream',
     file: 'src/delivery/engine.rs',
-    from: '            self.end_all_of(user);',
+    from: '            self.drive_each(self.readers.connections_of(user).collect(), || Input::EndNow);',
     to: '            let _ = user;',
     suite: 'it',
     test: 'a_revocation_ends_the_streams_of_its_user',

@@ -460,7 +460,7 @@ mod tests {
 
     use futures_util::StreamExt as _;
     use futures_util::stream::Abortable;
-    use tokio::io::Interest as Readiness;
+    use tokio::io::{AsyncReadExt as _, Interest as Readiness};
     use uuid::Uuid;
 
     use super::*;
@@ -468,7 +468,8 @@ mod tests {
     use crate::content::{Content, Fields};
     use crate::metrics::Metrics;
     use crate::notification::NotificationId;
-    use crate::sse::Wire;
+    use crate::sse::chunk::tests::unchunked;
+    use crate::sse::{Framing, Wire};
     use crate::store::sqlite::{self, SqliteStore};
     use crate::store::{Append, Command};
 
@@ -540,6 +541,29 @@ mod tests {
         delivery.attach(everything(), Bytes::new(), socket);
         within(peer.ready(Readiness::ERROR)).await.expect("reset");
         delivery.stop().await;
+    }
+
+    /// Mutant: cut.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_stream_that_is_left_when_the_engines_stop_ends_in_good_order() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(folder.path(), sqlite::Options::default()).expect("opened"));
+        let delivery = Delivery::start(Options::default(), store).await.expect("started");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let mut peer = tokio::net::TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
+        let (socket, _) = listener.accept().expect("accepted");
+        socket.set_nonblocking(true).expect("set");
+        let form = Form { framing: Framing::Chunked, ..Form::default() };
+        delivery.attach(NewStream { form, ..everything() }, Bytes::new(), socket);
+        let mut got = Vec::new();
+        while got.is_empty() {
+            within(peer.read_buf(&mut got)).await.expect("greeted");
+        }
+        delivery.stop().await;
+        within(peer.read_to_end(&mut got)).await.expect("ended");
+        let (chunks, whole) = unchunked(&got);
+        assert_eq!((chunks.len(), whole), (1, true));
     }
 
     /// What has been revoked between the look at a credential and the beginning of its stream.

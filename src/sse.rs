@@ -6,14 +6,15 @@
 //! of them is `error`, `open` or `message`, which browsers dispatch themselves. An event with an id always has data,
 //! since Firefox ignores the id of one without.
 //!
-//! What the log says is encoded once, however many receive it: a [`Frame`]. The same frame sent as a replay differs in
-//! its last bytes only, and as a line of JSON in its first and last, so all forms share one buffer.
+//! What the log says is encoded once, however many receive it: a [`Frame`], in the framing of a [`Chunk`]. The same frame
+//! sent as a replay differs in its last bytes only, and as a line of JSON in its first and last, so all forms share one
+//! buffer.
 //!
 //! Deliberately absent: who receives a frame, and when.
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes};
 use jiff::Timestamp;
 use serde::Serialize;
 use smallvec::{SmallVec, smallvec};
@@ -23,12 +24,17 @@ use crate::event_id::{EVENT_ID_LENGTH, EventId};
 use crate::notification::{Notification, NotificationId, RemovalReason};
 use crate::state::{Counts, Marked};
 
+pub(crate) mod chunk;
+
+pub use chunk::{Chunk, Framing};
+
 const ID_FIELD: &str = "id: ";
 const DATA_FIELD: &str = "\ndata: ";
 const FRAME_END: &str = "\n\n";
-/// What a replay says at the end of its object, and what ends it.
-const REPLAY_AND_FRAME_END: &[u8] = b",\"replay\":true}\n\n";
-const REPLAY_AND_LINE_END: &[u8] = b",\"replay\":true}}\n";
+/// What a replay says at the end of its object, and what ends it and its chunk.
+const REPLAY_AND_FRAME_END: &[u8] = b",\"replay\":true}\n\n\r\n";
+const REPLAY_AND_LINE_END: &[u8] = b",\"replay\":true}}\n\r\n";
+const LINE_END: &[u8] = b"}\n\r\n";
 
 /// How a subscriber is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -40,11 +46,13 @@ pub enum Wire {
     Lines,
 }
 
-/// How a subscriber is told, and in which language.
+/// How a subscriber is told, in which language, and how that is delimited.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Form {
     /// How.
     pub wire: Wire,
+    /// How its body is delimited.
+    pub framing: Framing,
     /// Tags of the languages that she reads, the best first.
     pub languages: Vec<String>,
 }
@@ -54,9 +62,9 @@ pub struct Form {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     name: Option<&'static str>,
-    bytes: Bytes,
+    chunk: Chunk,
     /// The same in other languages, by tag.
-    others: Option<Arc<[(String, Bytes)]>>,
+    others: Option<Arc<[(String, Chunk)]>>,
 }
 
 impl Frame {
@@ -110,7 +118,7 @@ impl Frame {
     /// What is left of a frame that nobody may get any more.
     #[must_use]
     pub fn empty() -> Frame {
-        Frame { name: None, bytes: Bytes::new(), others: None }
+        Frame { name: None, chunk: Chunk::default(), others: None }
     }
 
     fn of(name: Option<&'static str>, id: EventId, notification: &Notification) -> Frame {
@@ -119,53 +127,53 @@ impl Frame {
             frame(name, id, content.json().len() + 160, put)
         };
         match notification.content.languages() {
-            None => Frame { name, bytes: encode(&notification.content), others: None },
+            None => Frame { name, chunk: encode(&notification.content), others: None },
             Some((own, others)) => {
                 let others = others.iter().map(|(tag, content)| (tag.clone(), encode(content)));
-                Frame { name, bytes: encode(&own), others: Some(others.collect()) }
+                Frame { name, chunk: encode(&own), others: Some(others.collect()) }
             }
         }
     }
 
     /// A frame whose data is one line of JSON.
     fn plain(name: &'static str, id: EventId, json: &str) -> Frame {
-        let bytes = frame(Some(name), id, json.len() + 64, |put| put(json));
-        Frame { name: Some(name), bytes, others: None }
+        let chunk = frame(Some(name), id, json.len() + 64, |put| put(json));
+        Frame { name: Some(name), chunk, others: None }
     }
 
-    /// The bytes for a subscriber, in that order; a replay is what is older than her connection.
+    /// The bytes for a subscriber, in that order: one chunk. A replay is what is older than her connection.
     #[must_use]
     pub fn pieces(&self, form: &Form, replay: bool) -> SmallVec<[Bytes; 3]> {
-        let bytes = self.in_language(&form.languages);
-        let whole = bytes.len();
-        match (form.wire, replay) {
-            (Wire::Events, false) => smallvec![bytes.clone()],
-            (Wire::Events, true) => {
-                let before = bytes.slice(..whole - FRAME_END.len() - 1);
-                smallvec![before, Bytes::from_static(REPLAY_AND_FRAME_END)]
-            }
-            (Wire::Lines, replay) => {
+        let chunk = self.in_language(&form.languages);
+        if form.wire == Wire::Events && !replay {
+            return smallvec![chunk.framed(form.framing)];
+        }
+        let event = chunk.data();
+        let object_end = event.len() - FRAME_END.len();
+        // A replay says so in its object, before what ends that.
+        let data_end = object_end - usize::from(replay);
+        match form.wire {
+            Wire::Events => form.framing.around(String::new(), event.slice(..data_end), REPLAY_AND_FRAME_END),
+            Wire::Lines => {
                 let id = self.name.map_or(0, |name| "event: \n".len() + name.len()) + ID_FIELD.len();
-                let id_text = std::str::from_utf8(&bytes[id..id + EVENT_ID_LENGTH]).expect("an event id is ASCII");
+                let id_text = std::str::from_utf8(&event[id..id + EVENT_ID_LENGTH]).expect("an event id is ASCII");
                 let begin = line_begin(self.name.unwrap_or("notification"), id_text);
-                let data = id + EVENT_ID_LENGTH + DATA_FIELD.len()..whole - FRAME_END.len();
-                let (data, end): (_, &[u8]) =
-                    if replay { (data.start..data.end - 1, REPLAY_AND_LINE_END) } else { (data, b"}\n") };
-                smallvec![Bytes::from(begin), bytes.slice(data), Bytes::from_static(end)]
+                let data = id + EVENT_ID_LENGTH + DATA_FIELD.len()..data_end;
+                form.framing.around(begin, event.slice(data), if replay { REPLAY_AND_LINE_END } else { LINE_END })
             }
         }
     }
 
-    /// The bytes in the first of these languages that there is, by its tag or by the language alone.
-    fn in_language(&self, languages: &[String]) -> &Bytes {
-        self.others.as_ref().and_then(|others| choose(others, languages)).unwrap_or(&self.bytes)
+    /// What it says in the first of these languages that there is, by its tag or by the language alone.
+    fn in_language(&self, languages: &[String]) -> &Chunk {
+        self.others.as_ref().and_then(|others| choose(others, languages)).unwrap_or(&self.chunk)
     }
 
     /// What it takes to keep, in bytes.
     #[must_use]
     pub fn cost(&self) -> usize {
-        let others = self.others.iter().flat_map(|others| others.iter()).map(|(tag, bytes)| tag.len() + bytes.len());
-        others.sum::<usize>() + self.bytes.len()
+        let others = self.others.iter().flat_map(|others| others.iter()).map(|(tag, chunk)| tag.len() + chunk.len());
+        others.sum::<usize>() + self.chunk.len()
     }
 }
 
@@ -175,20 +183,20 @@ fn line_begin(event: &str, id: &str) -> String {
 }
 
 /// One event whose data is one line, which `put` gives part by part.
-fn frame(name: Option<&'static str>, id: EventId, capacity: usize, put: impl FnOnce(&mut dyn FnMut(&str))) -> Bytes {
-    let mut frame = BytesMut::with_capacity(capacity);
-    let mut add = |text: &str| frame.extend_from_slice(text.as_bytes());
-    if let Some(name) = name {
-        add("event: ");
-        add(name);
-        add("\n");
-    }
-    add(ID_FIELD);
-    add(id.as_str());
-    add(DATA_FIELD);
-    put(&mut add);
-    add(FRAME_END);
-    frame.freeze()
+fn frame(name: Option<&'static str>, id: EventId, capacity: usize, put: impl FnOnce(&mut dyn FnMut(&str))) -> Chunk {
+    Chunk::of(capacity, |bytes| {
+        let mut add = |text: &str| bytes.put_slice(text.as_bytes());
+        if let Some(name) = name {
+            add("event: ");
+            add(name);
+            add("\n");
+        }
+        add(ID_FIELD);
+        add(id.as_str());
+        add(DATA_FIELD);
+        put(&mut add);
+        add(FRAME_END);
+    })
 }
 
 /// The JSON object of a notification: `{"id":"…","timestamp":"…","message":"…", …}`.
@@ -283,13 +291,13 @@ pub struct Reset {
 
 /// `event: hello`. Its id is the cursor from which the stream goes on.
 #[must_use]
-pub fn hello(wire: Wire, id: EventId, retry_ms: u64, hello: &Hello) -> Bytes {
+pub fn hello(wire: Wire, id: EventId, retry_ms: u64, hello: &Hello) -> Chunk {
     encode(wire, "hello", id, Some(retry_ms), &json(hello))
 }
 
 /// `event: reset`.
 #[must_use]
-pub fn reset(wire: Wire, id: EventId, reset: &Reset) -> Bytes {
+pub fn reset(wire: Wire, id: EventId, reset: &Reset) -> Chunk {
     encode(wire, "reset", id, None, &json(reset))
 }
 
@@ -297,9 +305,9 @@ pub fn reset(wire: Wire, id: EventId, reset: &Reset) -> Bytes {
 #[derive(Clone, Debug)]
 pub struct Beats {
     /// A beat that scripts can hear: `event: heartbeat`, with an id.
-    pub named: Bytes,
+    pub named: Chunk,
     /// A beat that only proxies see, where there is one.
-    pub quiet: Bytes,
+    pub quiet: Chunk,
 }
 
 /// Beats for subscribers that have everything up to `id`.
@@ -311,7 +319,7 @@ pub fn heartbeat(wire: Wire, id: EventId, now: Timestamp) -> Beats {
     }
     let named = encode(wire, "heartbeat", id, None, &json(&Heartbeat { server_time: time(now) }));
     match wire {
-        Wire::Events => Beats { named, quiet: Bytes::from_static(b":\n\n") },
+        Wire::Events => Beats { named, quiet: Chunk::of(3, |bytes| bytes.put_slice(b":\n\n")) },
         // Readers of lines seldom expect an empty one.
         Wire::Lines => Beats { quiet: named.clone(), named },
     }
@@ -319,7 +327,7 @@ pub fn heartbeat(wire: Wire, id: EventId, now: Timestamp) -> Beats {
 
 /// `event: token_expiring`: the stream ends with its token, soon.
 #[must_use]
-pub fn token_expiring(wire: Wire, id: EventId, expires_at: Timestamp) -> Bytes {
+pub fn token_expiring(wire: Wire, id: EventId, expires_at: Timestamp) -> Chunk {
     #[derive(Serialize)]
     struct TokenExpiring {
         expires_at: String,
@@ -329,11 +337,12 @@ pub fn token_expiring(wire: Wire, id: EventId, expires_at: Timestamp) -> Bytes {
 
 /// The whole answer to a temporary condition: come back after that time.
 #[must_use]
-pub fn retry(wire: Wire, retry_ms: u64) -> Bytes {
-    Bytes::from(match wire {
+pub fn retry(wire: Wire, retry_ms: u64) -> Chunk {
+    let said = match wire {
         Wire::Events => format!("retry: {retry_ms}\n\n"),
         Wire::Lines => format!("{{\"event\":\"retry\",\"retry_ms\":{retry_ms}}}\n"),
-    })
+    };
+    Chunk::of(said.len(), |bytes| bytes.put_slice(said.as_bytes()))
 }
 
 fn json(data: &impl Serialize) -> String {
@@ -342,28 +351,28 @@ fn json(data: &impl Serialize) -> String {
 
 /// One event. Data is split where the standard ends a line: CR LF, LF, or a CR alone. As a line of JSON it is one line
 /// anyway, since it is JSON.
-fn encode(wire: Wire, event: &'static str, id: EventId, retry_ms: Option<u64>, data: &str) -> Bytes {
+fn encode(wire: Wire, event: &'static str, id: EventId, retry_ms: Option<u64>, data: &str) -> Chunk {
     if wire == Wire::Lines {
         let retry = retry_ms.map(|retry_ms| format!(",\"retry_ms\":{retry_ms}")).unwrap_or_default();
-        return Bytes::from(format!("{}{data}{retry}}}\n", line_begin(event, id.as_str())));
+        let line = format!("{}{data}{retry}}}\n", line_begin(event, id.as_str()));
+        return Chunk::of(line.len(), |bytes| bytes.put_slice(line.as_bytes()));
     }
-    let mut frame = BytesMut::with_capacity(data.len() + 96);
-    let mut line = |name: &str, value: &str| {
-        frame.extend_from_slice(name.as_bytes());
-        frame.extend_from_slice(b": ");
-        frame.extend_from_slice(value.as_bytes());
-        frame.extend_from_slice(b"\n");
-    };
-    line("event", event);
-    line("id", id.as_str());
-    if let Some(retry_ms) = retry_ms {
-        line("retry", &retry_ms.to_string());
-    }
-    for part in data.replace("\r\n", "\n").split(['\n', '\r']) {
-        line("data", part);
-    }
-    frame.extend_from_slice(b"\n");
-    frame.freeze()
+    Chunk::of(data.len() + 96, |bytes| {
+        let mut line = |name: &str, value: &str| {
+            for part in [name, ": ", value, "\n"] {
+                bytes.put_slice(part.as_bytes());
+            }
+        };
+        line("event", event);
+        line("id", id.as_str());
+        if let Some(retry_ms) = retry_ms {
+            line("retry", &retry_ms.to_string());
+        }
+        for part in data.replace("\r\n", "\n").split(['\n', '\r']) {
+            line("data", part);
+        }
+        bytes.put_slice(b"\n");
+    })
 }
 
 #[cfg(test)]
@@ -374,6 +383,7 @@ mod tests {
     use sse_stream::{Sse, SseStream};
     use uuid::Uuid;
 
+    use super::chunk::tests::unchunked;
     use super::*;
     use crate::content::{Fields, Translation};
     use crate::event_id::{EventIds, Seal};
@@ -424,7 +434,7 @@ mod tests {
         #[test]
         fn any_data_comes_back_as_one_event(data in any::<String>(), lines in "[\r\n\u{2028}a: ]{0,12}") {
             let data = data + &lines;
-            let [event] = parse(&encode(Wire::Events, "hello", id(), Some(5), &data)).try_into().expect("one event");
+            let [event] = parse(&encode(Wire::Events, "hello", id(), Some(5), &data).data()).try_into().expect("one event");
             prop_assert_eq!(event.data.unwrap_or_default(), data.replace("\r\n", "\n").replace('\r', "\n"));
             prop_assert_eq!(event.event.as_deref(), Some("hello"));
             prop_assert_eq!(event.retry, Some(5));
@@ -437,7 +447,9 @@ mod tests {
             prop_assume!(Content::parse(&fields).is_ok());
             let frame = Frame::notification(id(), &notification(&fields));
             for (wire, replay) in [Wire::Events, Wire::Lines].into_iter().flat_map(|w| [(w, false), (w, true)]) {
-                let bytes = bytes_of(&frame.pieces(&Form { wire, languages: Vec::new() }, replay));
+                let bytes = bytes_of(&frame.pieces(&Form { wire, ..Form::default() }, replay));
+                let form = Form { wire, framing: Framing::Chunked, ..Form::default() };
+                prop_assert_eq!(unchunked(&bytes_of(&frame.pieces(&form, replay))), (vec![bytes.clone()], false));
                 let data: serde_json::Value = if wire == Wire::Events {
                     let [event] = parse(&bytes).try_into().expect("one event");
                     serde_json::from_str(&event.data.expect("data")).expect("JSON")
@@ -469,12 +481,12 @@ mod tests {
         let one = notification(&Fields { message: "Hola".into(), ..Fields::default() });
         let marked = Marked::from_stored(r#"{"set":{}}"#);
         for wire in [Wire::Events, Wire::Lines] {
-            let form = Form { wire, languages: Vec::new() };
+            let form = Form { wire, ..Form::default() };
             let whole = |frame: Frame| Bytes::from(bytes_of(&frame.pieces(&form, false)));
             for (bytes, name) in [
-                (hello(wire, id(), 2000, &said), "hello"),
-                (reset(wire, id(), &gap), "reset"),
-                (heartbeat(wire, id(), Timestamp::UNIX_EPOCH).named, "heartbeat"),
+                (hello(wire, id(), 2000, &said).data(), "hello"),
+                (reset(wire, id(), &gap).data(), "reset"),
+                (heartbeat(wire, id(), Timestamp::UNIX_EPOCH).named.data(), "heartbeat"),
                 (whole(Frame::updated(id(), &one)), "updated"),
                 (whole(Frame::removed(id(), one.id, RemovalReason::Recalled)), "removed"),
                 (whole(Frame::state(id(), &marked)), "state"),
@@ -493,8 +505,7 @@ mod tests {
                 }
             }
         }
-        assert!(parse(&heartbeat(Wire::Events, id(), Timestamp::UNIX_EPOCH).quiet).is_empty());
-        assert_eq!(&*retry(Wire::Lines, 5), b"{\"event\":\"retry\",\"retry_ms\":5}\n");
+        assert_eq!(&*retry(Wire::Lines, 5).data(), b"{\"event\":\"retry\",\"retry_ms\":5}\n");
     }
 
     #[test]
@@ -511,7 +522,8 @@ mod tests {
             (vec!["pt-br", "en"], "Oi"),
             (vec!["pt-pt"], "Olá"),
         ] {
-            let form = Form { wire: Wire::Events, languages: languages.iter().map(|tag| (*tag).to_owned()).collect() };
+            let languages_wanted = languages.iter().map(|tag| (*tag).to_owned()).collect();
+            let form = Form { languages: languages_wanted, ..Form::default() };
             let [event] = parse(&bytes_of(&frame.pieces(&form, false))).try_into().expect("one event");
             let data: serde_json::Value = serde_json::from_str(&event.data.expect("data")).expect("JSON");
             assert_eq!(data["message"], message, "{languages:?}");

@@ -84,7 +84,7 @@ fuzz_target!(|input: &[u8]| {
             let message = translation.and_then(|texts| texts.message.as_ref()).unwrap_or(&fields.message);
             for replay in [false, true] {
                 let whole = |wire| {
-                    let form = Form { wire, languages: languages.clone() };
+                    let form = Form { wire, languages: languages.clone(), ..Form::default() };
                     String::from_utf8(frame.pieces(&form, replay).concat()).expect("a frame is UTF-8")
                 };
                 let read = events(&whole(Wire::Events));

@@ -14,7 +14,7 @@ use super::{Options, Shared, Tick, ticks};
 use crate::auth::revocations::covers;
 use crate::auth::tickets::Held;
 use crate::notification::Position;
-use crate::sse::{self, Hello, Reset, Resumed, Wire};
+use crate::sse::{self, Framing, Hello, Reset, Resumed, Wire};
 use crate::store::Opening;
 
 /// What is needed only until a stream has begun.
@@ -29,6 +29,8 @@ pub(super) struct Beginning {
     pub(super) head: Bytes,
     /// How it is told.
     pub(super) wire: Wire,
+    /// How its body is delimited.
+    pub(super) framing: Framing,
 }
 
 impl Beginning {
@@ -62,10 +64,12 @@ impl Beginning {
             heartbeat_ms: u64::try_from(shared.options.heartbeat.as_millis()).unwrap_or(u64::MAX),
         };
         let mut greeting = BytesMut::from(&*self.head);
-        greeting.put(sse::hello(self.wire, ids.fresh(resumption.cursor), shared.options.retry_ms(), &hello));
+        let hello = sse::hello(self.wire, ids.fresh(resumption.cursor), shared.options.retry_ms(), &hello);
+        greeting.put(hello.framed(self.framing));
         if let Some(reason) = resumption.reset {
             let oldest = ids.fresh(opening.oldest).to_string();
-            greeting.put(sse::reset(self.wire, ids.fresh(resumption.cursor), &Reset { reason, oldest }));
+            let reset = sse::reset(self.wire, ids.fresh(resumption.cursor), &Reset { reason, oldest });
+            greeting.put(reset.framed(self.framing));
         }
         (resumption.cursor, resumed, greeting.freeze())
     }
@@ -73,7 +77,8 @@ impl Beginning {
     /// The whole answer when the stream can't begin now.
     pub(super) fn postponed(self, options: &Options) -> Bytes {
         let mut answer = BytesMut::from(&*self.head);
-        answer.put(sse::retry(self.wire, options.retry_ms()));
+        answer.put(sse::retry(self.wire, options.retry_ms()).framed(self.framing));
+        answer.extend(self.framing.last());
         answer.freeze()
     }
 }

@@ -11,6 +11,7 @@
 //! the one on the poll.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
@@ -105,44 +106,44 @@ pub(super) fn start(
 impl Engine {
     fn run(&mut self) {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
-        loop {
-            let wait = match (self.due.is_empty(), self.connections.is_empty()) {
-                (false, _) => Some(Duration::ZERO),
-                (true, false) => Some(TICK),
-                (true, true) => None,
-            };
-            if let Err(error) = self.poll.poll(&mut events, wait)
-                && error.kind() != io::ErrorKind::Interrupted
-            {
-                panic!("an engine can't wait for its sockets: {error}");
-            }
-            let tick = Tick::try_from(self.started.elapsed().as_millis() / TICK.as_millis()).unwrap_or(Tick::MAX);
-            let ticked = tick != self.now;
-            self.now = tick;
-            if self.take_commands().is_break() {
-                return;
-            }
-            for event in &events {
-                if event.token() != WAKER {
-                    self.ready(event.token().0, event.is_readable(), event.is_writable());
-                }
-            }
-            if self.write_due().is_break() {
-                return;
-            }
-            self.counts.turned(self.due.is_empty());
-            if ticked {
-                self.sweep();
-            }
-        }
+        while self.turn(&mut events).is_continue() {}
+        self.drive_each(self.numbers(), || Input::EndNow);
     }
 
-    fn take_commands(&mut self) -> std::ops::ControlFlow<()> {
+    fn turn(&mut self, events: &mut Events) -> ControlFlow<()> {
+        let wait = match (self.due.is_empty(), self.connections.is_empty()) {
+            (false, _) => Some(Duration::ZERO),
+            (true, false) => Some(TICK),
+            (true, true) => None,
+        };
+        if let Err(error) = self.poll.poll(events, wait)
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            panic!("an engine can't wait for its sockets: {error}");
+        }
+        let tick = Tick::try_from(self.started.elapsed().as_millis() / TICK.as_millis()).unwrap_or(Tick::MAX);
+        let ticked = tick != self.now;
+        self.now = tick;
+        self.take_commands()?;
+        for event in &*events {
+            if event.token() != WAKER {
+                self.ready(event.token().0, event.is_readable(), event.is_writable());
+            }
+        }
+        self.write_due()?;
+        self.counts.turned(self.due.is_empty());
+        if ticked {
+            self.sweep();
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn take_commands(&mut self) -> ControlFlow<()> {
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return std::ops::ControlFlow::Break(()),
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return ControlFlow::Break(()),
                 Ok(command) => self.take(command),
-                Err(TryRecvError::Empty) => return std::ops::ControlFlow::Continue(()),
+                Err(TryRecvError::Empty) => return ControlFlow::Continue(()),
             }
         }
     }
@@ -202,14 +203,17 @@ impl Engine {
 
     /// The streams of a user that have begun.
     fn presence(&self, user: &UserId) -> Vec<Presence> {
-        let mut present = Vec::new();
-        self.readers.connections_of(user, |number| {
-            let number = number as usize;
+        let presence = |number: usize| {
             let connection = &self.connections[number];
             let id = ConnectionId { engine: self.number, number, generation: connection.generation };
-            present.extend(connection.presence(id, self.now));
-        });
-        present
+            connection.presence(id, self.now)
+        };
+        self.readers.connections_of(user).filter_map(presence).collect()
+    }
+
+    /// The numbers of all connections.
+    fn numbers(&self) -> Vec<usize> {
+        self.connections.iter().map(|(number, _)| number).collect()
     }
 
     /// The number of a connection, if it is still there.
@@ -232,7 +236,7 @@ impl Engine {
             self.shared.gone();
             return;
         };
-        let beginning = Beginning { start, issued_at, ticket, head, wire: form.wire };
+        let beginning = Beginning { start, issued_at, ticket, head, wire: form.wire, framing: form.framing };
         if self.readers.count_of(&user) >= self.shared.options.per_user_max {
             // A new connection has room for so few bytes.
             let _ = sink.write(&[beginning.postponed(&self.shared.options)]);
@@ -292,7 +296,7 @@ impl Engine {
             self.readers.change(*position, change);
         }
         for user in &committed.revoked {
-            self.end_all_of(user);
+            self.drive_each(self.readers.connections_of(user).collect(), || Input::EndNow);
         }
         for (audiences, told) in &committed.told {
             let ours = |audience: &&Audience| match audience {
@@ -328,16 +332,7 @@ impl Engine {
         self.tail.advance(committed.head);
     }
 
-    /// Ends every stream of a user: what gave her a right to them is over.
-    fn end_all_of(&mut self, user: &UserId) {
-        let mut hers = Vec::new();
-        self.readers.connections_of(user, |number| hers.push(number as usize));
-        for number in hers {
-            self.drive(number, Input::Revoked);
-        }
-    }
-
-    fn write_due(&mut self) -> std::ops::ControlFlow<()> {
+    fn write_due(&mut self) -> ControlFlow<()> {
         let mut due = std::mem::take(&mut self.due);
         for (count, number) in due.drain(..).enumerate() {
             if count % WRITES_BETWEEN_COMMANDS == WRITES_BETWEEN_COMMANDS - 1 {
@@ -351,7 +346,7 @@ impl Engine {
         if self.due.is_empty() {
             self.due = due;
         }
-        std::ops::ControlFlow::Continue(())
+        ControlFlow::Continue(())
     }
 
     fn ready(&mut self, number: usize, readable: bool, writable: bool) {
@@ -403,6 +398,12 @@ impl Engine {
         }
     }
 
+    fn drive_each(&mut self, numbers: Vec<usize>, input: impl Fn() -> Input<'static>) {
+        for number in numbers {
+            self.drive(number, input());
+        }
+    }
+
     fn close(&mut self, number: usize, reason: Reason) {
         let connection = self.connections.remove(number);
         if connection.opening.is_some() {
@@ -438,12 +439,8 @@ impl Engine {
     }
 
     fn drain(&mut self, within: Duration) {
-        let ticks = ticks(within);
-        self.drained_by = Some(self.now.saturating_add(ticks));
-        let numbers: Vec<usize> = self.connections.iter().map(|(number, _)| number).collect();
-        for number in numbers {
-            let end = self.now.saturating_add(fastrand::u32(0..=ticks));
-            self.drive(number, Input::EndBy(end));
-        }
+        let (now, ticks) = (self.now, ticks(within));
+        self.drained_by = Some(now.saturating_add(ticks));
+        self.drive_each(self.numbers(), || Input::EndBy(now.saturating_add(fastrand::u32(0..=ticks))));
     }
 }

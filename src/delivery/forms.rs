@@ -58,7 +58,7 @@ mod tests {
     use crate::sse::Wire;
 
     fn form(wire: Wire, language: &str) -> Form {
-        Form { wire, languages: vec![language.to_owned()] }
+        Form { wire, languages: vec![language.to_owned()], ..Form::default() }
     }
 
     /// Mutant: no form is ever forgotten.

@@ -2,12 +2,11 @@
 //!
 //! **Invariant:** each has the head as its id, so it goes only to a stream that has everything up to there.
 
-use bytes::Bytes;
 use jiff::{Timestamp, Unit};
 
 use super::{Shared, TICK, Tick};
 use crate::notification::Position;
-use crate::sse::{self, Beats, Wire};
+use crate::sse::{self, Beats, Chunk, Wire};
 
 /// What is told at one moment.
 pub(super) struct Quiet<'a> {
@@ -30,7 +29,7 @@ impl Quiet<'_> {
     }
 
     /// That the token ends which a stream is to end with.
-    pub(super) fn notice(&self, wire: Wire, end: Tick) -> Bytes {
+    pub(super) fn notice(&self, wire: Wire, end: Tick) -> Chunk {
         let left = TICK * end.saturating_sub(self.now);
         let expires_at = Timestamp::now().checked_add(left).unwrap_or(Timestamp::MAX);
         // Tokens end with a second; ticks are a little early.

@@ -131,10 +131,9 @@ impl Readers {
     }
 
     /// Gives the connections of a user.
-    pub(super) fn connections_of(&self, user: &UserId, mut give: impl FnMut(u32)) {
-        if let Some(number) = self.number_of(user) {
-            self.reader(number).connections.iter().for_each(|connection| give(*connection));
-        }
+    pub(super) fn connections_of(&self, user: &UserId) -> impl Iterator<Item = usize> {
+        let reader = self.number_of(user).map(|number| self.reader(number));
+        reader.into_iter().flat_map(|reader| reader.connections.iter().map(|connection| *connection as usize))
     }
 
     /// Takes in a change of what somebody may see or wants.

@@ -10,6 +10,7 @@
 //! * A wake-up is never lost: it is the tail's head, which is compared with the cursor whenever anything ends.
 //! * A sink that takes nothing for the stall time is closed; it costs no more than one owed piece until then.
 //! * When the right to read is over it is closed, also a sink that takes a little now and then.
+//! * An end in good order comes after whole frames and says so, if the framing can; any other end does not.
 //!
 //! Deliberately absent: sockets, threads, time (a [`Tick`] is passed in), randomness.
 
@@ -19,7 +20,7 @@ use super::Tick;
 use super::tail::{Batch, Budget, Gathered, Placed, Tail, Telling};
 use crate::auth::Trust;
 use crate::notification::{Interest, Position};
-use crate::sse::{Beats, Form, ResetReason};
+use crate::sse::{Beats, Chunk, Form, ResetReason};
 use crate::store::Opening;
 
 /// What goes into one system call: 512 slices are half of what Linux takes (`IOV_MAX` 1024); 128 KiB is more than the
@@ -93,11 +94,11 @@ pub(super) enum Input<'a> {
     /// The store's answer to [`Output::Read`].
     Refilled { frames: &'a [Placed], through: Position },
     /// Time passes; these are beats for those who have everything, and what is told if [`Subscriber::notice_due`] said so.
-    Tick { beats: &'a Beats, notice: Option<Bytes> },
+    Tick { beats: &'a Beats, notice: Option<Chunk> },
     /// End no later than that.
     EndBy(Tick),
-    /// What gave the right to it is over.
-    Revoked,
+    /// End at once: what gave the right to it is over, or so is the engine.
+    EndNow,
     /// The peer is gone.
     PeerClosed,
 }
@@ -148,6 +149,8 @@ enum Phase {
     Following,
     /// Waits for [`Input::Refilled`].
     Reading,
+    /// Has sent all that it will, and ends when the sink has taken it.
+    Ending,
 }
 
 /// A connection's progress.
@@ -268,6 +271,8 @@ impl Subscriber {
             Input::Woken => {}
             Input::Writable => self.blocked = false,
             Input::Accepted { bytes } => self.accepted(bytes, view, batch),
+            // It ends, whatever it was that it waited for.
+            Input::Refilled { .. } if self.phase == Phase::Ending => {}
             Input::Refilled { frames, through } => {
                 self.phase = Phase::Following;
                 batch.clear();
@@ -291,12 +296,13 @@ impl Subscriber {
                 return Output::Nothing;
             }
             // The client waits for an answer: it ends as soon as that has begun.
-            Input::Revoked if self.phase == Phase::Opening => {
+            Input::EndNow if self.phase == Phase::Opening => {
                 self.pace.end = view.now;
                 return Output::Nothing;
             }
             // At once, also within a frame. What a full sink holds is not for her any more.
-            Input::Revoked => return Output::Close(if self.blocked { Reason::Stalled } else { Reason::Ended }),
+            Input::EndNow if self.blocked => return Output::Close(Reason::Stalled),
+            Input::EndNow => self.end(view.form),
             Input::PeerClosed => return Output::Close(Reason::Peer),
         }
         self.advance(view, batch)
@@ -325,15 +331,25 @@ impl Subscriber {
         }
     }
 
+    /// Begins to end in good order. Whatever was taken before was taken whole, since nothing is owed.
+    fn end(&mut self, form: &Form) {
+        debug_assert!(self.owed.is_none());
+        self.phase = Phase::Ending;
+        self.owed = form.framing.last().map(Box::new);
+    }
+
     /// Looks for what is next to be sent.
     fn advance(&mut self, view: View<'_>, batch: &mut Batch) -> Output {
-        if self.phase != Phase::Following || self.blocked {
+        if self.blocked || matches!(self.phase, Phase::Opening | Phase::Reading) {
             return Output::Nothing;
         }
         batch.clear();
         batch.through = self.cursor;
         if let Some(owed) = &self.owed {
             batch.push_bytes(Bytes::clone(owed), self.cursor);
+        }
+        if self.phase == Phase::Ending {
+            return if batch.slices.is_empty() { Output::Close(Reason::Ended) } else { Output::Write };
         }
         match view.tail.gather(view.interest, self.cursor, self.telling(view), BUDGET, batch) {
             Gathered::Behind if batch.slices.is_empty() => {
@@ -352,8 +368,8 @@ impl Subscriber {
         Telling { form: view.form, replay_through: self.replay_through, now: view.now }
     }
 
-    fn tick(&mut self, beats: &Beats, notice: Option<Bytes>, view: View<'_>, batch: &mut Batch) -> Output {
-        if self.phase != Phase::Following {
+    fn tick(&mut self, beats: &Beats, notice: Option<Chunk>, view: View<'_>, batch: &mut Batch) -> Output {
+        if matches!(self.phase, Phase::Opening | Phase::Reading) {
             return Output::Nothing;
         }
         if self.blocked {
@@ -362,7 +378,8 @@ impl Subscriber {
             return if stalled { Output::Close(Reason::Stalled) } else { Output::Nothing };
         }
         if view.now >= self.pace.end || self.is_over(view.now) {
-            return Output::Close(Reason::Ended);
+            self.end(view.form);
+            return self.advance(view, batch);
         }
         // What was for others has moved the head and woken nobody here. The cursor follows it, so that it neither
         // drops out of the tail nor keeps the beat, whose id is the head, from being true.
@@ -374,7 +391,7 @@ impl Subscriber {
         }
         if let Some(notice) = notice.filter(|_| std::mem::take(&mut self.owes_notice)) {
             batch.clear();
-            batch.push_bytes(notice, self.cursor);
+            batch.push_bytes(notice.framed(view.form.framing), self.cursor);
             return Output::Write;
         }
         if view.now < self.beat_at {
@@ -383,7 +400,7 @@ impl Subscriber {
         batch.clear();
         let beat = if self.beat_named { &beats.named } else { &beats.quiet };
         self.beat_named = !self.beat_named;
-        batch.push_bytes(beat.clone(), self.cursor);
+        batch.push_bytes(beat.framed(view.form.framing), self.cursor);
         Output::Write
     }
 }
@@ -392,9 +409,10 @@ impl Subscriber {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::tail::tests::{entry, form, interest, placed};
+    use super::super::tail::tests::{chunked, entry, form, interest, placed};
     use super::*;
     use crate::notification::Audience;
+    use crate::sse::chunk::tests::{chunk, unchunked};
 
     const NOTICED: &[u8] = b"event: token_expiring\n\n";
     const PACE: Pace = Pace { beat: 150, stall: 300, end: 36_000 };
@@ -405,6 +423,7 @@ mod tests {
         tail: Tail,
         interest: Interest,
         subscriber: Subscriber,
+        form: &'static Form,
         batch: Batch,
         now: Tick,
         /// Bytes that the sink takes before it refuses.
@@ -428,6 +447,7 @@ mod tests {
                 tail,
                 interest: interest("1"),
                 subscriber,
+                form: form(),
                 batch: Batch::default(),
                 now: 0,
                 room: usize::MAX,
@@ -435,6 +455,11 @@ mod tests {
                 reading: None,
                 closed: None,
             }
+        }
+
+        /// The same over HTTP/1.1.
+        fn chunked(stored: u64, kept: usize) -> Bench {
+            Bench { form: chunked(), ..Bench::new(stored, kept) }
         }
 
         fn commit(&mut self, ours: bool) {
@@ -455,7 +480,7 @@ mod tests {
             if self.closed.is_some() {
                 return;
             }
-            let view = View { tail: &self.tail, interest: &self.interest, form: form(), now: self.now };
+            let view = View { tail: &self.tail, interest: &self.interest, form: self.form, now: self.now };
             let mut output = self.subscriber.on(input, view, &mut self.batch);
             loop {
                 match output {
@@ -479,8 +504,12 @@ mod tests {
             }
         }
 
+        fn greeting(&self) -> Bytes {
+            chunk(b"greeting").framed(self.form.framing)
+        }
+
         fn open(&mut self, cursor: u64) {
-            self.input(Input::Opened { cursor: Position(cursor), greeting: Bytes::from_static(b"greeting") });
+            self.input(Input::Opened { cursor: Position(cursor), greeting: self.greeting() });
         }
 
         fn wake(&mut self) {
@@ -509,20 +538,19 @@ mod tests {
 
         fn tick(&mut self, now: Tick) {
             self.now = now;
-            let beats =
-                Beats { named: Bytes::from_static(b"event: heartbeat\n\n"), quiet: Bytes::from_static(b":\n\n") };
-            let notice = self.subscriber.notice_due(now).map(|_| Bytes::from_static(NOTICED));
+            let beats = Beats { named: chunk(b"event: heartbeat\n\n"), quiet: chunk(b":\n") };
+            let notice = self.subscriber.notice_due(now).map(|_| chunk(NOTICED));
             self.input(Input::Tick { beats: &beats, notice });
         }
 
         /// Everything that a subscriber with this cursor is owed, as bytes.
         fn wanted(&self, cursor: u64) -> Vec<u8> {
             let mut batch = Batch::default();
-            batch.push_bytes(Bytes::from_static(b"greeting"), Position::START);
+            batch.push_bytes(self.greeting(), Position::START);
             for (position, ours) in &self.log {
                 if *ours && *position > cursor {
                     let replay_through = self.subscriber.registered_at();
-                    batch.push_frame(&placed(*position), Telling { form: form(), replay_through, now: 0 });
+                    batch.push_frame(&placed(*position), Telling { form: self.form, replay_through, now: 0 });
                 }
             }
             batch.part(0, batch.len()).to_vec()
@@ -620,7 +648,7 @@ mod tests {
 
     #[test]
     fn a_full_sink_costs_no_more_than_one_piece() {
-        let mut bench = Bench::new(0, 1000);
+        let mut bench = Bench::chunked(0, 1000);
         bench.open(0);
         for _ in 0..100 {
             bench.commit(true);
@@ -655,7 +683,7 @@ mod tests {
         for at in [150, 299, 300, 449, 450] {
             bench.tick(at);
         }
-        assert_eq!(bench.got, b"greeting:\n\nevent: heartbeat\n\n:\n\n");
+        assert_eq!(bench.got, b"greeting:\nevent: heartbeat\n\n:\n");
     }
 
     /// Mutant: beat without looking what stands between the cursor and the head.
@@ -683,7 +711,7 @@ mod tests {
             bench.tick(tick);
             assert_eq!(bench.reading, None);
         }
-        assert_eq!(bench.got, b"greeting:\n\nevent: heartbeat\n\n");
+        assert_eq!(bench.got, b"greeting:\nevent: heartbeat\n\n");
     }
 
     #[test]
@@ -719,17 +747,17 @@ mod tests {
             let mut bench = Bench::new(0, 100);
             bench.room = room;
             bench.open(0);
-            bench.input(Input::Revoked);
+            bench.input(Input::EndNow);
             bench.closed
         };
         assert_eq!(revoked(usize::MAX), Some(Reason::Ended));
         assert_eq!(revoked(3), Some(Reason::Stalled), "also whoever takes nothing, without the rest");
         let mut reading = Bench::new(5, 100);
         reading.open(2);
-        reading.input(Input::Revoked);
+        reading.input(Input::EndNow);
         assert_eq!(reading.closed, Some(Reason::Ended));
         let mut opening = Bench::new(0, 100);
-        opening.input(Input::Revoked);
+        opening.input(Input::EndNow);
         opening.open(0);
         assert_eq!((opening.got.as_slice(), opening.closed), (&b"greeting"[..], None));
         opening.tick(0);
@@ -852,9 +880,10 @@ mod tests {
             stored in 0..8_u64,
             kept in 1..6_usize,
             back in 0..8_u64,
+            is_chunked in any::<bool>(),
             steps in steps(),
         ) {
-            let mut bench = Bench::new(stored, kept);
+            let mut bench = if is_chunked { Bench::chunked(stored, kept) } else { Bench::new(stored, kept) };
             let cursor = stored.saturating_sub(back);
             bench.open(cursor);
             for step in steps {
@@ -874,6 +903,101 @@ mod tests {
                 bench.refill(3);
             }
             prop_assert_eq!(&bench.got, &bench.wanted(cursor));
+            bench.tick(PACE.end);
+            prop_assert_eq!(bench.closed, Some(Reason::Ended));
+            if is_chunked {
+                let (chunks, whole) = unchunked(&bench.got);
+                let ours = bench.log.iter().filter(|(at, ours)| *ours && *at > cursor).count();
+                prop_assert_eq!((chunks.len(), whole), (1 + ours, true));
+            }
+        }
+    }
+
+    /// A bench over HTTP/1.1 that has been greeted and sent a notification, a beat of each kind and a notice.
+    fn told() -> Bench {
+        let mut bench = Bench::chunked(0, 100);
+        bench.subscriber.end_with_token(1_000);
+        bench.open(0);
+        bench.commit(true);
+        bench.wake();
+        for at in [150, 300, 1_000 - NOTICE] {
+            bench.tick(at);
+        }
+        bench
+    }
+
+    /// Mutants: a beat or a notice that is no chunk; a stream that ends without the last one.
+    #[test]
+    fn all_that_is_sent_is_chunks_and_an_end_in_good_order_has_the_last() {
+        let mut bench = told();
+        assert_eq!(unchunked(&bench.got), (said_to_told(), false));
+        bench.tick(1_000);
+        assert_eq!((bench.closed, unchunked(&bench.got)), (Some(Reason::Ended), (said_to_told(), true)));
+        let mut revoked = told();
+        revoked.input(Input::EndNow);
+        assert_eq!((revoked.closed, unchunked(&revoked.got)), (Some(Reason::Ended), (said_to_told(), true)));
+    }
+
+    fn said_to_told() -> Vec<Vec<u8>> {
+        let (news, _) = unchunked(&placed(1).frame.pieces(chunked(), false).concat());
+        let said: [&[u8]; 5] = [b"greeting", &news[0], b":\n", b"event: heartbeat\n\n", NOTICED];
+        said.map(<[u8]>::to_vec).into()
+    }
+
+    /// Mutant: closed as soon as a part of the last chunk was taken.
+    #[test]
+    fn an_end_in_good_order_waits_for_the_sink_and_not_for_ever() {
+        for room in 0..5 {
+            let mut bench = told();
+            bench.room = room;
+            bench.tick(1_000);
+            assert_eq!(bench.closed, None, "{room} of 5 bytes were taken");
+            let mut stalled = told();
+            stalled.room = room;
+            stalled.tick(1_000);
+            stalled.tick(1_001);
+            assert_eq!(stalled.closed, Some(Reason::Stalled), "there is no right to it any more");
+            bench.commit(true);
+            bench.wake();
+            bench.writable(usize::MAX);
+            assert_eq!((bench.closed, unchunked(&bench.got)), (Some(Reason::Ended), (said_to_told(), true)));
+        }
+    }
+
+    /// Mutant: the store's answer goes on with a stream that ends.
+    #[test]
+    fn nothing_follows_the_last_chunk_not_even_what_the_store_was_asked_for() {
+        let mut bench = Bench::chunked(5, 100);
+        bench.open(2);
+        assert!(bench.reading.is_some());
+        bench.room = 2;
+        bench.input(Input::EndNow);
+        bench.refill(100);
+        bench.writable(usize::MAX);
+        assert_eq!((bench.closed, unchunked(&bench.got)), (Some(Reason::Ended), (vec![b"greeting".to_vec()], true)));
+    }
+
+    /// Mutant: the last chunk after a part of another.
+    #[test]
+    fn any_other_end_does_not_look_like_one_in_good_order() {
+        type End = fn(&mut Bench);
+        let within_a_frame = || {
+            let mut bench = told();
+            bench.commit(true);
+            bench.room = 30;
+            bench.wake();
+            bench
+        };
+        let ends: [(End, Reason); 3] = [
+            (|bench| bench.input(Input::EndNow), Reason::Stalled),
+            (|bench| bench.input(Input::PeerClosed), Reason::Peer),
+            (|bench| bench.tick(1_000), Reason::Stalled),
+        ];
+        for (end, reason) in ends {
+            let mut bench = within_a_frame();
+            let before = bench.got.clone();
+            end(&mut bench);
+            assert_eq!((bench.closed, bench.got), (Some(reason), before));
         }
     }
 

@@ -447,7 +447,7 @@ pub(super) mod tests {
     use crate::content::{Content, Fields};
     use crate::event_id::{EventIds, Seal};
     use crate::notification::{Notification, NotificationId};
-    use crate::sse::Wire;
+    use crate::sse::{Framing, Wire};
 
     pub(in crate::delivery) const WIDE: Budget = Budget { frames: usize::MAX, bytes: usize::MAX };
 
@@ -479,8 +479,14 @@ pub(super) mod tests {
     }
 
     pub(in crate::delivery) fn form() -> &'static Form {
-        static EVENTS: Form = Form { wire: Wire::Events, languages: Vec::new() };
+        static EVENTS: Form = Form { wire: Wire::Events, framing: Framing::Bare, languages: Vec::new() };
         &EVENTS
+    }
+
+    /// The same over HTTP/1.1.
+    pub(in crate::delivery) fn chunked() -> &'static Form {
+        static CHUNKS: Form = Form { wire: Wire::Events, framing: Framing::Chunked, languages: Vec::new() };
+        &CHUNKS
     }
 
     pub(in crate::delivery) fn interest(user: &str) -> Interest {

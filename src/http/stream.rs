@@ -112,7 +112,7 @@ pub(super) async fn stream(
         Some(_) => return Err(Problem::query("poll", "must be 1, true, 0 or false")),
     };
     let wire = if polled || wants_lines(&headers) { Wire::Lines } else { Wire::Events };
-    let form = Form { wire, languages: language::wanted(&headers, &uri) };
+    let form = Form { wire, languages: language::wanted(&headers, &uri), ..Form::default() };
     let asker = reader.as_ref().map(|reader| reader.asker.clone());
     let stream = match reader {
         Some(Reader { user, issued_at, expires_at, trust, ticket, .. }) => {
@@ -135,7 +135,7 @@ pub(super) async fn stream(
         Some(stream) => {
             response.extensions_mut().insert(TakeOver(stream));
         }
-        None => *response.body_mut() = sse::retry(wire, app.delivery.retry_ms()).into(),
+        None => *response.body_mut() = sse::retry(wire, app.delivery.retry_ms()).data().into(),
     }
     Ok(response)
 }
@@ -147,7 +147,7 @@ pub(super) async fn postponed(app: &Arc<App>, headers: &HeaderMap, uri: &Uri) ->
         return poll::answer(app, None, headers, uri).await;
     }
     let wire = if wants_lines(headers) { Wire::Lines } else { Wire::Events };
-    Ok((head(wire), sse::retry(wire, app.delivery.retry_ms())).into_response())
+    Ok((head(wire), sse::retry(wire, app.delivery.retry_ms()).data()).into_response())
 }
 
 /// The headers of a stream.

@@ -16,6 +16,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::http::Version;
 use axum::http::header::CONTENT_LENGTH;
 use axum::response::Response;
 use bytes::Bytes;
@@ -36,6 +37,7 @@ use super::refusal::Refusing;
 use super::{Door, HEAD_BYTES_MAX, HEAD_TIME_MAX};
 use crate::delivery::{Delivery, NewStream};
 use crate::http::stream::TakeOver;
+use crate::sse::Framing;
 
 /// How long, and for how many bytes, a connection that has had its last answer is read out.
 const LINGER_TIME_MAX: Duration = Duration::from_secs(5);
@@ -78,6 +80,9 @@ pub(super) async fn serve(connection: impl Connection, door: Door) {
             Box::pin(async move {
                 // It has been dropped for another, and its task ends when it waits next.
                 let Some((crowd, under_way)) = begun else { return std::future::pending().await };
+                // Of all versions only this one has chunks.
+                let is_chunked = request.version() == Version::HTTP_11;
+                let framing = if is_chunked { Framing::Chunked } else { Framing::Bare };
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(peer);
                 request.extensions_mut().insert(crowd);
@@ -85,8 +90,9 @@ pub(super) async fn serve(connection: impl Connection, door: Door) {
                     Ok(response) => response,
                     Err(never) => match never {},
                 };
-                if let Some(take_over) = response.extensions_mut().remove::<TakeOver>() {
-                    let head = head(&response);
+                if let Some(mut take_over) = response.extensions_mut().remove::<TakeOver>() {
+                    take_over.0.form.framing = framing;
+                    let head = head(&response, framing);
                     *parked.lock().unwrap_or_else(PoisonError::into_inner) = Some((take_over, head));
                     std::future::pending::<()>().await;
                 }
@@ -154,11 +160,14 @@ async fn linger(mut connection: impl Connection, mut end: End) {
     }
 }
 
-/// The head of an answer, as HTTP/1.1 writes it. The body that follows ends with the connection.
-fn head(response: &Response) -> Bytes {
+/// The head of an answer, as HTTP/1.1 writes it. The connection ends with the body that follows.
+fn head(response: &Response, framing: Framing) -> Bytes {
     let mut head = Vec::with_capacity(512);
     let date = Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
     let _ = write!(head, "HTTP/1.1 {}\r\ndate: {date}\r\nconnection: close\r\n", response.status());
+    if framing == Framing::Chunked {
+        head.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
     // The router has measured the empty body that it saw.
     for (name, value) in response.headers().iter().filter(|(name, _)| *name != CONTENT_LENGTH) {
         head.extend_from_slice(name.as_str().as_bytes());

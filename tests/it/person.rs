@@ -90,8 +90,9 @@ impl Answer {
         Answer { connection, bytes: Vec::new() }
     }
 
-    /// Waits for a piece of text, and for the end of the event or line in which it stands.
+    /// Waits for a piece of text, and for the end of the event or line in which it stands, which is a chunk.
     pub(crate) async fn until(&mut self, text: &str, end: &str) {
+        let end = format!("{end}\r\n");
         let heard = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(text);
         while !(self.bytes.ends_with(end.as_bytes()) && heard(&self.bytes)) {
             let taken = within(self.connection.read_buf(&mut self.bytes)).await.unwrap();

@@ -283,7 +283,7 @@ async fn a_stream_behind_pipelined_requests_begins_after_their_whole_answers() {
 }
 
 /// A connection whose peer takes little at a time.
-fn connect_with_small_buffer(server: &TestServer) -> TcpStream {
+pub(crate) fn connect_with_small_buffer(server: &TestServer) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket.connect(&server.address().parse::<std::net::SocketAddr>().unwrap().into()).unwrap();

@@ -30,7 +30,7 @@ async fn server(change: impl FnOnce(&mut pregon::Config), client: fn(ClientBuild
 }
 
 /// Puts a new certificate and its key into the files.
-fn make_certificate(files: &TlsFiles) -> Certificate {
+pub(crate) fn make_certificate(files: &TlsFiles) -> Certificate {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     std::fs::write(&files.cert, made.cert.pem()).unwrap();
     std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
