@@ -27,17 +27,20 @@ export async function* eventsOf(response) {
   if (!ok || !body || !headers.get("content-type")?.startsWith("text/event-stream")) throw new Refusal(response);
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
-  let retryAfterMs = 0;
+  const end = { retryAfterMs: 0 };
   for (;;) {
-    const { done, value } = await reader.read();
-    if (done) throw { retryAfterMs };
+    // After a cut, too, the client comes back when the server has asked it to.
+    const { done, value } = await reader.read().catch((cut) => {
+      throw Object.assign(cut, end);
+    });
+    if (done) throw end;
     const blocks = (rest + value).split("\n\n");
     rest = blocks.pop() ?? "";
     yield blocks.flatMap((block) => {
       // The name of a field is what stands before the first colon. A comment has none.
       const lines = block.split("\n").map((line) => line.split(/: ?(.*)/s));
       const { event: name = "message", id = "", data, retry } = Object.fromEntries(lines);
-      if (retry) retryAfterMs = Number(retry);
+      if (retry) end.retryAfterMs = +retry;
       return data ? [{ name, id, data: JSON.parse(data) }] : [];
     });
   }

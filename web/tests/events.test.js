@@ -6,9 +6,9 @@ import { eventsOf } from "../client/events.js";
 /** A stream with everything that may stand in one, and what it says. */
 const TEXT = [
   "event: hello\nid: 1\nretry: 2000\ndata: {\"epoch\":\"a\"}\n\n",
-  ":\n\n",
+  ":\n",
   "id: 2\ndata: {\"message\":\"a: b\\n  two spaces\"}\n\n",
-  ": a comment\n\nretry: 7000\n\n",
+  ":\n: a comment\n\nretry: 7000\n\n",
   "id: 3\nevent: state\ndata: {\"message\":\"ñ👩‍👩‍👧 \u2028 \u0085 \\r\\n\"}\n\n",
   "event: heartbeat\nid: 4\ndata: {}\n\n",
   "id: 5\ndata: {\"never\":\"ended\"}\n",
@@ -75,8 +75,22 @@ test("it says the same in pieces of any size", async () => {
   }
 });
 
+test("what the server said of coming back holds after a cut too", async () => {
+  let isCut = false;
+  const body = new ReadableStream({
+    pull(controller) {
+      if (isCut) controller.error(new TypeError("network error"));
+      else controller.enqueue(BYTES);
+      isCut = true;
+    },
+  });
+  const events = eventsOf(new Response(body, { headers: { "content-type": "text/event-stream" } }));
+  assert.deepEqual((await events.next()).value, EVENTS);
+  await assert.rejects(events.next(), { retryAfterMs: 7_000 });
+});
+
 test("an event is given as soon as it is complete, and a comment shows that the connection lives", async () => {
-  const pieces = ["data: 1\n\ndata: ", "2\n", ":\n", "\n", ":\n\n"].map((text) => new TextEncoder().encode(text));
+  const pieces = ["data: 1\n\ndata: ", "2\n", ":\n", "\n", ":\n"].map((text) => new TextEncoder().encode(text));
   const { told } = await read(pieces);
   assert.deepEqual(told.map((events) => events.map(({ data }) => data)), [[1], [], [], [2], []]);
 });
