@@ -425,6 +425,13 @@ const mutants = [
     test: 'over_http_1_0_and_http_2_there_are_no_chunks',
   },
   {
+    name: 'a blank line after a comment',
+    file: 'src/sse.rs',
+    from: 'bytes.put_slice(b":\\n")',
+    to: 'bytes.put_slice(b":\\n\\n")',
+    test: 'a_comment_is_one_line_and_ends_no_event',
+  },
+  {
     name: 'a heartbeat that passes over what is due',
     file: 'src/delivery/subscriber.rs',
     from: `        if self.cursor < view.tail.head() {

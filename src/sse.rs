@@ -319,7 +319,8 @@ pub fn heartbeat(wire: Wire, id: EventId, now: Timestamp) -> Beats {
     }
     let named = encode(wire, "heartbeat", id, None, &json(&Heartbeat { server_time: time(now) }));
     match wire {
-        Wire::Events => Beats { named, quiet: Chunk::of(3, |bytes| bytes.put_slice(b":\n\n")) },
+        // A comment. After a blank line some clients would take it for an event without data.
+        Wire::Events => Beats { named, quiet: Chunk::of(2, |bytes| bytes.put_slice(b":\n")) },
         // Readers of lines seldom expect an empty one.
         Wire::Lines => Beats { quiet: named.clone(), named },
     }
@@ -506,6 +507,19 @@ mod tests {
             }
         }
         assert_eq!(&*retry(Wire::Lines, 5).data(), b"{\"event\":\"retry\",\"retry_ms\":5}\n");
+    }
+
+    /// A blank line ends an event, and there is none: clients that remember the last id (httpx-sse) would make an empty one
+    /// of it.
+    ///
+    /// Mutant: a blank line after it.
+    #[test]
+    fn a_comment_is_one_line_and_ends_no_event() {
+        let quiet = heartbeat(Wire::Events, id(), Timestamp::UNIX_EPOCH).quiet.data();
+        assert_eq!(&*quiet, b":\n");
+        let event = Frame::notification(id(), &notification(&Fields { message: "Hola".into(), ..Fields::default() }));
+        let event = bytes_of(&event.pieces(&Form::default(), false));
+        assert_eq!(parse(&[&quiet, &event[..], &quiet, &quiet].concat()), parse(&event));
     }
 
     #[test]
