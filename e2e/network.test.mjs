@@ -53,6 +53,46 @@ test("a connection that has silently died is noticed, and so is one that never o
   await assertNeverReloaded(page);
 });
 
+test("behind a proxy that keeps streams to itself the page polls, and goes back when a stream works", async (t) => {
+  const server = await startServer(t);
+  const proxy = await startProxy(t, server);
+  proxy.keepStreams();
+  const context = await newContext(t);
+  await shortenWaits(context);
+  const page = await context.newPage();
+  await page.clock.install();
+  const asked = [];
+  page.on("request", (request) => asked.push(new URL(request.url())));
+  const polls = () => asked.filter(({ searchParams }) => searchParams.has("poll")).length;
+  await page.goto(proxy.page("ana"));
+  await page.evaluate(() => (window.neverReloaded = true));
+  await until("a stream is kept", () => proxy.kept > 0);
+  const ids = await publish(server, 3, "Antes");
+  // Until the greeting is missed.
+  await page.clock.runFor(40_000);
+  await assertShowsWhatTheServerHas(page, server, "ana", ids);
+  await isLive(page);
+  await until("it polls", () => polls() >= 2);
+  ids.push(...(await publish(server, 3, "Por encuesta")));
+  await assertShowsWhatTheServerHas(page, server, "ana", ids);
+
+  proxy.keepStreams(false);
+  ids.push(...(await publish(server, 2, "Entre dos")));
+  await until("a stream has taken over", async () => {
+    // It looks again every five minutes.
+    await page.clock.runFor(10_000);
+    const before = polls();
+    // The second of them would need another poll than the one that is under way.
+    for (const text of ["Uno", "Otro"]) {
+      ids.push(await server.publish("ana", text));
+      await assertShowsWhatTheServerHas(page, server, "ana", ids);
+    }
+    return polls() === before;
+  }, 60_000);
+  await isLive(page);
+  await assertNeverReloaded(page);
+});
+
 test("a browser that is offline says so, and catches up when it is back", async (t) => {
   const server = await startServer(t);
   const proxy = await startProxy(t, server);

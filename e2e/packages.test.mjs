@@ -20,12 +20,15 @@ const tools = join(root, "e2e", "node_modules");
 /** The files of each that have code in them, its types, and what it gives. */
 const PACKAGES = {
   client: {
-    code: ["dist/client.js", "dist/eventsource.js", "dist/locks.js"],
+    code: ["dist/client.js", "dist/eventsource.js", "dist/locks.js", "dist/polls.js", "dist/refused.js"],
     types: "dist/types/client.d.ts",
     gives: ["Refusal", "Unauthenticated", "createClient"],
   },
   widget: {
-    code: ["dist/chunk.js", "dist/eventsource.js", "dist/locks.js", "dist/panel.js", "dist/pregon.js"],
+    code: [
+      "dist/chunk.js", "dist/eventsource.js", "dist/locks.js", "dist/panel.js", "dist/polls.js", "dist/pregon.js",
+      "dist/refused.js",
+    ],
     types: "dist/types/widget/pregon.d.ts",
     gives: ["PregonBell", "PregonInbox", "PregonPreferences", "PregonToasts", "createClient"],
   },

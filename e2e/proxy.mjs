@@ -18,7 +18,10 @@ class Proxy {
   /** What happens to a new connection. */
   #treat = (socket) => this.#forward(socket);
   #isBlackHole = false;
+  #keepsStreams = false;
 
+  /** How many streams it has kept to itself. */
+  kept = 0;
   /** How many requests got the canned answer. */
   answered = 0;
   /** How many pieces of data went into the black hole. */
@@ -69,6 +72,12 @@ class Proxy {
     this.#treat = (socket) => socket.on("data", () => (this.swallowed += 1));
   }
 
+  /** Lets an answer through when it is complete, as some proxies and antiviruses do: a stream never is. */
+  keepStreams(keeps = true) {
+    this.#keepsStreams = keeps;
+    this.cut();
+  }
+
   /** A healthy network again. What the black hole holds has no other end any more and is cut. */
   async restore() {
     this.#treat = (socket) => this.#forward(socket);
@@ -94,8 +103,14 @@ class Proxy {
   #forward(browser) {
     const server = connect(this.#server.port, "127.0.0.1");
     this.#keep(server);
+    let isKept = false;
     for (const [from, to] of [[browser, server], [server, browser]]) {
       from.on("data", (data) => {
+        if (from === server && !isKept && data.includes("text/event-stream")) {
+          isKept = this.#keepsStreams;
+          if (isKept) this.kept += 1;
+        }
+        if (isKept && from === server) return;
         if (!this.#isBlackHole) to.write(data);
         else if (from === browser) this.swallowed += 1;
       });

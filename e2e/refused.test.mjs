@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { anasBell, badgeOf, openHost, panel, bell, ready } from "./bell.mjs";
 import { until, useBrowser } from "./browser.mjs";
 import { hostPage } from "./host.mjs";
+import { startServer } from "./server.mjs";
 
 const newContext = useBrowser();
 const open = (t, body, options) => openHost(t, newContext, body, options);
@@ -139,4 +140,23 @@ test("a token-url that leads to a sign-in page is a reader who is not signed in,
   host.pages.set("/notify-token", token);
   await page.evaluate(() => dispatchEvent(new Event("focus")));
   await until("they are signed in", async () => (await badgeOf(page)) === "1");
+});
+
+test("a page whose origin the server does not name is told so, once, with the flag", async (t) => {
+  const { host, page } = await open(t, () => "", { expected: /CORS|ERR_FAILED|Pregón/ });
+  // It wants a token, so it lets in only those origins that are named.
+  const other = await startServer(t, "--open-user-id=false", "--cors-origin", "https://app.example");
+  host.pages.set("/", `<!doctype html><script type="module" src="${other.url}/pregon.js"></script>
+    <pregon-bell user="ana"></pregon-bell>`);
+  const said = [];
+  page.on("console", (message) => message.text().startsWith("Pregón") && said.push(message.text()));
+  await page.addInitScript(() => {
+    window.errors = [];
+    addEventListener("pregon-error", ({ detail }) => window.errors.push(detail.error.message));
+  });
+  await page.goto(host.url);
+  await until("the page is told", () => page.evaluate(() => window.errors.length > 0));
+  const [error] = await page.evaluate(() => window.errors);
+  assert.ok(error.includes(`--cors-origin ${host.url}`) && error.includes(other.url), error);
+  assert.deepEqual(said, [error]);
 });

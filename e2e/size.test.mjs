@@ -6,16 +6,20 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 /** In bytes, compressed. */
-const CLIENT = 5_145;
+const CLIENT = 5_240;
 /** What is loaded only where a `fetch` can't stream. */
 const FALLBACK = 485;
 /** What is loaded only where a browser has no Web Locks. */
 const LOCKS = 470;
+/** What is loaded only where a stream says nothing. */
+const POLLS = 500;
+/** What is loaded only where a page can read nothing of its server. */
+const REFUSED = 400;
 /** What a page with a bell loads before anybody opens it: with the client, and with what it says in both languages. */
-const BELL = 12_390;
+const BELL = 12_495;
 /** What is loaded then: all that is seen of the elements, in both languages. */
 const PANEL = 16_400;
-const ELEMENTS = 29_725;
+const ELEMENTS = 30_715;
 
 /** What an application would ship: the weight of each file, and of those that are loaded with the first one. */
 async function weigh(t, entry) {
@@ -53,15 +57,19 @@ function assertWithin(weight, limit, what) {
 
 test("the client weighs no more than it is said to", async (t) => {
   const { weights } = await weigh(t, "../web/client/client.js");
-  assert.deepEqual(Object.keys(weights).sort(), ["client.js", "eventsource.js", "locks.js"]);
+  assert.deepEqual(Object.keys(weights).sort(), ["client.js", "eventsource.js", "locks.js", "polls.js", "refused.js"]);
   assertWithin(weights["client.js"], CLIENT, "the client");
   assertWithin(weights["eventsource.js"], FALLBACK, "the fallback");
   assertWithin(weights["locks.js"], LOCKS, "the locks");
+  assertWithin(weights["polls.js"], POLLS, "the polls");
+  assertWithin(weights["refused.js"], REFUSED, "the explanation");
 });
 
 test("so does the bell, and what is loaded when it is opened", async (t) => {
   const { weights, first, firstLoad, all } = await weigh(t, "../web/widget/pregon.js");
-  assert.deepEqual(Object.keys(weights).sort(), ["chunk.js", "eventsource.js", "locks.js", "panel.js", "pregon.js"]);
+  assert.deepEqual(Object.keys(weights).sort(), [
+    "chunk.js", "eventsource.js", "locks.js", "panel.js", "polls.js", "pregon.js", "refused.js",
+  ]);
   assert.deepEqual(first, ["chunk.js", "pregon.js"]);
   assertWithin(firstLoad, BELL, "the bell");
   assertWithin(weights["panel.js"], PANEL, "the panel");

@@ -56,6 +56,7 @@ const TOO_MANY = 429;
  * @property {Mark} state
  * @property {Preferences} preferences
  * @property {Snapshot} change What `subscribe` tells of.
+ * @property {Error} error Why nothing can be read of the server, where that is known.
  */
 
 /** @typedef {{ muted: string[] }} Preferences Categories. */
@@ -159,13 +160,20 @@ export function createClient(options) {
 
   // --- What the server says ----------------------------------------------------------------------------------
 
+  /** A stream after what has been heard. @param {AbortSignal} signal */
+  async function* listen(signal) {
+    const after = { last_event_id: leadership.cursor };
+    if (options.transport === "eventsource" || !("body" in Response.prototype)) {
+      const { eventsBySource } = await import("./eventsource.js");
+      yield* eventsBySource(access, after, signal);
+    } else yield* eventsOf(await access.send("/v1/stream", after, { signal, cache: "no-store" }));
+  }
+
   const stream = createStream({
-    async *open(signal) {
-      const after = { last_event_id: leadership.cursor };
-      if (options.transport === "eventsource" || !("body" in Response.prototype)) {
-        const { eventsBySource } = await import("./eventsource.js");
-        yield* eventsBySource(access, after, signal);
-      } else yield* eventsOf(await access.send("/v1/stream", after, { signal, cache: "no-store" }));
+    async *open(signal, isMute) {
+      if (!isMute) return yield* listen(signal);
+      const { eventsByPolls } = await import("./polls.js");
+      yield* eventsByPolls(access, leadership.cursor, signal, listen, () => stream.wake(true));
     },
     heard: (events) => leadership.tell(events),
     become,
@@ -236,7 +244,11 @@ export function createClient(options) {
       });
       return stream_cursor;
     };
-    return backoff.insist(attempt, presence.signal, () => become("reconnecting")).catch(refuse);
+    return backoff.insist(attempt, presence.signal, (error) => {
+      become("reconnecting");
+      // All that a page learns where it may not read the answer.
+      if (error instanceof TypeError) import("./refused.js").then(({ explain }) => explain(access, emit)).catch(() => {});
+    }).catch(refuse);
   }
 
   /**

@@ -7,7 +7,7 @@
 // happens, so whichever way a connection ends, the next one misses nothing. What comes twice is the caller's to know.
 //
 // Deliberately absent: what events mean, but for `hello`; the cursor, and how a connection is made, which are the
-// caller's.
+// caller's. It is told whether the last one that was not given up for a better one has said nothing at all.
 
 import { createBackoff } from "./backoff.js";
 
@@ -20,8 +20,8 @@ const HEARTBEATS_MISSED = 2.5;
 
 /**
  * @param {object} handlers
- * @param {(signal: AbortSignal) => AsyncIterable<Event[]>} handlers.open A stream after the cursor of the moment, in
- *   the pieces that it comes in. It ends only if there is nothing to come back for; otherwise it fails.
+ * @param {(signal: AbortSignal, isMute: boolean) => AsyncIterable<Event[]>} handlers.open A stream after the cursor of
+ *   the moment, in the pieces that it comes in. It ends only if there is nothing to come back for; otherwise it fails.
  * @param {(events: Event[]) => void} handlers.heard
  * @param {(state: StreamState) => void} handlers.become
  */
@@ -32,6 +32,8 @@ export function createStream({ open, heard, become }) {
   let connection = new AbortController();
   /** Whether the connection was given up for a better one. */
   let isMoving = false;
+  /** Whether a connection was given up that had said nothing at all, and no better one was promised since. */
+  let isMute = false;
 
   /**
    * One connection, until it ends. It was the last one if it does not fail.
@@ -44,15 +46,19 @@ export function createStream({ open, heard, become }) {
     isMoving = false;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let timer;
-    const expectOne = () => {
+    /** @param {boolean} [isFirst] */
+    const expectOne = (isFirst) => {
       const ms = HEARTBEATS_MISSED * heartbeatMs;
       clearTimeout(timer);
       silentAt = Date.now() + ms;
-      timer = setTimeout(() => own.abort(), ms);
+      timer = setTimeout(() => {
+        isMute ||= !!isFirst;
+        own.abort();
+      }, ms);
     };
     try {
-      expectOne();
-      for await (const events of open(ended)) {
+      expectOne(true);
+      for await (const events of open(ended, isMute)) {
         // What comes after the connection was given up, or should have been, is read again by the next one.
         if (ended.aborted || Date.now() > silentAt) throw new Error("too late");
         const hello = events.find(({ name }) => name === "hello");
@@ -95,7 +101,9 @@ export function createStream({ open, heard, become }) {
     wake(isBetter = Date.now() > silentAt) {
       backoff.cut();
       isMoving ||= isBetter;
-      if (isBetter) connection.abort();
+      if (!isBetter) return;
+      isMute = false;
+      connection.abort();
     },
   };
 }

@@ -176,3 +176,36 @@ test("204 is the end, a refused token too, and so is the caller's word", async (
   await assert.rejects(over, { name: "AbortError" });
   assert.deepEqual(told.states, ["live"]);
 });
+
+test("after a connection that said nothing at all the caller is told so, until a better one is promised", async (t) => {
+  const mute = [];
+  const answers = [undefined, () => streaming(HELLO), undefined, undefined];
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  t.mock.method(Math, "random", () => 0.5);
+  const end = new AbortController();
+  const stream = createStream({
+    async *open(signal, isMute) {
+      mute.push(isMute);
+      const answer = answers.shift();
+      if (!answer) await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+      yield* eventsOf(answer().answer(signal));
+    },
+    heard() {},
+    become() {},
+  });
+  t.after(() => end.abort());
+  stream.run(end.signal).catch(() => {});
+  t.mock.timers.tick(37_500);
+  await settled();
+  t.mock.timers.tick(500);
+  await settled();
+  assert.deepEqual(mute, [false, true]);
+  t.mock.timers.tick(2_500);
+  await settled();
+  t.mock.timers.tick(10_000);
+  await settled();
+  assert.deepEqual(mute, [false, true, true], "this one did speak, and its silence afterwards is no other reason");
+  stream.wake(true);
+  await settled();
+  assert.deepEqual(mute, [false, true, true, false]);
+});

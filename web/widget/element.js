@@ -151,6 +151,7 @@ export class PregonElement extends Base {
         addEventListener(name, () => look().catch(() => {}), { signal, capture: true });
       }
       this.listen(client, signal);
+      this.during(client.on("error", (error) => this.tell("error", { error })), signal);
       this.during(client.subscribe(() => this.#tell(client)), signal);
       this.#tell(client);
     } catch (error) {
