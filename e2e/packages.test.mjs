@@ -29,7 +29,7 @@ const PACKAGES = {
       "dist/chunk.js", "dist/eventsource.js", "dist/locks.js", "dist/panel.js", "dist/polls.js", "dist/pregon.js",
       "dist/refused.js",
     ],
-    types: "dist/types/widget/pregon.d.ts",
+    types: "elements.d.ts",
     gives: ["PregonBell", "PregonInbox", "PregonPreferences", "PregonToasts", "createClient"],
   },
   react: {
@@ -167,6 +167,32 @@ test("a small program that uses them passes the strictest check, and one that mi
     [`client.on("nothing", () => {});`, /TS2345/],
     [`createClient({ server: "/" });`, /TS2741/],
     [`client.getSnapshot().state === "open";`, /TS2367/],
+  ]) {
+    assert.match(await check(`${right}\n${misuse}`), complaint, misuse);
+  }
+});
+
+test("TypeScript knows the elements in HTML and in JSX, and their events", async () => {
+  const check = async (text) => {
+    await write("elements.tsx", text);
+    const options = ["--noEmit", "--strict", "--target", "es2023", "--lib", "es2023,dom", "--module", "nodenext", "--jsx", "react-jsx"];
+    const tsc = join(tools, "typescript", "bin", "tsc");
+    return run(process.execPath, [tsc, ...options, "elements.tsx"], { cwd: folder }).then(() => "", ({ stdout }) => stdout);
+  };
+  const right = `
+    import "@pregon/widget";
+    import type {} from "@pregon/widget/react";
+    document.createElement("pregon-bell").open();
+    document.querySelector("pregon-inbox")?.showShortcuts();
+    document.addEventListener("pregon-select", ({ detail }) => console.log(detail.item.url));
+    document.querySelector("pregon-bell")?.addEventListener("pregon-change", ({ detail }) => console.log(detail.unread + 1));
+    export const app = <pregon-bell user="ana" token-url="/t" badge="unseen" className="bell" />;
+  `;
+  assert.equal(await check(right), "");
+  for (const [misuse, complaint] of [
+    [`document.createElement("pregon-bell").ring();`, /TS2339/],
+    [`document.addEventListener("pregon-change", ({ detail }) => detail.read);`, /TS2339/],
+    [`export const wrong = <pregon-bell badge="all" />;`, /TS2322/],
   ]) {
     assert.match(await check(`${right}\n${misuse}`), complaint, misuse);
   }
