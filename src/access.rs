@@ -1,4 +1,4 @@
-//! Access: the server keys of the store, and the revocation of all that a user has been given.
+//! Access: the server keys and the token secrets of the store, and the revocation of all that a user has been given.
 //!
 //! **Invariant:** the store first, then memory: what is answered holds also after a restart, and a key that could not be
 //! stored is never accepted. Once the store has a change, memory follows even if the client has gone away. A revocation is
@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Mutex;
 
 use crate::auth::keys::{KeptKey, KeyId, Scope};
 use crate::auth::revocations::Revoked;
+use crate::auth::tokens::own::{TokenSecret, VALID_MAX};
 use crate::auth::{Auth, ServerKey};
 use crate::notification::UserId;
 use crate::store::{self, Command, Outcome, Store, StoreError};
@@ -22,6 +24,8 @@ pub struct Access {
     store: Arc<dyn Store>,
     auth: Arc<Auth>,
     clock: fn() -> Timestamp,
+    /// One rotation at a time, so that memory takes the secrets in the order in which the store did.
+    rotation: Arc<Mutex<()>>,
 }
 
 /// A key that has just been made: the only moment at which it is known itself.
@@ -44,7 +48,7 @@ pub enum Forgotten {
 }
 
 impl Access {
-    /// Accepts from here on what the store holds.
+    /// Accepts from here on what the store holds. Makes a secret for user tokens if the store has none that can be read.
     ///
     /// # Errors
     /// Those of the store.
@@ -55,7 +59,14 @@ impl Access {
         for (user, through) in store.revocations().await? {
             auth.revocations().note(user, Revoked { through, ahead: Duration::ZERO });
         }
-        Ok(Access { store, auth, clock })
+        let access = Access { store, auth, clock, rotation: Arc::default() };
+        let secrets = access.store.token_secrets().await?;
+        if secrets.iter().any(|secret| secret.until.is_none()) {
+            access.auth.keep_secrets(&secrets);
+        } else {
+            access.rotate_secret(false).await?;
+        }
+        Ok(access)
     }
 
     /// Whether the store has a key that may do everything.
@@ -114,6 +125,29 @@ impl Access {
             Outcome::LastAdmin => Forgotten::LastAdmin,
             _ => Forgotten::Done,
         })
+    }
+
+    /// Signs user tokens with another secret from here on. Those that were signed with the one before are good until their
+    /// own end, at most as long as a token may be valid, or are refused at once if they are revoked. Gives until when they may be
+    /// good; nothing, and nothing is changed, if too many old secrets are still accepted.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn rotate_secret(&self, revoke: bool) -> Result<Option<Timestamp>, StoreError> {
+        let now = (self.clock)();
+        let until = if revoke { now } else { now.checked_add(VALID_MAX).unwrap_or(Timestamp::MAX) };
+        let (store, auth, rotation) = (Arc::clone(&self.store), Arc::clone(&self.auth), Arc::clone(&self.rotation));
+        store::to_the_end(async move {
+            let _alone = rotation.lock().await;
+            let (old, new) = (store.token_secrets().await?, TokenSecret::generate(now));
+            let outcome = store.one(now, Command::RotateSecret { new: new.clone(), until }).await?;
+            if outcome == Outcome::TooMany {
+                return Ok(None);
+            }
+            auth.keep_secrets(&new.in_place_of(old, until));
+            Ok(Some(until))
+        })
+        .await
     }
 
     /// Refuses from here on all that a user has been given, and ends their streams. Returns when the last second that the

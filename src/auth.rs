@@ -30,6 +30,7 @@ pub mod tokens;
 
 use keys::{Key, Keys};
 use revocations::Revocations;
+use tokens::own::TokenSecret;
 use tokens::{Issuing, JwksUrl, TokenError, TokenRules, Tokens};
 
 /// Fewest characters of a server key.
@@ -131,9 +132,6 @@ pub enum Refusal {
     /// A key whose time is over.
     #[error("the server key has expired")]
     KeyExpired,
-    /// A token, and this server has no key to check it with.
-    #[error("user tokens are not accepted here: the server was started without --jwt-key, --jwks-url and [[issuers]]")]
-    TokensOff,
     /// A ticket that opens nothing.
     #[error("the ticket is not known here: it has been used, is older than a minute, or was given before a restart")]
     Ticket,
@@ -169,21 +167,22 @@ impl Refusal {
 /// The credentials that are accepted.
 pub struct Auth {
     keys: Keys,
-    tokens: Option<Tokens>,
+    tokens: Tokens,
     revocations: Revocations,
 }
 
 impl Auth {
-    /// Accepts that server key, if one is given, and user tokens if there are rules for them. Each server key may publish
-    /// that often, if there is a limit.
+    /// Accepts that server key, if one is given, and user tokens of the issuers in the rules. Each server key may publish that
+    /// often, if there is a limit.
     #[must_use]
     pub fn new(server_key: Option<&ServerKey>, tokens: Option<TokenRules>, publishes: Option<Rate>) -> Auth {
         let keys = Keys::none(publishes);
         if let Some(key) = server_key {
             keys.keep_given(key);
         }
-        let leeway = tokens.as_ref().map_or(Duration::ZERO, |rules| rules.leeway);
-        Auth { keys, tokens: tokens.map(Tokens::new), revocations: Revocations::new(leeway) }
+        let tokens = Tokens::new(tokens.unwrap_or_else(TokenRules::none));
+        let revocations = Revocations::new(tokens.leeway());
+        Auth { keys, tokens, revocations }
     }
 
     /// The server keys that are accepted.
@@ -226,7 +225,7 @@ impl Auth {
     /// # Errors
     /// When it does not pass.
     pub fn user(&self, token: &[u8]) -> Result<Principal, Refusal> {
-        let principal = self.tokens.as_ref().ok_or(Refusal::TokensOff)?.user(token)?;
+        let principal = self.tokens.user(token)?;
         if let Principal::User { user, issued_at, .. } = &principal {
             let now = Timestamp::now();
             // Noted also of a token that is refused: the next revocation shall cover its like.
@@ -247,14 +246,25 @@ impl Auth {
 
     /// The issuers whose keys are fetched, and from where.
     fn fetching(&self) -> impl Iterator<Item = (&Arc<Issuing>, &JwksUrl)> {
-        let issuers = self.tokens.iter().flat_map(Tokens::issuers);
+        let issuers = self.tokens.issuers().iter();
         issuers.filter_map(|issuing| Some((issuing, issuing.jwks_url()?)))
     }
 
-    /// Makes a token of a user that is valid until then, in whole seconds; nothing if there is no secret for it.
+    /// Makes a token of a user that is valid until then, in whole seconds; nothing before the store's secrets are here.
     #[must_use]
     pub fn token(&self, user: &UserId, expires_at: Timestamp) -> Option<(String, Timestamp)> {
-        self.tokens.as_ref()?.make(user, expires_at)
+        self.tokens.make(user, expires_at)
+    }
+
+    /// Takes the server's own secrets, as they are in the store. Whatever was opened with one that is not among them ends.
+    pub fn keep_secrets(&self, secrets: &[TokenSecret]) {
+        self.tokens.own().replace(secrets);
+    }
+
+    /// Whether tokens are signed with the server's own secret.
+    #[must_use]
+    pub fn signs_with_own_secret(&self) -> bool {
+        self.tokens.signs_with_own()
     }
 }
 
@@ -278,7 +288,7 @@ mod tests {
         }
         assert_eq!(says(&format!("Bearer {}x", key.reveal())), Err(Refusal::Unknown));
         assert_eq!(says("Bearer pregon_sk_"), Err(Refusal::Unknown));
-        assert_eq!(says("Bearer a.b.c"), Err(Refusal::TokensOff));
+        assert_eq!(says("Bearer a.b.c"), Err(Refusal::Token(TokenError::Malformed)));
         assert_eq!(says("Bearer "), Err(Refusal::Scheme));
         assert_eq!(says("Basic dXNlcjpwYXNz"), Err(Refusal::Scheme));
         assert_eq!(says("é"), Err(Refusal::Scheme));

@@ -21,6 +21,7 @@ mod notification;
 mod publish;
 mod serve;
 mod terminal;
+mod token;
 
 /// Notifications that reach a user's open tabs at once, survive whatever dies, and are seen exactly once.
 #[derive(Debug, Parser)]
@@ -62,6 +63,8 @@ enum Command {
     Recall(notification::Recall),
     /// Make, list and revoke server keys
     Key(key::Key),
+    /// Make user tokens, and change the secret that signs them
+    Token(token::Token),
     /// Say whether a server is ready
     Health(health::Health),
     /// Print completions for a shell
@@ -122,6 +125,7 @@ pub fn run() -> ExitCode {
         Command::Edit(edit) => in_runtime(edit.run()),
         Command::Recall(recall) => in_runtime(recall.run()),
         Command::Key(key) => in_runtime(key.run()),
+        Command::Token(token) => in_runtime(token.run()),
         Command::Health(health) => in_runtime(health.run()),
         Command::Completions(completions) => completions.run(Cli::command()),
     };

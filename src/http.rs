@@ -162,6 +162,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/keys", get(keys::list).post(keys::make))
         .route("/v1/keys/{id}", delete(keys::revoke))
         .route("/v1/tokens", post(tokens::make))
+        .route("/v1/tokens/rotate", post(tokens::rotate))
         .route("/v1/users/{user}", delete(users::erase))
         .route("/v1/users/{user}/tokens", delete(users::revoke))
         .route("/v1/users/{user}/inbox", get(inbox::list_of))

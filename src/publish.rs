@@ -379,6 +379,7 @@ mod tests {
 
     use super::*;
     use crate::auth::keys::KeptKey;
+    use crate::auth::tokens::own::TokenSecret;
     use crate::content::Fields;
     use crate::event_id::Seal;
     use crate::notification::{Interest, Position};
@@ -439,6 +440,9 @@ mod tests {
             unreachable!()
         }
         async fn keys(&self) -> Result<Vec<KeptKey>, StoreError> {
+            unreachable!()
+        }
+        async fn token_secrets(&self) -> Result<Vec<TokenSecret>, StoreError> {
             unreachable!()
         }
         async fn log_time(&self, _: Timestamp) -> Result<Timestamp, StoreError> {

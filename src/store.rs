@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::auth::keys::{KeptKey, KeyId};
+use crate::auth::tokens::own::TokenSecret;
 use crate::content::Patch;
 use crate::event_id::Seal;
 use crate::notification::{Entry, Interest, Notification, NotificationId, Position, Topic, UserId};
@@ -174,6 +175,13 @@ pub enum Command {
     },
     /// Keep a server key.
     KeepKey(KeptKey),
+    /// Sign user tokens with another secret.
+    RotateSecret {
+        /// The secret that signs from now on.
+        new: TokenSecret,
+        /// When tokens signed with the one before are refused; a time that is not in the future deletes all older secrets.
+        until: Timestamp,
+    },
     /// Keep a server key no longer.
     ForgetKey {
         /// Which.
@@ -199,11 +207,13 @@ impl Command {
             | Self::Edit { .. }
             | Self::Recall { .. }
             | Self::KeepKey(_)
+            | Self::RotateSecret { .. }
             | Self::ForgetKey { .. } => None,
         }
     }
 
-    /// Whether it takes away or marks, so that it has to work on a full disk too.
+    /// Whether it takes away or marks, so that it has to work on a full disk too; as has a new secret, without which nobody
+    /// could read.
     #[must_use]
     pub fn works_on_a_full_disk(&self) -> bool {
         match self {
@@ -213,6 +223,7 @@ impl Command {
             | Self::Erase { .. }
             | Self::Leave { .. }
             | Self::Revoke { .. }
+            | Self::RotateSecret { .. }
             | Self::ForgetKey { .. } => true,
             Self::Publish(_) | Self::Schedule { .. } | Self::Edit { .. } | Self::Join { .. } | Self::KeepKey(_) => {
                 false
@@ -510,6 +521,9 @@ pub trait Store: Send + Sync {
 
     /// The server keys, as they were made.
     async fn keys(&self) -> Result<Vec<KeptKey>, StoreError>;
+
+    /// The server's own secrets for user tokens, as they were made.
+    async fn token_secrets(&self) -> Result<Vec<TokenSecret>, StoreError>;
 
     /// Publishes some of what is due, and removes some of what has expired; says when there is more to do.
     async fn advance(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;

@@ -22,10 +22,12 @@ use crate::loopback::is_loopback;
 use crate::notification::{NameError, UserId};
 
 mod issuing;
+pub mod own;
 mod pem;
 mod unverified;
 
 pub(super) use issuing::{Issuing, Replaced};
+use own::{OWN_ISSUER, Own};
 use unverified::Unverified;
 
 /// [`TokenRules::leeway`] unless it is given, and the longest.
@@ -270,6 +272,12 @@ pub struct Issuer {
 }
 
 impl TokenRules {
+    /// Only tokens that are made here.
+    #[must_use]
+    pub fn none() -> TokenRules {
+        TokenRules { issuers: Vec::new(), leeway: LEEWAY_DEFAULT }
+    }
+
     /// All tokens that are signed with that key.
     #[must_use]
     pub fn of(key: TokenKey) -> TokenRules {
@@ -305,6 +313,11 @@ pub enum TokenError {
     /// It was made by somebody else.
     #[error("is of another issuer (`iss`)")]
     Issuer,
+    /// It was not made here, and no other issuer is configured.
+    #[error(
+        "was not made by this server (POST /v1/tokens), which was started without --jwt-key, --jwks-url and [[issuers]]"
+    )]
+    NotOurs,
     /// Its issuer has no such key.
     #[error("is signed with a key (`kid`) that its issuer does not have")]
     Key,
@@ -337,13 +350,25 @@ struct Made<'a> {
 /// Checks tokens, and makes them.
 pub(super) struct Tokens {
     issuers: Vec<Arc<Issuing>>,
+    leeway: Duration,
+    own: Own,
 }
 
 impl Tokens {
     pub(super) fn new(rules: TokenRules) -> Tokens {
-        let leeway = rules.leeway;
+        let TokenRules { issuers, leeway } = rules;
         let issuing = |issuer| Arc::new(Issuing::new(issuer, leeway));
-        Tokens { issuers: rules.issuers.into_iter().map(issuing).collect() }
+        Tokens { issuers: issuers.into_iter().map(issuing).collect(), leeway, own: Own::default() }
+    }
+
+    /// How far the times of a token may be ahead.
+    pub(super) fn leeway(&self) -> Duration {
+        self.leeway
+    }
+
+    /// The server's own secrets.
+    pub(super) fn own(&self) -> &Own {
+        &self.own
     }
 
     /// Those who make them.
@@ -360,6 +385,9 @@ impl Tokens {
             Some(Value::String(name)) => Some(name.as_str()),
             Some(_) => return Err(TokenError::Claim("iss".to_owned())),
         };
+        if name == Some(OWN_ISSUER) && self.signs_with_own() {
+            return self.own.check(&token, self.leeway);
+        }
         self.issuer(name)?.check(&token)
     }
 
@@ -367,19 +395,35 @@ impl Tokens {
         let with = |name: Option<&str>| self.issuers.iter().find(|issuing| issuing.rules().name.as_deref() == name);
         let found = with(name).or_else(|| with(None));
         found.map(|issuing| &**issuing).ok_or_else(|| match name {
+            _ if self.issuers.is_empty() => TokenError::NotOurs,
             Some(_) => TokenError::Issuer,
             None => TokenError::Claim("iss".to_owned()),
         })
     }
 
-    /// Makes a token that is valid until then, in whole seconds, by the first issuer that has a secret; nothing if none has.
+    /// The first secret that is configured, and its issuer.
+    fn given_secret(&self) -> Option<(&Issuer, &TokenKey)> {
+        let mut keys = self.issuers.iter().flat_map(|issuing| {
+            let issuer = issuing.rules();
+            issuer.keys.iter().map(move |key| (issuer, key))
+        });
+        keys.find(|(_, key)| key.signing.is_some())
+    }
+
+    /// Whether tokens are signed with the server's own secret: unless another one is configured. Then its own is not accepted.
+    pub(super) fn signs_with_own(&self) -> bool {
+        self.given_secret().is_none()
+    }
+
+    /// Makes a token that is valid until then, in whole seconds; nothing before the store's secrets are here.
     pub(super) fn make(&self, user: &UserId, expires_at: Timestamp) -> Option<(String, Timestamp)> {
-        let mut keys =
-            self.issuers.iter().flat_map(|issuing| issuing.rules().keys.iter().map(move |key| (issuing, key)));
-        let (issuing, key, secret) = keys.find_map(|(issuing, key)| Some((issuing, key, key.signing.as_ref()?)))?;
-        let Issuer { name, audience, .. } = issuing.rules();
+        let (name, audience, key) = match self.given_secret() {
+            Some((issuer, key)) => (issuer.name.as_deref(), issuer.audience.as_deref(), key.clone()),
+            None => (Some(OWN_ISSUER), None, self.own.signing()?),
+        };
+        let secret = key.signing.as_ref()?;
         let (now, exp) = (Timestamp::now().as_second(), expires_at.as_second());
-        let made = Made { sub: user.as_str(), iat: now, exp, iss: name.as_deref(), aud: audience.as_deref() };
+        let made = Made { sub: user.as_str(), iat: now, exp, iss: name, aud: audience };
         let header = Header { kid: key.id.clone(), ..Header::new(key.algorithm.0) };
         let token = jsonwebtoken::encode(&header, &made, secret).ok()?;
         Some((token, Timestamp::from_second(made.exp).ok()?))

@@ -1,12 +1,18 @@
 //! `pregon dev`: a server to try things out with.
 
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
+
 use anyhow::{Context as _, anyhow};
 
 use super::Failure;
 use super::serve::{Extras, Process, ready};
 use crate::auth::ServerKey;
-use crate::auth::tokens::{TokenKey, TokenRules};
 use crate::config::{Config, Flags};
+use crate::store::sqlite::files;
+
+/// The file with the server key of a folder of data.
+const KEY_FILE: &str = "dev-server-key";
 
 /// Serve on this machine with demo data
 #[derive(Debug, clap::Args)]
@@ -31,8 +37,34 @@ impl Dev {
             )));
         }
         let key_generated = config.server_key.is_none();
-        config.server_key.get_or_insert_with(ServerKey::generate);
-        config.tokens.get_or_insert_with(|| TokenRules::of(TokenKey::generate()));
+        if key_generated {
+            let key = match &temporary {
+                Some(_) => ServerKey::generate(),
+                None => kept_key(&config.data_dir).map_err(Failure::Failed)?,
+            };
+            config.server_key = Some(key);
+        }
         process.serve(config, socket, Extras { temporary, key_generated })
     }
+}
+
+/// The server key of a folder of data, made the first time, so that an application can be given it once.
+fn kept_key(folder: &Path) -> anyhow::Result<ServerKey> {
+    let path = folder.join(KEY_FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            let key = ServerKey::given(text.trim());
+            return key.ok_or_else(|| anyhow!("{} holds no server key; delete it to get another", path.display()));
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(anyhow!(error).context(format!("can't read {}", path.display()))),
+    }
+    let key = ServerKey::generate();
+    files::make_folder(folder).with_context(|| format!("can't create {}", folder.display()))?;
+    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+        writeln!(file, "{}", key.reveal())?;
+        file.persist_noclobber(&path).map_err(|error| error.error)
+    });
+    written.with_context(|| format!("can't write {}", path.display()))?;
+    Ok(key)
 }

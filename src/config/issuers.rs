@@ -10,6 +10,7 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use super::{Layers, values};
+use crate::auth::tokens::own::OWN_ISSUER;
 use crate::auth::tokens::{Issuer, JwksUrl, LEEWAY_MAX, TokenAlgorithm, TokenKey, TokenRules};
 
 /// Most issuers in a file, and most keys of each.
@@ -29,6 +30,9 @@ impl Layers {
         }
         let mut names = HashSet::new();
         for issuer in &issuers {
+            if issuer.name.as_deref() == Some(OWN_ISSUER) {
+                self.errors.push(format!("issuers: the name {OWN_ISSUER} is that of the server itself"));
+            }
             if !names.insert(&issuer.name) {
                 let said = issuer.name.as_deref().map_or("without a name".to_owned(), |name| format!("named {name}"));
                 self.errors.push(format!("issuers: there must be one issuer {said}, flags and file together"));
@@ -224,6 +228,10 @@ mod tests {
             (
                 "[[issuers]]\nissuer = \"x\"\njwks_url = \"https://x.example\"\n".repeat(2),
                 "there must be one issuer named x",
+            ),
+            (
+                "[[issuers]]\nissuer = \"urn:pregon:server\"\njwks_url = \"https://x.example\"\n".to_owned(),
+                "the name urn:pregon:server is that of the server itself",
             ),
             ("[[issuers]]\njwks_url = \"https://x.example\"\n".repeat(33), "issuers: must be at most 32"),
             (

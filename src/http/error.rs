@@ -276,7 +276,7 @@ impl Problem {
             Refusal::Shut { wait, .. } => return Problem::rate_limited(refusal.to_string(), *wait),
             Refusal::Missing => ("Bearer", "credential_missing"),
             Refusal::Scheme => ("Bearer error=\"invalid_request\"", "credential_malformed"),
-            Refusal::Unknown | Refusal::TokensOff => ("Bearer error=\"invalid_token\"", "credential_unknown"),
+            Refusal::Unknown => ("Bearer error=\"invalid_token\"", "credential_unknown"),
             Refusal::KeyExpired => ("Bearer error=\"invalid_token\"", "key_expired"),
             Refusal::Revoked => ("Bearer error=\"invalid_token\"", "token_revoked"),
             Refusal::Ticket => ("Bearer error=\"invalid_token\"", "ticket_invalid"),
@@ -363,9 +363,17 @@ impl Problem {
     }
 
     /// This server makes no tokens.
-    pub fn tokens_off() -> Problem {
-        Problem::conflict("tokens_off", "User tokens are off", "this server has no secret to sign user tokens with")
-            .with_hint("start it with --jwt-key and an algorithm that has a secret, such as HS256")
+    pub fn secret_configured() -> Problem {
+        let detail = "this server signs user tokens with a secret of its configuration, not with its own";
+        Problem::conflict("secret_configured", "Secret configured", detail)
+            .with_hint("replace it there: jwt_key, or the keys of [[issuers]]")
+    }
+
+    /// Too many old secrets are still accepted.
+    pub fn too_many_secrets(secrets_max: usize) -> Problem {
+        let detail = format!("{secrets_max} secrets are still accepted; nothing was changed");
+        Problem::conflict("too_many_secrets", "Too many secrets", detail)
+            .with_hint("revoke the tokens of all of them: {\"revoke\": true}")
     }
 
     /// A header is wrong.

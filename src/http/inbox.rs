@@ -7,7 +7,6 @@ use axum::extract::State;
 use axum::http::header::{HeaderValue, LINK};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
-use serde_json::Map;
 
 use super::App;
 use super::error::{Problem, nearest};
@@ -341,13 +340,7 @@ pub(super) async fn seen(
 
 /// Marks all up to a notification, or all. What arrives meanwhile is not marked if `up_to` says where to end.
 async fn mark_all(app: &App, user: UserId, headers: &HeaderMap, body: Body, set: Set) -> Result<Response, Problem> {
-    let body = request::body(body).await?;
-    let nothing = body.is_empty() || body.trim_ascii() == b"null";
-    let mut object = match (nothing, request::is_meant_as_json(headers, &body)) {
-        (true, _) => Object::of(Map::new()),
-        (false, true) => Object::parse(&body)?,
-        (false, false) => return Err(Problem::unsupported_media_type("this path takes JSON")),
-    };
+    let mut object = Object::optional(headers, body).await?;
     let up_to = object.parsed("up_to", "id", |id| id.parse().map_err(|error| format!("{error}")));
     object.refuse_rest(&ALL);
     let selection = object.finish(Some(up_to.map_or(Selection::All, Selection::UpTo)))?;

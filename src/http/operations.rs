@@ -34,8 +34,8 @@ const PROBLEMS: [(&str, &str); 15] = [
     ("408", "`body_incomplete`: the body did not arrive whole in 30 s, or came too slowly."),
     (
         "409",
-        "`idempotency_key_reused`: another request had this `Idempotency-Key`. `tokens_off`: the server has no secret to \
-         sign user tokens with. `too_many_keys`: no more are kept. `last_admin_key`: without it nobody could make another. `too_many_topics`: the user would be a member of more \
+        "`idempotency_key_reused`: another request had this `Idempotency-Key`. `secret_configured`: user tokens are \
+         signed with a secret of the configuration. `too_many_secrets`: so many old ones are still accepted. `too_many_keys`: no more are kept. `last_admin_key`: without it nobody could make another. `too_many_topics`: the user would be a member of more \
          than `--max-topics-per-user`; nothing was changed.",
     ),
     ("413", "`body_too_large`"),

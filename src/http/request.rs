@@ -162,6 +162,18 @@ impl Object {
         Object::parse(&json_of(headers, given, BODY_BYTES_MAX).await?)
     }
 
+    /// Reads the object of a request that may come without one.
+    pub(super) async fn optional(headers: &HeaderMap, given: Body) -> Result<Object, Problem> {
+        let body = body(given).await?;
+        if body.is_empty() || body.trim_ascii() == b"null" {
+            return Ok(Object::of(Map::new()));
+        }
+        if !is_meant_as_json(headers, &body) {
+            return Err(Problem::unsupported_media_type("this path takes JSON"));
+        }
+        Object::parse(&body)
+    }
+
     /// Takes a field out; `null` counts as absent.
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
         self.fields.shift_remove(name).filter(|value| !value.is_null())

@@ -2,7 +2,7 @@
 //!
 //! The writer commits together whatever has queued up while the last commit was under way (group commit), so one fsync
 //! serves many publishers; `synchronous=FULL` in WAL mode makes each commit durable. The file can be read with the
-//! `sqlite3` shell; the tables are in `sqlite/schema_2.sql` to `schema_4.sql`.
+//! `sqlite3` shell; the tables are in `sqlite/schema_2.sql` to `schema_5.sql`.
 //!
 //! **Invariant:** only the writing thread writes, and only it gives out positions, in the order of its commits. After a
 //! write whose fate is unknown (an I/O error) it never writes again.
@@ -23,6 +23,7 @@ use super::{
     RequestKey, Slice, Store, StoreError, Wanted,
 };
 use crate::auth::keys::KeptKey;
+use crate::auth::tokens::own::TokenSecret;
 use crate::event_id::Seal;
 use crate::metrics;
 use crate::notification::{Interest, NotificationId, Position, Topic, UserId};
@@ -40,7 +41,7 @@ mod deferred;
 mod erasing;
 mod failure;
 mod feed;
-mod files;
+pub mod files;
 #[cfg(test)]
 mod flips;
 mod forgetting;
@@ -63,6 +64,7 @@ mod writer;
 use background::Background;
 use clock::Uptime;
 use damage::{Damaged, Damages};
+use failure::is_without_space;
 use feed::{Bounds, Inbox, interest};
 use head::HeadFile;
 use member_counts::MemberCounts;
@@ -253,13 +255,6 @@ impl SqliteStore {
     }
 }
 
-/// Whether there is no space for a file, or for the index of the `-wal`.
-fn is_without_space(error: &rusqlite::Error) -> bool {
-    error.sqlite_error().is_some_and(|error| {
-        error.code == ErrorCode::DiskFull || error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
-    })
-}
-
 #[async_trait]
 impl Store for SqliteStore {
     fn seal(&self) -> Seal {
@@ -417,6 +412,10 @@ impl Store for SqliteStore {
 
     async fn keys(&self) -> Result<Vec<KeptKey>, StoreError> {
         self.readers.read(access::keys).await
+    }
+
+    async fn token_secrets(&self) -> Result<Vec<TokenSecret>, StoreError> {
+        self.readers.read(access::secrets).await
     }
 
     async fn revocations(&self) -> Result<Vec<(UserId, Timestamp)>, StoreError> {

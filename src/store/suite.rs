@@ -12,6 +12,7 @@ use crate::auth::keys::KeptKey;
 use crate::notification::{Change, Entry, Interest, Notification, NotificationId, Position, Topic, UserId};
 use crate::state::Counts;
 
+mod access;
 mod inbox;
 mod members;
 mod model;
@@ -40,6 +41,7 @@ pub(super) async fn run(open: impl Fn(&Path) -> Arc<dyn Store>) {
     retention_removes_what_is_old_and_keeps_the_newest(&fresh().0).await;
     concurrent_appends_have_one_order(&fresh().0).await;
     server_keys_are_kept_until_they_are_forgotten(&fresh().0).await;
+    access::a_secret_is_kept_until_its_end_or_until_all_are_replaced(&fresh().0).await;
     a_revocation_is_in_the_log_and_stays_when_it_is_trimmed(&fresh().0).await;
     inbox::run(&fresh).await;
     together::run(&fresh).await;

@@ -222,11 +222,6 @@ async fn an_inbox_is_its_owners() {
         assert_eq!(body(response).await["code"], code);
     }
     server.stop().await;
-    let server = TestServer::start().await;
-    let refused = server.request(Method::POST, "/v1/tokens").json(&json!({"user_id": "1"})).send().await.unwrap();
-    assert_eq!(refused.status(), 409);
-    assert_eq!(body(refused).await["code"], "tokens_off");
-    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -153,7 +153,7 @@ enum Asks {
 }
 
 /// Every operation that takes a server key, as the document names it.
-const OPERATIONS: [(&str, Asks); 32] = [
+const OPERATIONS: [(&str, Asks); 33] = [
     ("post /v1/notifications", Asks::Publish),
     ("post /v1/notifications/batch", Asks::Publish),
     ("post /v1/users/{user}/notifications", Asks::Publish),
@@ -169,6 +169,7 @@ const OPERATIONS: [(&str, Asks); 32] = [
     ("get /v1/keys", Asks::Admin),
     ("delete /v1/keys/{id}", Asks::Admin),
     ("post /v1/tokens", Asks::Manage),
+    ("post /v1/tokens/rotate", Asks::Admin),
     ("delete /v1/users/{user}", Asks::Manage),
     ("delete /v1/users/{user}/tokens", Asks::Manage),
     ("get /v1/users/{user}/inbox", Asks::Manage),

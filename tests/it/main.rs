@@ -28,6 +28,7 @@ mod lost;
 mod metrics;
 mod openapi;
 mod own_name;
+mod own_secret;
 mod person;
 mod places;
 mod process;

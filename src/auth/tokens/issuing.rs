@@ -37,7 +37,7 @@ fn moment(seconds: f64) -> Option<Timestamp> {
 }
 
 /// Who may do what with a token whose signature is right, until when.
-fn principal(
+pub(super) fn principal(
     token: &Unverified<'_>,
     trust: Option<Trust>,
     leeway: Duration,

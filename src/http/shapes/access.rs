@@ -97,6 +97,23 @@ pub struct Token {
     pub user_id: String,
 }
 
+/// What becomes of the tokens that were made before.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rotation {
+    /// Whether they are refused at once; `false` unless it says otherwise.
+    pub revoke: Option<bool>,
+}
+
+/// Another secret signs user tokens.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rotated {
+    /// When the last token that was made before is refused.
+    #[schema(format = "date-time", examples("2026-12-24T10:00:00.000Z"))]
+    pub old_tokens_until: String,
+}
+
 /// A session of a browser.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]

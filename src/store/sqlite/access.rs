@@ -1,14 +1,15 @@
-//! Server keys, as they are kept, and when what users had been given was revoked.
+//! Server keys and the server's own secrets, as they are kept, and when what users had been given was revoked.
 //!
-//! A damaged key lets nobody in. A damaged revocation counts as one of the moment at which it is read, so that nothing passes
+//! A damaged key or secret lets nobody in. A damaged revocation counts as one of the moment at which it is read, so that nothing passes
 //! which it may have refused.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::checksum::{REVOCATION, SERVER_KEY};
+use super::checksum::{REVOCATION, SERVER_KEY, TOKEN_SECRET};
 use super::rows::{Millisecond, parsed, time, whole};
 use crate::auth::keys::{KEYS_MAX, KeptKey, KeyId, Scope};
+use crate::auth::tokens::own::{SECRETS_MAX, TokenSecret};
 use crate::notification::UserId;
 use crate::store::Outcome;
 
@@ -69,6 +70,44 @@ pub(super) fn forget_key(
     }
     let forgotten = connection.prepare_cached("DELETE FROM server_key WHERE id = ?1")?.execute([id.to_string()])?;
     Ok(if forgotten == 0 { Outcome::Missing } else { Outcome::Kept })
+}
+
+/// The server's own secrets, as they were made.
+pub(super) fn secrets(connection: &Connection) -> rusqlite::Result<Vec<TokenSecret>> {
+    let sql = format!("SELECT id, secret, created, until FROM token_secret WHERE {} ORDER BY id", TOKEN_SECRET.sound);
+    let secret = |row: &Row<'_>| {
+        Ok(TokenSecret {
+            id: parsed(row.get_ref(0)?.as_str()?)?,
+            secret: row.get(1)?,
+            created_at: row.get::<_, Millisecond>(2)?.0,
+            until: time(row, 3)?,
+        })
+    };
+    connection.prepare_cached(&sql)?.query_map([], secret)?.collect()
+}
+
+/// Has another secret sign, and deletes those that are damaged or at their end; unless too many are left.
+pub(super) fn rotate_secret(
+    connection: &Connection,
+    new: &TokenSecret,
+    until: Timestamp,
+    at: Timestamp,
+) -> rusqlite::Result<Outcome> {
+    let over = format!("DELETE FROM token_secret WHERE NOT ({}) OR until <= ?1 OR ?2 <= ?1", TOKEN_SECRET.sound);
+    connection.prepare_cached(&over)?.execute([Millisecond(at), Millisecond(until)])?;
+    let kept = connection.query_row("SELECT count(*) FROM token_secret", [], |row| row.get::<_, i64>(0))?;
+    if kept >= whole(SECRETS_MAX) {
+        return Ok(Outcome::TooMany);
+    }
+    let signed_before = format!("{} WHERE until IS NULL", TOKEN_SECRET.update(&[("until", "?1")]));
+    connection.prepare_cached(&signed_before)?.execute([Millisecond(until)])?;
+    connection.prepare_cached(&TOKEN_SECRET.insert)?.execute(params![
+        new.id.to_string(),
+        new.secret,
+        Millisecond(new.created_at),
+        new.until.map(Millisecond),
+    ])?;
+    Ok(Outcome::Kept)
 }
 
 /// Notes that all that a user had been given by then is over.

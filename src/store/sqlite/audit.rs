@@ -25,7 +25,9 @@ use std::time::Instant;
 use rusqlite::types::{Null, Value};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::checksum::{ERASING, LOG, MEMBER, MUTE, REVOCATION, RowKey, SCHEDULED, SERVER_KEY, Table, USER_TRIMMED};
+use super::checksum::{
+    ERASING, LOG, MEMBER, MUTE, REVOCATION, RowKey, SCHEDULED, SERVER_KEY, TOKEN_SECRET, Table, USER_TRIMMED,
+};
 use super::damage::{Damaged, Damages};
 use super::rows::whole;
 use super::{erasing, spans};
@@ -52,9 +54,10 @@ pub(super) struct Kept {
     is_owed: bool,
 }
 
-static KEPT: [Kept; 7] = [
+static KEPT: [Kept; 8] = [
     Kept { table: &SCHEDULED, keys: 1, is_owed: false },
     Kept { table: &SERVER_KEY, keys: 1, is_owed: false },
+    Kept { table: &TOKEN_SECRET, keys: 1, is_owed: false },
     Kept { table: &REVOCATION, keys: 1, is_owed: false },
     Kept { table: &ERASING, keys: 1, is_owed: false },
     Kept { table: &USER_TRIMMED, keys: 1, is_owed: true },

@@ -65,6 +65,7 @@ impl Changes<'_> {
             Command::Leave { user, topic } => self.leave(user, topic, at),
             Command::Revoke { user, through } => self.revoke(user, through, at),
             Command::KeepKey(key) => access::keep_key(self.connection, &key),
+            Command::RotateSecret { new, until } => access::rotate_secret(self.connection, &new, until, at),
             Command::ForgetKey { id, leaves_admin } => {
                 access::forget_key(self.connection, id, leaves_admin.then_some(at))
             }

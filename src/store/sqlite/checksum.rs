@@ -37,6 +37,8 @@ pub(super) static SCHEDULED: LazyLock<Table> =
     LazyLock::new(|| Table::of("scheduled", &["id", "due", "at", "audiences", "content", "expires", "replaces"]));
 pub(super) static SERVER_KEY: LazyLock<Table> =
     LazyLock::new(|| Table::of("server_key", &["id", "digest", "name", "scopes", "hint", "created", "expires"]));
+pub(super) static TOKEN_SECRET: LazyLock<Table> =
+    LazyLock::new(|| Table::of("token_secret", &["id", "secret", "created", "until"]));
 pub(super) static REVOCATION: LazyLock<Table> = LazyLock::new(|| Table::of("revocation", &["user", "at"]));
 pub(super) static LOG_IDENTITY: LazyLock<Table> = LazyLock::new(|| {
     Table::of("log_identity", &["epoch", "key", "trimmed", "given", "uptime", "age", "quiet", "has_head_file"])

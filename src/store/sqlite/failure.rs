@@ -123,6 +123,13 @@ pub(super) fn of_file(error: &io::Error) -> Error {
     Error::SqliteFailure(ffi::Error::new(code), Some(error.to_string()))
 }
 
+/// Whether there is no space for a file, or for the index of the `-wal`.
+pub(super) fn is_without_space(error: &Error) -> bool {
+    error
+        .sqlite_error()
+        .is_some_and(|error| error.code == ErrorCode::DiskFull || error.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

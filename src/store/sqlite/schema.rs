@@ -17,9 +17,10 @@ const VERSIONS: [&str; VERSION as usize] = [
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
 /// The newest version.
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 5;
 
 /// Two servers on one file would give out the same positions. The shell `sqlite3` may read beside us.
 pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
