@@ -18,6 +18,7 @@ use url::Url;
 
 use crate::auth::tokens::TokenRules;
 use crate::auth::{SERVER_KEY_LENGTH_MIN, ServerKey, jwks};
+use crate::http::outside::PublicUrl;
 
 mod issuers;
 
@@ -70,7 +71,7 @@ pub struct Config {
     /// Certificate and key, if the server speaks TLS.
     pub tls: Option<TlsFiles>,
     /// Where browsers find it, if not at the address on which it listens.
-    pub public_url: Option<Origin>,
+    pub public_url: Option<PublicUrl>,
     /// Origins whose pages may use this server from a browser.
     pub cors_origins: Vec<Origin>,
     /// Accept `?user_id=` without a credential.
@@ -108,17 +109,6 @@ impl Origin {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// Its host, as it stands before the port in `Host`.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        let host = self.0.split_once("://").map_or("", |(_, host)| host);
-        // The colons of an IPv6 address stand within brackets.
-        match host.rsplit_once(':') {
-            Some((name, port)) if !port.ends_with(']') => name,
-            _ => host,
-        }
     }
 }
 
@@ -222,7 +212,7 @@ pub struct Flags {
     /// Its private key (PEM)
     #[arg(long, value_name = "FILE", env = "PREGON_TLS_KEY")]
     tls_key: Option<String>,
-    /// Address at which browsers find this server, if it is not the one on which it listens
+    /// Address at which browsers find this server, with the path under which it is mounted if it is
     #[arg(long, value_name = "URL", env = "PREGON_PUBLIC_URL")]
     public_url: Option<String>,
     /// Origins whose pages may use this server, separated by commas
@@ -687,14 +677,6 @@ mod tests {
         let known = origins("https://app.example, http://localhost:3000/,HTTPS://B.example").expect("valid");
         let known: Vec<&str> = known.iter().map(Origin::as_str).collect();
         assert_eq!(known, ["https://app.example", "http://localhost:3000", "https://b.example"]);
-        for (text, host) in [
-            ("https://app.example", "app.example"),
-            ("http://localhost:3000", "localhost"),
-            ("http://[::1]:8000", "[::1]"),
-            ("http://[::1]", "[::1]"),
-        ] {
-            assert_eq!(text.parse::<Origin>().expect("valid").host(), host);
-        }
         for wrong in ["*", "null", "app.example", "https://app.example/page", "https://a@app.example", "file:///x"] {
             assert!(origins(wrong).expect_err(wrong).contains("is no origin"), "{wrong}");
         }

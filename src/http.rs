@@ -25,7 +25,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post, put};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
-use tower::util::option_layer;
+use tower::util::{MapRequest, option_layer};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::normalize_path::NormalizePath;
@@ -58,6 +58,7 @@ mod notifications;
 mod openapi;
 pub mod operations;
 pub mod origins;
+pub mod outside;
 mod page;
 pub mod poll;
 mod preferences;
@@ -74,6 +75,7 @@ mod users;
 use address::Crowd;
 use error::Problem;
 use origins::Origins;
+use outside::PublicUrl;
 use poll::Polls;
 
 /// How long a browser need not ask again whether it may ask. Two hours are the most that Chromium takes.
@@ -133,6 +135,17 @@ pub struct Options {
     pub own_names: Option<Vec<String>>,
     /// Origins whose pages are trusted like our own.
     pub origins: Origins,
+    /// Where browsers find the server, if that was said.
+    pub public_url: Option<PublicUrl>,
+    /// The server speaks TLS itself.
+    pub has_tls: bool,
+}
+
+impl Options {
+    /// Path under which the server is mounted; empty if it is not.
+    fn path(&self) -> &str {
+        self.public_url.as_ref().map_or("", |public| &public.path)
+    }
 }
 
 impl App {
@@ -187,9 +200,11 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics));
     let by_own_name = app.options.own_names.is_some().then(|| from_fn_with_state(Arc::clone(&app), by_own_name));
+    let path = app.options.path().to_owned();
     let whole = whole(routes.layer(option_layer(by_own_name)), app);
     // Joined from a base with a slash and a path with one, an address has two; both lead to the same place.
-    Router::new().fallback_service(NormalizePath::trim_trailing_slash(whole))
+    let whole = NormalizePath::trim_trailing_slash(whole);
+    Router::new().fallback_service(MapRequest::new(whole, move |request| outside::without_path(request, &path)))
 }
 
 /// The router of the listener for the inside of a network, where nobody needs a credential to see how the server is.
@@ -229,7 +244,7 @@ fn cors(origins: Origins) -> CorsLayer {
 /// answers for that page's own.
 async fn by_own_name(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let names = app.options.own_names.as_deref().unwrap_or_default();
-    if identity::is_asked_for(names, request.headers()) {
+    if outside::is_asked_for(names, request.headers()) {
         next.run(request).await
     } else {
         Problem::misdirected().into_response()

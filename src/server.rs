@@ -163,6 +163,8 @@ impl Server {
                         .collect(),
                     loopback: is_open_here(&config),
                 },
+                public_url: config.public_url.clone(),
+                has_tls: tls.is_some(),
             },
             bodies: Arc::new(Budget::new(config.limits.bodies_bytes_max)),
             polls: Polls::new(places.requests),
@@ -279,7 +281,7 @@ fn is_open_here(config: &Config) -> bool {
 /// By which names it may be asked for beside those of this machine, if by no others: where whoever is on this machine needs
 /// no credential.
 fn own_names(config: &Config) -> Option<Vec<String>> {
-    is_open_here(config).then(|| config.public_url.iter().map(|url| url.host().to_owned()).collect())
+    is_open_here(config).then(|| config.public_url.iter().map(|url| url.host.clone()).collect())
 }
 
 /// A listener, and the address that it has.

@@ -32,13 +32,25 @@ pub enum Crowd {
     Full,
 }
 
-/// Where a request comes from; nothing if that is this machine.
-pub(super) struct Client(pub(super) Option<Address>);
+/// Where a request comes from.
+#[derive(Clone, Copy)]
+pub(super) struct Client {
+    /// Nothing if that is this machine.
+    pub(super) address: Option<Address>,
+    /// Whether the other end of the connection is a proxy that is trusted to say how it was asked.
+    pub(super) is_behind_trusted: bool,
+}
 
 impl Client {
     pub(super) fn of(app: &App, parts: &Parts) -> Client {
-        let peer = parts.extensions.get::<Peer>();
-        Client(peer.and_then(|peer| Address::of(client(&app.options.trusted_proxies, peer.0, &parts.headers))))
+        let Some(Peer(peer)) = parts.extensions.get::<Peer>() else {
+            return Client { address: None, is_behind_trusted: false };
+        };
+        let trusted = &app.options.trusted_proxies;
+        Client {
+            address: Address::of(client(trusted, *peer, &parts.headers)),
+            is_behind_trusted: is_trusted(trusted, peer),
+        }
     }
 }
 
@@ -53,15 +65,18 @@ impl FromRequestParts<Arc<App>> for Client {
 /// The first address, seen from here, that is no proxy which is trusted. Each proxy has added at the end of
 /// `X-Forwarded-For` from whom it got the request; what stands before that anybody may have written.
 fn client(trusted: &[IpNet], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-    let is_trusted = |ip: &IpAddr| trusted.iter().any(|network| network.contains(&ip.to_canonical()));
     let lines = headers.get_all(FORWARDED_FOR).into_iter().filter_map(|line| line.to_str().ok());
     let mut said: Vec<&str> = lines.flat_map(|line| line.split(',')).collect();
     let mut nearest = peer;
-    while is_trusted(&nearest) {
+    while is_trusted(trusted, &nearest) {
         let Some(before) = said.pop().and_then(ip) else { return nearest };
         nearest = before;
     }
     nearest
+}
+
+fn is_trusted(trusted: &[IpNet], ip: &IpAddr) -> bool {
+    trusted.iter().any(|network| network.contains(&ip.to_canonical()))
 }
 
 /// An address as proxies write it: alone, or with a port.

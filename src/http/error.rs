@@ -5,18 +5,17 @@
 
 use std::time::Duration;
 
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::auth::Refusal;
-use crate::auth::keys::Scope;
-use crate::auth::tokens::TokenError;
 use crate::content::FieldProblem;
 use crate::notification::{AudienceError, NameError};
 use crate::store::{Failing, StoreError};
+
+mod access;
 
 /// Seconds after which a publisher that met a temporary condition may try again.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -260,61 +259,8 @@ impl Problem {
         matches!(self.0.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
     }
 
-    /// The request needs a credential, or a better one; or nobody can say now whether its own is good.
-    pub fn unauthorized(refusal: &Refusal, hint: &'static str) -> Problem {
-        if *refusal == Refusal::Token(TokenError::Away) {
-            return Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "issuer_unavailable",
-                "Issuer unavailable",
-                refusal.to_string(),
-            )
-            .with_hint("send it again later; /readyz names the issuers whose keys are missing")
-            .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS);
-        }
-        let (challenge, code) = match refusal {
-            Refusal::Shut { wait, .. } => return Problem::rate_limited(refusal.to_string(), *wait),
-            Refusal::Missing => ("Bearer", "credential_missing"),
-            Refusal::Scheme => ("Bearer error=\"invalid_request\"", "credential_malformed"),
-            Refusal::Unknown => ("Bearer error=\"invalid_token\"", "credential_unknown"),
-            Refusal::KeyExpired => ("Bearer error=\"invalid_token\"", "key_expired"),
-            Refusal::Revoked => ("Bearer error=\"invalid_token\"", "token_revoked"),
-            Refusal::Ticket => ("Bearer error=\"invalid_token\"", "ticket_invalid"),
-            Refusal::Token(TokenError::Expired) => ("Bearer error=\"invalid_token\"", "token_expired"),
-            Refusal::Token(_) => ("Bearer error=\"invalid_token\"", "token_invalid"),
-        };
-        Problem::new(StatusCode::UNAUTHORIZED, code, "Unauthorized", refusal.to_string())
-            .with_hint(hint)
-            .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
-    }
-
-    /// The credential is good, and not for this.
-    pub fn forbidden(detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail)
-    }
-
-    /// The server key is good, and does not give that right.
-    pub fn scope_missing(wanted: &Scope) -> Problem {
-        let detail = format!("this server key does not have the scope `{wanted}`");
-        Problem::new(StatusCode::FORBIDDEN, "scope_missing", "Scope missing", detail)
-            .with_hint("an admin makes another: pregon key create, or POST /v1/keys")
-    }
-
     fn conflict(code: &'static str, title: &'static str, detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::CONFLICT, code, title, detail)
-    }
-
-    /// There is no room for another key.
-    pub fn too_many_keys(keys_max: usize) -> Problem {
-        let detail = format!("there are {keys_max} server keys, and no more are kept");
-        Problem::conflict("too_many_keys", "Too many keys", detail)
-            .with_hint("revoke some that nobody uses: DELETE /v1/keys/{id}")
-    }
-
-    /// Without that key nobody could make another one.
-    pub fn last_admin_key() -> Problem {
-        let detail = "this is the last server key with admin, and the server was started without one";
-        Problem::conflict("last_admin_key", "Last admin key", detail).with_hint("make another one first: POST /v1/keys")
     }
 
     /// The user would be a member of too many topics.
@@ -322,25 +268,6 @@ impl Problem {
         let detail = format!("a user is a member of {topics_max} topics at most; nothing was changed");
         Problem::conflict("too_many_topics", "Too many topics", detail)
             .with_hint("end some that are not needed: DELETE /v1/topics/{topic}/subscribers/{user}")
-    }
-
-    /// A browser sent a change without a credential but its cookie, and does not say that a page of ours asked for it.
-    pub fn cross_site() -> Problem {
-        let detail =
-            "with a cookie, or with no credential, what changes something must come from a page of this server";
-        Problem::new(StatusCode::FORBIDDEN, "cross_site", "Cross-site request", detail)
-            .with_hint("send the user token itself (Authorization: Bearer) from elsewhere")
-    }
-
-    /// The server is asked for by a name that is not its own.
-    pub fn misdirected() -> Problem {
-        Problem::new(
-            StatusCode::MISDIRECTED_REQUEST,
-            "misdirected",
-            "Misdirected request",
-            "this server needs no credential of those on its machine, so it answers to the names of this machine only",
-        )
-        .with_hint("ask for localhost, or start the server with --public-url and the address that browsers use")
     }
 
     /// The same key came with another request.
@@ -360,20 +287,6 @@ impl Problem {
     pub fn batch_audiences(audiences_max: usize) -> Problem {
         let detail = format!("the items of a batch must name at most {audiences_max} audiences together");
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "batch_size", "Batch size", detail)
-    }
-
-    /// This server makes no tokens.
-    pub fn secret_configured() -> Problem {
-        let detail = "this server signs user tokens with a secret of its configuration, not with its own";
-        Problem::conflict("secret_configured", "Secret configured", detail)
-            .with_hint("replace it there: jwt_key, or the keys of [[issuers]]")
-    }
-
-    /// Too many old secrets are still accepted.
-    pub fn too_many_secrets(secrets_max: usize) -> Problem {
-        let detail = format!("{secrets_max} secrets are still accepted; nothing was changed");
-        Problem::conflict("too_many_secrets", "Too many secrets", detail)
-            .with_hint("revoke the tokens of all of them: {\"revoke\": true}")
     }
 
     /// A header is wrong.

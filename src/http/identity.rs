@@ -7,23 +7,21 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
+use axum::http::header::{AUTHORIZATION, HeaderName, HeaderValue, ORIGIN};
 use axum::http::request::Parts;
-use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Uri};
 use jiff::Timestamp;
-use url::Host;
 
 use super::App;
 use super::address::Client;
 use super::error::Problem;
+use super::outside::Connected;
 use super::request::{cookie, parameter};
-use super::request_log;
+use super::{outside, request_log};
 use crate::auth::keys::{Key, Scope};
 use crate::auth::tickets::{Admission, Held};
 use crate::auth::{Principal, Refusal, Trust};
 use crate::limits::{Address, Short};
-use crate::loopback::is_loopback;
 use crate::notification::{Audience, UserId};
 use crate::publish::Draft;
 
@@ -41,25 +39,25 @@ pub(super) struct Asking<'a> {
     pub(super) method: &'a Method,
     pub(super) headers: &'a HeaderMap,
     pub(super) uri: &'a Uri,
-    pub(super) address: Option<Address>,
+    pub(super) client: Client,
 }
 
 impl<'a> Asking<'a> {
     fn of(app: &App, parts: &'a Parts) -> Asking<'a> {
-        let Client(address) = Client::of(app, parts);
-        Asking { method: &parts.method, headers: &parts.headers, uri: &parts.uri, address }
+        let client = Client::of(app, parts);
+        Asking { method: &parts.method, headers: &parts.headers, uri: &parts.uri, client }
     }
 
     /// Looks at a credential, unless so many from this address were wrong that none is looked at for a while.
     fn look(&self, app: &App, look: impl FnOnce() -> Result<Principal, Refusal>) -> Result<Principal, Refusal> {
-        if let Some(wait) = self.address.and_then(|address| app.failures.empty_for(&address)) {
+        if let Some(wait) = self.client.address.and_then(|address| app.failures.empty_for(&address)) {
             return Err(Refusal::Shut { wait, allowed: app.failures.rate() });
         }
         let seen = look();
         match &seen {
             Ok(principal) => request_log::made_by(principal),
             Err(refusal) => {
-                if let Some(address) = self.address.filter(|_| refusal.is_guess()) {
+                if let Some(address) = self.client.address.filter(|_| refusal.is_guess()) {
                     app.failures.spend(&address);
                 }
             }
@@ -77,7 +75,8 @@ pub(super) struct Permitted(Draft);
 
 impl Backend {
     fn of(app: &App, parts: &Parts) -> Result<Backend, Problem> {
-        match from_header(app, &Asking::of(app, parts)).unwrap_or(Err(Refusal::Missing)) {
+        let credential = from_header(app, &Asking::of(app, parts));
+        match credential.unwrap_or_else(|| Err(none_for_us(&parts.headers))) {
             Ok(Principal::Server(key)) => Ok(Backend(key)),
             Ok(Principal::User { .. }) => Err(Problem::forbidden("a user's token does not do this; a server key does")),
             Err(refusal) => Err(Problem::unauthorized(&refusal, SERVER_KEY_HINT)),
@@ -198,16 +197,16 @@ impl Reader {
 
 /// The user whose stream or page is asked for; nothing if none is named.
 pub(super) fn reader(app: &App, asking: &Asking<'_>) -> Result<Option<Reader>, Problem> {
-    let Asking { method, headers, uri, .. } = asking;
+    let Asking { method, headers, uri, client } = asking;
     let of_token = |token: String| asking.look(app, || app.auth.user(token.as_bytes()));
     let principal = from_header(app, asking).or_else(|| parameter(uri, &["access_token"]).map(of_token));
     if let Some(principal) = principal {
         return reads(app, principal, asking);
     }
-    let session = session(headers);
+    let session = session(app, headers, *client);
     // Without a cookie and without `open_user_id` nothing is allowed, and a page elsewhere learns that it needs a token.
     let is_accepted_unasked = session.is_some() || app.options.open_user_id;
-    if is_accepted_unasked && !method.is_safe() && !may_change_unasked(app, headers) {
+    if is_accepted_unasked && !method.is_safe() && !may_change_unasked(app, headers, *client) {
         return Err(Problem::cross_site());
     }
     reads(app, session.map_or(Err(Refusal::Missing), of_token), asking)
@@ -228,9 +227,10 @@ fn reads(app: &App, principal: Result<Principal, Refusal>, asking: &Asking<'_>) 
             backend.must_have(&Scope::Manage)?;
             Some(Asker::Key(backend.owner().to_owned()))
         }
-        Err(Refusal::Missing) if app.options.open_user_id => asking.address.map(Asker::Address),
+        Err(Refusal::Missing) if app.options.open_user_id => asking.client.address.map(Asker::Address),
         // Whoever is named by nobody learns nothing about anybody: the page then asks for a name.
         Err(Refusal::Missing) if matches!(named, Ok(None)) => None,
+        Err(Refusal::Missing) => return Err(Problem::unauthorized(&none_for_us(asking.headers), USER_HINT)),
         Err(refusal) => return Err(Problem::unauthorized(&refusal, USER_HINT)),
     };
     Ok(named?.inspect(request_log::made_for).map(|user| Reader {
@@ -252,10 +252,10 @@ pub(super) fn named_reader(app: &App, asking: &Asking<'_>) -> Result<Reader, Pro
     match reader(app, asking)? {
         Some(reader) => Ok(reader),
         // Whoever may name anybody has only forgotten to.
-        None if asking.headers.contains_key(AUTHORIZATION) || app.options.open_user_id => {
+        None if bearer_header(asking.headers).is_some() || app.options.open_user_id => {
             Err(Problem::query("user_id", "must say whose notifications are meant"))
         }
-        None => Err(Problem::unauthorized(&Refusal::Missing, USER_HINT)),
+        None => Err(Problem::unauthorized(&none_for_us(asking.headers), USER_HINT)),
     }
 }
 
@@ -300,10 +300,10 @@ impl axum::extract::FromRequestParts<Arc<App>> for Owner {
 
 /// A user token in the `Authorization` header, whose it is, and until when.
 pub(super) fn bearer(app: &App, asking: &Asking<'_>) -> Result<(String, UserId, Timestamp), Problem> {
-    match from_header(app, asking).unwrap_or(Err(Refusal::Missing)) {
+    match from_header(app, asking).unwrap_or_else(|| Err(none_for_us(asking.headers))) {
         Ok(Principal::User { user, expires_at, .. }) => {
             // What has passed as a token is ASCII, after seven characters of `Bearer `.
-            let token = asking.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.get(7..));
+            let token = bearer_header(asking.headers).and_then(|value| value.to_str().ok()?.get(7..));
             Ok((token.unwrap_or_default().to_owned(), user, expires_at))
         }
         Ok(Principal::Server(_)) => {
@@ -313,138 +313,88 @@ pub(super) fn bearer(app: &App, asking: &Asking<'_>) -> Result<(String, UserId, 
     }
 }
 
+/// The `Authorization` header that is meant for this server. One of another scheme is for somebody else, such as a proxy that asks
+/// for a password.
+pub(super) fn bearer_header(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let is_bearer = |value: &&HeaderValue| {
+        let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"Bearer")
+    };
+    headers.get_all(AUTHORIZATION).iter().find(is_bearer)
+}
+
+/// Why there is no credential: none was sent, or one that is not for this server.
+fn none_for_us(headers: &HeaderMap) -> Refusal {
+    if headers.contains_key(AUTHORIZATION) && bearer_header(headers).is_none() {
+        Refusal::Scheme
+    } else {
+        Refusal::Missing
+    }
+}
+
 fn from_header(app: &App, asking: &Asking<'_>) -> Option<Result<Principal, Refusal>> {
-    let header = asking.headers.get(AUTHORIZATION)?;
+    let header = bearer_header(asking.headers)?;
     Some(asking.look(app, || app.auth.principal(header.as_bytes())))
 }
 
 /// Whether a request shows a server key.
 pub(super) fn shows_server_key(app: &App, request: &Request) -> bool {
-    let header = request.headers().get(AUTHORIZATION);
-    header.is_some_and(|header| matches!(app.auth.principal(header.as_bytes()), Ok(Principal::Server(_))))
+    bearer_header(request.headers())
+        .is_some_and(|header| matches!(app.auth.principal(header.as_bytes()), Ok(Principal::Server(_))))
 }
 
-/// The name of the cookie that holds a user's token, and whether it is for secure connections only.
-///
-/// It is, but where the browser is on this machine: a proxy in front of the server may have the certificate, so how the
-/// request came here says nothing. With the prefix `__Host-` a browser takes it from this very host alone, so that no
-/// neighbour in the same domain can put somebody else's in its place.
-pub(super) fn session_cookie(headers: &HeaderMap) -> (&'static str, bool) {
-    if is_of_this_machine(headers) { ("pregon", false) } else { ("__Host-pregon", true) }
+/// The session cookie where connections are secure. With the prefix `__Host-` a browser takes it from this very host alone, so that
+/// no neighbour in the same domain can put somebody else's in its place. Where the server is mounted under a path, the cookie is for
+/// that path, and such a cookie can't have that prefix.
+const SECURE: &str = "__Host-pregon";
+const SECURE_BELOW: &str = "__Secure-pregon";
+const PLAIN: &str = "pregon";
+
+/// Path of the session cookie.
+pub(super) fn session_path(app: &App) -> &str {
+    match app.options.path() {
+        "" => "/",
+        path => path,
+    }
 }
 
-/// The token in the cookie.
-pub(super) fn session(headers: &HeaderMap) -> Option<String> {
-    let (wanted, _) = session_cookie(headers);
-    cookie(headers, wanted)
+/// The name of the cookie that holds a user's token, for secure connections only or for others too.
+pub(super) fn session_name(app: &App, is_secure: bool) -> &'static str {
+    match (is_secure, app.options.path().is_empty()) {
+        (true, true) => SECURE,
+        (true, false) => SECURE_BELOW,
+        (false, _) => PLAIN,
+    }
+}
+
+/// The token in the cookie. Where a browser on this machine is connected by a proxy that says nothing of it, the cookie may
+/// have either name, and the one that nobody else can set goes first.
+pub(super) fn session(app: &App, headers: &HeaderMap, client: Client) -> Option<String> {
+    let secure = cookie(headers, session_name(app, true));
+    match Connected::of_cookie(app, headers, client) {
+        Connected::Securely | Connected::Plainly => secure,
+        Connected::Locally | Connected::PlainlyByIntent => secure.or_else(|| cookie(headers, PLAIN)),
+    }
 }
 
 /// Whether the browser says that a request comes from a page that is trusted: of this server, or of an origin that was
 /// named when it was started.
 pub(super) fn is_of_ours(app: &App, headers: &HeaderMap) -> bool {
-    is_same_origin(headers) || headers.get(ORIGIN).is_some_and(|origin| app.options.origins.include(origin))
+    is_same_origin(app, headers) || headers.get(ORIGIN).is_some_and(|origin| app.options.origins.include(origin))
 }
 
 /// Whether a request that shows no credential but what a browser sends by itself, its cookie or nothing, may change
 /// something. A client that is no browser has no cookie and names no page.
-pub(super) fn may_change_unasked(app: &App, headers: &HeaderMap) -> bool {
+pub(super) fn may_change_unasked(app: &App, headers: &HeaderMap, client: Client) -> bool {
     let names_a_page = headers.contains_key(ORIGIN) || headers.contains_key(SEC_FETCH_SITE);
-    is_of_ours(app, headers) || (session(headers).is_none() && !names_a_page)
+    is_of_ours(app, headers) || (session(app, headers, client).is_none() && !names_a_page)
 }
 
 /// Whether the browser says that a request comes from a page of this server: by `Sec-Fetch-Site`, which no script can
-/// set, or, in browsers before 2023, by an `Origin` that is the host asked for.
-fn is_same_origin(headers: &HeaderMap) -> bool {
-    if let Some(site) = headers.get(SEC_FETCH_SITE) {
-        return site == "same-origin";
-    }
-    let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()?.split_once("://"));
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    origin.is_some_and(|(_, origin)| host.is_some_and(|host| host.eq_ignore_ascii_case(origin)))
-}
-
-/// Whether a request asks for this machine, or for one of these names.
-pub(super) fn is_asked_for(names: &[String], headers: &HeaderMap) -> bool {
-    let is_one_of_them = |host: Authority| names.iter().any(|name| name.eq_ignore_ascii_case(host.host()));
-    is_of_this_machine(headers) || host(headers).is_some_and(is_one_of_them)
-}
-
-fn is_of_this_machine(headers: &HeaderMap) -> bool {
-    host(headers).is_some_and(|host| Host::parse(host.host()).is_ok_and(|host| is_loopback(&host)))
-}
-
-/// Which host is asked for.
-fn host(headers: &HeaderMap) -> Option<Authority> {
-    headers.get(HOST)?.to_str().ok()?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(given: &[(&'static str, &str)]) -> HeaderMap {
-        let header =
-            |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().expect("valid"));
-        given.iter().map(header).collect()
-    }
-
-    #[test]
-    fn a_cookie_is_for_secure_connections_unless_the_browser_is_on_this_machine() {
-        for (host, secure) in [
-            ("127.0.0.1:8000", false),
-            ("localhost", false),
-            ("[::1]:8000", false),
-            ("shop.localhost:8000", false),
-            ("notify.example", true),
-            ("10.0.0.7:8000", true),
-            ("localhost.evil.example", true),
-            ("", true),
-        ] {
-            assert_eq!(session_cookie(&headers(&[("host", host)])).1, secure, "{host}");
-        }
-        let sent = [("host", "notify.example"), ("cookie", "pregon=tossed; __Host-pregon=hers")];
-        assert_eq!(session(&headers(&sent)).as_deref(), Some("hers"));
-        assert_eq!(session(&headers(&sent[..1])), None);
-        assert_eq!(session(&headers(&[("host", "notify.example"), ("cookie", "pregon=tossed")])), None);
-    }
-
-    /// Mutant: whatever the name.
-    #[test]
-    fn a_name_that_only_leads_here_is_not_ours() {
-        let ours = ["notify.example".to_owned(), "[2001:db8::1]".to_owned()];
-        for (host, asked_for) in [
-            ("127.0.0.1:8000", true),
-            ("LOCALHOST", true),
-            ("shop.localhost:8000", true),
-            ("[::1]:8000", true),
-            ("Notify.example:443", true),
-            ("[2001:db8::1]:8000", true),
-            ("evil.example", false),
-            ("notify.example.evil.example", false),
-            ("127.0.0.1.evil.example", false),
-            ("127.0.0.1@evil.example", false),
-            ("10.0.0.7", false),
-            ("", false),
-        ] {
-            assert_eq!(is_asked_for(&ours, &headers(&[("host", host)])), asked_for, "{host}");
-        }
-        assert!(!is_asked_for(&ours, &headers(&[])));
-    }
-
-    #[test]
-    fn a_request_is_of_the_same_origin_only_if_the_browser_says_so() {
-        let host = ("host", "notify.example");
-        for (given, same) in [
-            (&[host][..], false),
-            (&[host, ("sec-fetch-site", "same-origin")], true),
-            (&[host, ("sec-fetch-site", "same-site")], false),
-            (&[host, ("sec-fetch-site", "cross-site"), ("origin", "https://notify.example")], false),
-            (&[host, ("sec-fetch-site", "none")], false),
-            (&[host, ("origin", "https://notify.example")], true),
-            (&[host, ("origin", "https://evil.example")], false),
-            (&[host, ("origin", "null")], false),
-        ] {
-            assert_eq!(is_same_origin(&headers(given)), same, "{given:?}");
-        }
+/// set, or, in browsers before 2023 and over plain HTTP, by an `Origin` that is the server's own.
+fn is_same_origin(app: &App, headers: &HeaderMap) -> bool {
+    match headers.get(SEC_FETCH_SITE) {
+        Some(site) => site == "same-origin",
+        None => outside::is_own_origin(app, headers),
     }
 }

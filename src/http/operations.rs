@@ -28,7 +28,7 @@ const PROBLEMS: [(&str, &str); 15] = [
         "403",
         "`forbidden`: the credential is good, and not for this. `scope_missing`: so is the server key; `detail` says \
          which scope it would have to have. `cross_site`: a change came with a cookie, or with no \
-         credential, and no page of this server asked for it.",
+         credential, and no page of this server asked for it. `session_impossible`: the browser would drop the cookie.",
     ),
     ("404", "`not_found`"),
     ("408", "`body_incomplete`: the body did not arrive whole in 30 s, or came too slowly."),

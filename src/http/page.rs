@@ -11,8 +11,8 @@ use std::sync::{Arc, LazyLock};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
-    HeaderValue, LOCATION, SET_COOKIE, VARY,
+    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    LOCATION, SET_COOKIE, VARY,
 };
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
@@ -24,6 +24,7 @@ use url::form_urlencoded;
 use super::address::Client;
 use super::error::{FieldError, Problem};
 use super::identity::{Asking, Reader};
+use super::outside::Connected;
 use super::request::{self, cookie, parameter, query};
 use super::shapes::Item;
 use super::{App, assets, identity, inbox, language, session};
@@ -163,14 +164,14 @@ impl Assets {
 
 pub(super) async fn page(
     State(app): State<Arc<App>>,
-    Client(address): Client,
+    client: Client,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let asking = Asking { method: &method, headers: &headers, uri: &uri, address };
+    let asking = Asking { method: &method, headers: &headers, uri: &uri, client };
     let reader = identity::reader(&app, &asking)?;
-    if let Some(response) = reader.as_ref().and_then(|reader| with_session(&app, &headers, &uri, reader)) {
+    if let Some(response) = reader.as_ref().and_then(|reader| with_session(&app, &asking, reader)) {
         return Ok(response);
     }
     let user = reader.map(|reader| reader.user);
@@ -232,21 +233,22 @@ pub(super) async fn page(
 /// Nothing is set if the browser would not keep a `Secure` cookie (it sends `Sec-Fetch-Site` exactly where it does), nor in
 /// place of another user's session, which a link from elsewhere would otherwise end. The page is then shown at this address,
 /// and its script goes on with the token.
-fn with_session(app: &App, headers: &HeaderMap, uri: &Uri, reader: &Reader) -> Option<Response> {
-    let token = parameter(uri, &["access_token"]).filter(|_| !headers.contains_key(AUTHORIZATION))?;
+fn with_session(app: &App, asking: &Asking<'_>, reader: &Reader) -> Option<Response> {
+    let Asking { headers, uri, client, .. } = asking;
+    let token = parameter(uri, &["access_token"]).filter(|_| identity::bearer_header(headers).is_none())?;
     let expires_at = reader.expires_at.filter(|_| headers.contains_key(identity::SEC_FETCH_SITE))?;
-    let present = identity::session(headers).and_then(|token| app.auth.user(token.as_bytes()).ok());
+    let present = identity::session(app, headers, *client).and_then(|token| app.auth.user(token.as_bytes()).ok());
     if matches!(present, Some(Principal::User { user, .. }) if user != reader.user) {
         return None;
     }
     let mut response = see(uri);
-    session::set_session(app, &mut response, headers, &token, expires_at);
+    session::set_session(app, &mut response, Connected::of(app, headers, *client), &token, expires_at);
     Some(response)
 }
 
-/// Leads to the view of an address.
+/// Leads to the view of an address, which is relative: a proxy may have mounted the server under a path.
 fn see(uri: &Uri) -> Response {
-    let here = format!("/?{}", query(uri, &[], None));
+    let here = format!("?{}", query(uri, &[], None));
     let here = HeaderValue::try_from(here).expect("an encoded query is ASCII");
     (StatusCode::SEE_OTHER, [(LOCATION, here), (CACHE_CONTROL, HeaderValue::from_static("no-store"))]).into_response()
 }
@@ -254,13 +256,13 @@ fn see(uri: &Uri) -> Response {
 /// Does what a form of the page says: marks one, or all up to one, and shows the same view again.
 pub(super) async fn act(
     State(app): State<Arc<App>>,
-    Client(address): Client,
+    client: Client,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let asking = Asking { method: &method, headers: &headers, uri: &uri, address };
+    let asking = Asking { method: &method, headers: &headers, uri: &uri, client };
     let reader = identity::named_reader(&app, &asking)?;
     // A form needs no script to be sent from anywhere, so here it matters for every credential that an address holds.
     if !identity::is_of_ours(&app, &headers) {

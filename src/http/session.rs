@@ -18,6 +18,7 @@ use super::address::Client;
 use super::error::Problem;
 use super::identity::{self, Asking, Reader};
 use super::operations::{AsUser, Whose};
+use super::outside::Connected;
 use super::request::{encoded, json};
 use super::shapes::access::{Session, Ticket};
 use crate::auth::tickets::Admission;
@@ -26,7 +27,8 @@ use crate::sse;
 /// Puts a user token into a cookie.
 ///
 /// From then on the browser sends it by itself, also with an `EventSource`. It can't be read by scripts, is not sent from
-/// other sites, and ends with the token. Whatever it is used to change must come from a page of this server
+/// other sites, and ends with the token. Where the browser would drop the cookie, since it is connected without TLS or the page is
+/// of another site, there is no session (`403 session_impossible`). Whatever it is used to change must come from a page of this server
 /// (`Sec-Fetch-Site` or `Origin` says so).
 #[utoipa::path(
     post,
@@ -46,23 +48,37 @@ use crate::sse;
 )]
 pub(super) async fn begin(
     State(app): State<Arc<App>>,
-    Client(address): Client,
+    client: Client,
     method: Method,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let asking = Asking { method: &method, headers: &headers, uri: &uri, address };
+    let asking = Asking { method: &method, headers: &headers, uri: &uri, client };
     let (token, user, expires_at) = identity::bearer(&app, &asking)?;
+    // What the browser would drop must not look like a session.
+    if headers.get(identity::SEC_FETCH_SITE).is_some_and(|site| site == "cross-site") {
+        return Err(Problem::session_of_another_site());
+    }
+    let connected = Connected::of(&app, &headers, client);
+    if connected == Connected::Plainly {
+        return Err(Problem::session_in_plain_text());
+    }
     let session = Session { user_id: user.to_string(), expires_at: sse::time(expires_at) };
     let mut response = json(StatusCode::OK, encoded(&session));
-    set_session(&app, &mut response, &headers, &token, expires_at);
+    set_session(&app, &mut response, connected, &token, expires_at);
     Ok(response)
 }
 
 /// Puts a token into the cookie, for as long as it is valid.
-pub(super) fn set_session(app: &App, response: &mut Response, headers: &HeaderMap, token: &str, expires_at: Timestamp) {
+pub(super) fn set_session(
+    app: &App,
+    response: &mut Response,
+    connected: Connected,
+    token: &str,
+    expires_at: Timestamp,
+) {
     let left = expires_at.duration_since(app.publisher.now()).as_secs().max(0);
-    set_cookie(response, headers, token, Duration::seconds(left));
+    set_cookie(app, response, connected, token, Duration::seconds(left));
 }
 
 /// Removes the cookie.
@@ -81,21 +97,21 @@ pub(super) fn set_session(app: &App, response: &mut Response, headers: &HeaderMa
     ),
     security(("session" = []), ())
 )]
-pub(super) async fn end(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
-    if !identity::may_change_unasked(&app, &headers) {
+pub(super) async fn end(State(app): State<Arc<App>>, client: Client, headers: HeaderMap) -> Result<Response, Problem> {
+    if !identity::may_change_unasked(&app, &headers, client) {
         return Err(Problem::cross_site());
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
-    set_cookie(&mut response, &headers, "", Duration::ZERO);
+    set_cookie(&app, &mut response, Connected::of(&app, &headers, client), "", Duration::ZERO);
     Ok(response)
 }
 
-fn set_cookie(response: &mut Response, headers: &HeaderMap, token: &str, valid: Duration) {
-    let (name, secure) = identity::session_cookie(headers);
-    let cookie = Cookie::build((name, token))
-        .path("/")
+fn set_cookie(app: &App, response: &mut Response, connected: Connected, token: &str, valid: Duration) {
+    let is_secure = matches!(connected, Connected::Securely | Connected::Plainly);
+    let cookie = Cookie::build((identity::session_name(app, is_secure), token))
+        .path(identity::session_path(app))
         .http_only(true)
-        .secure(secure)
+        .secure(is_secure)
         .same_site(SameSite::Lax)
         .max_age(valid)
         .build();
@@ -122,12 +138,12 @@ fn set_cookie(response: &mut Response, headers: &HeaderMap, token: &str, valid: 
 )]
 pub(super) async fn ticket(
     State(app): State<Arc<App>>,
-    Client(address): Client,
+    client: Client,
     method: Method,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let asking = Asking { method: &method, headers: &headers, uri: &uri, address };
+    let asking = Asking { method: &method, headers: &headers, uri: &uri, client };
     let Reader { user, expires_at, trust, .. } = identity::named_reader(&app, &asking)?;
     let (user_id, now) = (user.to_string(), app.publisher.now());
     let (ticket, until) = app.tickets.issue(Admission { user, issued_at: now, expires_at, trust }, now);

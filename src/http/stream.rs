@@ -94,12 +94,12 @@ pub(super) async fn notifications(
 )]
 pub(super) async fn stream(
     State(app): State<Arc<App>>,
-    Client(address): Client,
+    client: Client,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let asking = Asking { method: &method, headers: &headers, uri: &uri, address };
+    let asking = Asking { method: &method, headers: &headers, uri: &uri, client };
     let reader = match identity::listener(&app, &asking) {
         // What passes by itself: a browser that was told so by a status would never come back.
         Err(problem) if problem.is_temporary() => None,
@@ -115,9 +115,11 @@ pub(super) async fn stream(
     let form = Form { wire, languages: language::wanted(&headers, &uri), ..Form::default() };
     let asker = reader.as_ref().map(|reader| reader.asker.clone());
     let stream = match reader {
-        Some(Reader { user, issued_at, expires_at, trust, ticket, .. }) => {
-            seated(&app, address, NewStream { user, start, issued_at, expires_at, trust, ticket, form, place: None })
-        }
+        Some(Reader { user, issued_at, expires_at, trust, ticket, .. }) => seated(
+            &app,
+            client.address,
+            NewStream { user, start, issued_at, expires_at, trust, ticket, form, place: None },
+        ),
         None => Err("credential"),
     };
     let stream = stream.inspect_err(|reason| app.metrics.streams.refuse(reason)).ok();

@@ -34,6 +34,7 @@ mod places;
 mod process;
 mod proxies;
 mod publishing;
+mod reached;
 mod revocation;
 mod secrets;
 mod server;
