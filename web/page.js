@@ -88,7 +88,7 @@ enable("theme", () => {
   const isDark = getComputedStyle(documentElement).colorScheme === "dark" ||
     (!documentElement.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
   documentElement.dataset.theme = isDark ? "light" : "dark";
-  document.cookie = `pregon-theme=${documentElement.dataset.theme}; Path=/; SameSite=Lax; Max-Age=${YEAR_S}`;
+  document.cookie = `pregon-theme=${documentElement.dataset.theme}; SameSite=Lax; Max-Age=${YEAR_S}`;
 });
 
 if ("Notification" in globalThis && !isDesktopGranted()) {

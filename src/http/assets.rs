@@ -48,10 +48,10 @@ static HASH: LazyLock<String> = LazyLock::new(|| {
     format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
 });
 
-/// Where a file is served.
+/// Where a file is served, relative to the server's own root: a proxy may have mounted it under a path.
 #[must_use]
 pub fn url(name: &str) -> String {
-    format!("/assets/{}/{name}", *HASH)
+    format!("./assets/{}/{name}", *HASH)
 }
 
 /// Where a module is and all that it imports, directly or not: a browser that is told of all of them at once need not find
@@ -99,7 +99,9 @@ pub(super) async fn asset(
 
 /// A page that was opened before an upgrade may load a part of it only now. What it had then is gone: this version's must do.
 fn elsewhere(asset: &Asset) -> Response {
-    let here = HeaderValue::try_from(url(asset.name)).expect("names of our files are ASCII");
+    // From the folder of the file that was asked for, up to that of all versions.
+    let up = "../".repeat(asset.name.matches('/').count() + 1);
+    let here = HeaderValue::try_from(format!("{up}{}/{}", *HASH, asset.name)).expect("names of our files are ASCII");
     let head = [
         (LOCATION, here),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -157,8 +159,8 @@ pub(super) async fn client() -> Response {
 
 /// A module that gives what another one gives, wherever that is in this version.
 fn module(name: &str) -> Response {
-    let imports = modules(name).into_iter().map(|file| format!("import \".{file}\";\n"));
-    let text = imports.chain([format!("export * from \".{}\";\n", url(name))]).collect::<Vec<_>>().concat();
+    let imports = modules(name).into_iter().map(|file| format!("import \"{file}\";\n"));
+    let text = imports.chain([format!("export * from \"{}\";\n", url(name))]).collect::<Vec<_>>().concat();
     let head = [
         (CONTENT_TYPE, HeaderValue::from_static(JAVASCRIPT)),
         (CACHE_CONTROL, HeaderValue::from_static(WHILE)),
@@ -204,7 +206,7 @@ mod tests {
             async |hash: &str, name: &str| asset(Ok(Path((hash.to_owned(), name.to_owned()))), HeaderMap::new()).await;
         let answer = get("00000000", "widget/panel.js").await.expect("it is there");
         assert_eq!(answer.status(), StatusCode::TEMPORARY_REDIRECT);
-        assert_eq!(answer.headers()[LOCATION], url("widget/panel.js"));
+        assert_eq!(answer.headers()[LOCATION], format!("../../{}/widget/panel.js", *HASH));
         assert_eq!(answer.headers()[CACHE_CONTROL], "no-store");
         assert_eq!(get(&HASH, "widget/panel.js").await.expect("it is there").status(), StatusCode::OK);
         assert!(get("00000000", "widget/none.js").await.is_err());

@@ -102,13 +102,13 @@ async fn page(app: &App, user: UserId, headers: &HeaderMap, uri: &Uri) -> Result
     };
     let mut response = json(StatusCode::OK, encoded(&page));
     if let Some(next) = next {
-        let link = format!("<{}>; rel=\"next\"", with_cursor(uri, &next));
+        let link = format!("<{}{}>; rel=\"next\"", app.options.path(), with_cursor(uri, &next));
         response.headers_mut().insert(LINK, HeaderValue::try_from(link).expect("a URI and base64url are ASCII"));
     }
     Ok(response)
 }
 
-/// The address of the next page.
+/// The path and query of the next page.
 fn with_cursor(uri: &Uri, cursor: &str) -> String {
     format!("{}?{}", uri.path(), query(uri, &["cursor"], Some(("cursor", cursor))))
 }

@@ -17,7 +17,7 @@ const CHOSEN_FOR_S: u32 = 365 * 24 * 3600;
 
 /// What keeps a reader's choice.
 pub(super) fn cookie_for(tag: &'static str) -> HeaderValue {
-    let cookie = format!("{CHOSEN}={tag}; Path=/; SameSite=Lax; Max-Age={CHOSEN_FOR_S}");
+    let cookie = format!("{CHOSEN}={tag}; SameSite=Lax; Max-Age={CHOSEN_FOR_S}");
     HeaderValue::try_from(cookie).expect("it is ASCII")
 }
 
@@ -83,6 +83,6 @@ mod tests {
         let headers = HeaderMap::from_iter(headers);
         assert_eq!(wanted(&headers, &"/".parse().expect("a URI")), ["en", "es"]);
         assert_eq!(wanted(&headers, &"/?lang=fr".parse().expect("a URI")), ["fr", "en", "es"]);
-        assert_eq!(cookie_for("en"), "pregon-lang=en; Path=/; SameSite=Lax; Max-Age=31536000");
+        assert_eq!(cookie_for("en"), "pregon-lang=en; SameSite=Lax; Max-Age=31536000");
     }
 }

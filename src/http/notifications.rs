@@ -265,7 +265,7 @@ async fn respond(
     let answer = members::count(app, vec![answer]).await.remove(0);
     let id = serde_json::from_str::<Value>(&answer).ok().and_then(|answer| Some(answer["id"].as_str()?.to_owned()));
     let mut response = json(StatusCode::CREATED, answer);
-    let location = format!("/v1/notifications/{}", id.unwrap_or_default());
+    let location = format!("{}/v1/notifications/{}", app.options.path(), id.unwrap_or_default());
     response.headers_mut().insert(LOCATION, HeaderValue::try_from(location).expect("a UUID is ASCII"));
     mark_replayed(&mut response, replayed);
     Ok(response)

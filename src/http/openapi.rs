@@ -34,12 +34,12 @@ of texts are bytes of UTF-8. An unknown field is an error, and `null` counts as 
 empty parameter does. Every answer has an `X-Request-Id`; \
 every one that is not a success is a `Problem` (RFC 9457). A method that a path does not take is answered `405`.
 
-This page as a file: [openapi.json](/openapi.json).";
+This page as a file: [openapi.json](openapi.json).";
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Pregón", description = DESCRIPTION, license(name = "MIT OR Apache-2.0")),
-    servers((url = "/", description = "This server")),
+    servers((url = "./", description = "This server")),
     tags(
         (name = "publish", description = "Say something, change it, take it back, and see what has become of it."),
         (name = "topics", description = "Who is a member of a topic."),
