@@ -111,6 +111,31 @@ pub struct ItemProblem {
 }
 
 impl Problem {
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// What kind it is, for programs.
+    pub fn code(&self) -> &'static str {
+        self.0.code
+    }
+
+    /// What is wrong.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// What may help.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// The header that belongs to it.
+    pub fn extra_header(&self) -> Option<&(HeaderName, HeaderValue)> {
+        self.0.header.as_ref()
+    }
+
     fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Problem {
         let detail = detail.into();
         Problem(Box::new(Details { status, code, title, detail, hint: None, errors: Vec::new(), header: None }))

@@ -30,7 +30,7 @@ use crate::publish::Draft;
 pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 const SERVER_KEY_HINT: &str = "send Authorization: Bearer pregon_sk_… with a server key";
-const USER_HINT: &str = "send a user token (Authorization: Bearer, or ?access_token=), or the server key and ?user_id=; for a \
+pub(super) const USER_HINT: &str = "send a user token (Authorization: Bearer, or ?access_token=), or the server key and ?user_id=; for a \
                          demo, start the server with --open-user-id";
 const TOKEN_HINT: &str = "send Authorization: Bearer and a user token";
 

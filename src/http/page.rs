@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    ACCEPT, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
     LOCATION, SET_COOKIE, VARY,
 };
 use axum::http::{Method, StatusCode, Uri};
@@ -28,7 +28,7 @@ use super::outside::Connected;
 use super::request::{self, cookie, parameter, query};
 use super::shapes::Item;
 use super::{App, assets, identity, inbox, language, session};
-use crate::auth::Principal;
+use crate::auth::{Principal, Refusal};
 use crate::notification::NotificationId;
 use crate::state::{Counts, Set};
 use crate::store::{Page, Selection, Status, Wanted};
@@ -115,9 +115,9 @@ impl Language {
 
 #[derive(Serialize)]
 struct View<'a> {
-    lang: &'a str,
-    other_lang: &'a str,
-    dir: &'a str,
+    lang: &'static str,
+    other_lang: &'static str,
+    dir: &'static str,
     theme: Option<String>,
     strings: &'a serde_json::Value,
     drawings: &'a serde_json::Value,
@@ -136,7 +136,18 @@ struct View<'a> {
     other_here: String,
     /// The interval of the demo generator, if it runs.
     demo: Option<String>,
+    /// Why there is nothing to show, in place of all that.
+    refused: Option<Refused<'a>>,
     assets: Assets,
+}
+
+/// A problem, for people.
+#[derive(Serialize)]
+struct Refused<'a> {
+    /// Which words of the page say it.
+    words: &'static str,
+    detail: &'a str,
+    hint: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -170,61 +181,126 @@ pub(super) async fn page(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let asking = Asking { method: &method, headers: &headers, uri: &uri, client };
-    let reader = identity::reader(&app, &asking)?;
-    if let Some(response) = reader.as_ref().and_then(|reader| with_session(&app, &asking, reader)) {
+    shown(&app, &asking).await.or_else(|problem| refused(problem, &headers, &uri))
+}
+
+/// The list of the reader, or the question whose list it is to be.
+async fn shown(app: &App, asking: &Asking<'_>) -> Result<Response, Problem> {
+    let Asking { headers, uri, .. } = *asking;
+    let reader = identity::reader(app, asking)?;
+    if reader.is_none()
+        && !app.options.open_user_id
+        && identity::bearer_header(headers).is_none()
+        && takes_html(headers)
+    {
+        // Whoever names a user here would only be asked for a token next.
+        return Err(Problem::unauthorized(&Refusal::Missing, identity::USER_HINT));
+    }
+    if let Some(response) = reader.as_ref().and_then(|reader| with_session(app, asking, reader)) {
         return Ok(response);
     }
     let user = reader.map(|reader| reader.user);
-    let languages = language::wanted(&headers, &uri);
-    let language = Language::first_of(&languages);
+    let languages = language::wanted(headers, uri);
     let mut status = Status::All;
     let (mut items, mut more, mut counts) = (Vec::new(), false, Counts::default());
     if let Some(user) = &user {
-        let wanted = Wanted { limit: ITEMS, ..inbox::wanted(&app, user.clone(), &uri)? };
+        let wanted = Wanted { limit: ITEMS, ..inbox::wanted(app, user.clone(), uri)? };
         status = wanted.status;
         Page { items, more, counts, .. } = app.inbox.page(wanted).await?;
     }
-    let is_first = parameter(&uri, &["cursor"]).is_none() && matches!(status, Status::All | Status::Unread);
+    let is_first = parameter(uri, &["cursor"]).is_none() && matches!(status, Status::All | Status::Unread);
     let id = |item: &crate::store::Item| item.notification.id.to_string();
     let view = View {
-        lang: language.code(),
-        other_lang: language.other().code(),
-        dir: "ltr",
-        theme: cookie(&headers, THEME).filter(|theme| THEMES.contains(&theme.as_str())),
-        strings: language.strings(),
-        drawings: &DRAWINGS,
-        version: env!("CARGO_PKG_VERSION"),
         user_id: user.map(|user| user.to_string()),
         status: status.name(),
         newest: items.first().filter(|_| is_first).map(id),
         next: items.last().filter(|_| more).map(|last| app.delivery.ids().fresh(last.position).to_string()),
         items: items.iter().map(|item| inbox::shown(item, &languages)).collect(),
         counts,
-        here: query(&uri, &[], None),
-        base: query(&uri, &["status", "cursor"], None),
-        other_here: query(&uri, &["lang"], Some(("lang", language.other().code()))),
         demo: app.options.demo.map(|interval| humantime::format_duration(interval).to_string()),
-        assets: Assets::new(),
+        ..View::empty(headers, uri)
     };
-    let html = TEMPLATES.get_template("page.html").and_then(|page| page.render(Value::from(Serde(&view))));
-    let html = html.map_err(|error| {
-        tracing::error!(%error, "the page could not be rendered");
-        Problem::internal()
-    })?;
-    let head: [(HeaderName, HeaderValue); 5] = [
-        (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
-        (CONTENT_LANGUAGE, HeaderValue::from_static(language.code())),
-        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
-        // Not `no-store`: it would keep the page from the browser's back/forward cache.
-        (CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
-        (VARY, HeaderValue::from_static("Accept-Language, Authorization, Cookie")),
-    ];
-    let mut response = (StatusCode::OK, head, html).into_response();
-    // Whoever has chosen a language has it the next time too.
-    if parameter(&uri, &["lang"]).is_some_and(|tag| Language::tagged(&tag) == Some(language)) {
-        response.headers_mut().append(SET_COOKIE, language::cookie_for(language.code()));
+    view.response(StatusCode::OK, uri)
+}
+
+/// A problem as a page, for whoever takes HTML: a browser that leads a person here.
+fn refused(problem: Problem, headers: &HeaderMap, uri: &Uri) -> Result<Response, Problem> {
+    if !takes_html(headers) {
+        return Err(problem);
     }
+    let words = match problem.code() {
+        "credential_missing" | "credential_malformed" => "sign_in",
+        "token_expired" | "token_revoked" => "sign_in_again",
+        _ if problem.is_temporary() => "later",
+        _ => "refused",
+    };
+    let shown = Refused { words, detail: problem.detail(), hint: problem.hint() };
+    let view = View { refused: Some(shown), ..View::empty(headers, uri) };
+    let mut response = view.response(problem.status(), uri)?;
+    response.headers_mut().extend(problem.extra_header().cloned());
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// Whether HTML is asked for by name.
+fn takes_html(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|part| {
+        let (name, quality) = part.split_once(';').unwrap_or((part, ""));
+        let is_refused = quality.trim().strip_prefix("q=").is_some_and(|q| q.parse().is_ok_and(|q: f32| q <= 0.0));
+        name.trim().eq_ignore_ascii_case("text/html") && !is_refused
+    })
+}
+
+impl<'a> View<'a> {
+    /// The page around the list, in the language of the reader.
+    fn empty(headers: &HeaderMap, uri: &Uri) -> View<'a> {
+        let language = Language::first_of(&language::wanted(headers, uri));
+        View {
+            lang: language.code(),
+            other_lang: language.other().code(),
+            dir: "ltr",
+            theme: cookie(headers, THEME).filter(|theme| THEMES.contains(&theme.as_str())),
+            strings: language.strings(),
+            drawings: &DRAWINGS,
+            version: env!("CARGO_PKG_VERSION"),
+            user_id: None,
+            status: Status::All.name(),
+            items: Vec::new(),
+            counts: Counts::default(),
+            newest: None,
+            next: None,
+            here: query(uri, &[], None),
+            base: query(uri, &["status", "cursor"], None),
+            other_here: query(uri, &["lang"], Some(("lang", language.other().code()))),
+            demo: None,
+            refused: None,
+            assets: Assets::new(),
+        }
+    }
+
+    fn response(&self, status: StatusCode, uri: &Uri) -> Result<Response, Problem> {
+        let html = TEMPLATES.get_template("page.html").and_then(|page| page.render(Value::from(Serde(self))));
+        let html = html.map_err(|error| {
+            tracing::error!(%error, "the page could not be rendered");
+            Problem::internal()
+        })?;
+        let head: [(HeaderName, HeaderValue); 5] = [
+            (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+            (CONTENT_LANGUAGE, HeaderValue::from_static(self.lang)),
+            (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+            // Not `no-store`: it would keep the page from the browser's back/forward cache.
+            (CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
+            (VARY, HeaderValue::from_static("Accept, Accept-Language, Authorization, Cookie")),
+        ];
+        let mut response = (status, head, html).into_response();
+        // Whoever has chosen a language has it the next time too.
+        if parameter(uri, &["lang"]).is_some_and(|tag| Language::tagged(&tag).is_some_and(|it| it.code() == self.lang))
+        {
+            response.headers_mut().append(SET_COOKIE, language::cookie_for(self.lang));
+        }
+        Ok(response)
+    }
 }
 
 /// Leads a browser that has come with a token in the address to the same view without it: the token is then in the session
@@ -263,12 +339,16 @@ pub(super) async fn act(
     body: Body,
 ) -> Result<Response, Problem> {
     let asking = Asking { method: &method, headers: &headers, uri: &uri, client };
-    let reader = identity::named_reader(&app, &asking)?;
+    done(&app, &asking, body).await.or_else(|problem| refused(problem, &headers, &uri))
+}
+
+async fn done(app: &App, asking: &Asking<'_>, body: Body) -> Result<Response, Problem> {
+    let reader = identity::named_reader(app, asking)?;
     // A form needs no script to be sent from anywhere, so here it matters for every credential that an address holds.
-    if !identity::is_of_ours(&app, &headers) {
+    if !identity::is_of_ours(app, asking.headers) {
         return Err(Problem::cross_site());
     }
-    reader.write(&app)?;
+    reader.write(app)?;
     let body = request::body(body).await?;
     let given = |wanted: &str| {
         let mut fields = form_urlencoded::parse(&body);
@@ -289,7 +369,7 @@ pub(super) async fn act(
     }
     // What is gone meanwhile is not in the list that is shown next: that says it well enough.
     app.inbox.mark(reader.user, selection, set).await?;
-    Ok(see(&uri))
+    Ok(see(asking.uri))
 }
 
 fn missing(pointer: &str, detail: &str) -> Problem {

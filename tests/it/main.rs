@@ -35,6 +35,7 @@ mod process;
 mod proxies;
 mod publishing;
 mod reached;
+mod refused;
 mod revocation;
 mod secrets;
 mod server;

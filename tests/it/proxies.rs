@@ -68,6 +68,10 @@ impl Proxy {
                          proxy_pass http://pregon; proxy_http_version 1.1; proxy_set_header Connection '';
                          proxy_set_header Host $host; proxy_next_upstream off;
                      }}
+                     # As most write it who mount something under a path.
+                     location /notify/ {{
+                         proxy_pass http://pregon/; proxy_http_version 1.1; proxy_set_header Connection '';
+                     }}
                  }}
              }}",
             pid = shown("pid"),

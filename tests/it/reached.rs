@@ -4,7 +4,9 @@
 use reqwest::header::{COOKIE, SET_COOKIE};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
+use url::{Position, Url};
 
+use crate::proxies::{Care, Proxy};
 use crate::server::{Tab, TestServer, within};
 
 async fn server(public_url: Option<&str>, trusted_proxy: Option<&str>) -> TestServer {
@@ -170,5 +172,52 @@ async fn under_a_path_all_addresses_stay_below_it_whether_the_proxy_takes_it_awa
     let moved = within(moved).await.unwrap();
     assert_eq!(moved.status(), 200, "an open bell finds this version's files");
     assert!(moved.url().path().starts_with("/notify/assets/"), "{}", moved.url());
+    server.stop().await;
+}
+
+/// What a browser loads for a page or a module, resolved as it does.
+fn loaded(base: &Url, text: &str) -> Vec<Url> {
+    let text = text.replace("&#x2f;", "/");
+    let named = ["href=\"", "src=\"", "spec-url=\"", "import \"", " from \""];
+    let named = named.iter().flat_map(|name| text.split(name).skip(1)).filter_map(|rest| rest.split('"').next());
+    named.filter(|address| !address.starts_with('#')).map(|address| base.join(address).unwrap()).collect()
+}
+
+/// Mutant: the address of a file begins at the root.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_a_path_of_nginx_everything_is_found_that_page_bell_and_docs_load() {
+    let mut server = TestServer::start_with(|config| config.public_url = Some("http://pregon".parse().unwrap())).await;
+    server.publish("user:1", "hola").await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let nginx = Proxy::nginx("nginx", Care::Usual, folder.path(), server.address().parse().unwrap()).await;
+    server.use_client(reqwest::Client::builder().unix_socket(nginx.http1.clone()).build().unwrap());
+    let root = Url::parse(&format!("{}/notify/", server.url)).unwrap();
+    let get = |url: &Url| within(server.anonymous(Method::GET, &url[Position::BeforePath..]).send());
+    let mut wanted =
+        vec![root.join("?user_id=1").unwrap(), root.join("docs").unwrap(), root.join("pregon.js").unwrap()];
+    let mut next = 0;
+    while let Some(url) = wanted.get(next).cloned() {
+        assert!(url.path().starts_with("/notify/"), "{url} is not below the path");
+        let answer = get(&url).await.unwrap();
+        assert_eq!(answer.status(), 200, "{url}");
+        let text = within(answer.text()).await.unwrap_or_default();
+        if url.path().rsplit('.').next() == Some("js") || next < 3 {
+            for found in loaded(&url, &text) {
+                if found.origin() == root.origin() && !wanted.contains(&found) && found.query().is_none() {
+                    wanted.push(found);
+                }
+            }
+        }
+        next += 1;
+    }
+    assert!(wanted.len() > 30, "{wanted:?}");
+    let old = root.join("assets/00000000/widget/panel.js").unwrap();
+    let moved = get(&old).await.unwrap();
+    assert_eq!(moved.status(), 200, "an open bell finds the files of a later version");
+    assert!(moved.url().path().starts_with("/notify/assets/"), "{}", moved.url());
+    let mut tab = Tab::of(get(&root.join("notifications?user_id=1").unwrap()).await.unwrap());
+    tab.expect("hello").await;
+    drop(tab);
+    nginx.end().await;
     server.stop().await;
 }
