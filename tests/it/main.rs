@@ -5,6 +5,7 @@ mod addresses;
 mod api;
 mod bad_input;
 mod bad_routes;
+mod behind;
 mod chunks;
 mod cli;
 mod cli_inbox;

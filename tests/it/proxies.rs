@@ -177,7 +177,7 @@ async fn whole(mut stdout: ChildStdout) -> String {
 }
 
 /// A program of the system's, which not everybody's `PATH` leads to.
-fn program(name: &str) -> Command {
+pub(crate) fn program(name: &str) -> Command {
     let mut command = Command::new(name);
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{path}:/usr/sbin:/usr/local/sbin"));
