@@ -24,10 +24,11 @@ const DOCUMENTED_SERVER: &str = "127.0.0.1:8000";
 const BEFORE: usize = 5;
 const IN_ALL: usize = 20;
 
-/// The block in that language, as an operator copies it.
+/// The block in that language under the heading about streams, as an operator copies it.
 fn documented(language: &str) -> String {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap();
-    let (_, block) = text.split_once(&format!("```{language}\n")).unwrap();
+    let (_, section) = text.split_once("\n### What a proxy does to streams\n").unwrap();
+    let (_, block) = section.split_once(&format!("```{language}\n")).unwrap();
     block.split_once("```").unwrap().0.to_owned()
 }
 
