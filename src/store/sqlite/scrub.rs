@@ -314,8 +314,10 @@ mod tests {
         for file in files {
             let bytes = std::fs::read(file).unwrap_or_default();
             for (at, _) in bytes.windows(MARK.len()).enumerate().filter(|(_, window)| *window == MARK) {
-                let number = bytes[at + MARK.len()..].iter().take(6).map(|digit| usize::from(digit - b'0'));
-                found.insert(number.fold(0, |number, digit| 10 * number + digit));
+                // A text that goes on in another page may have its number there: it can't be told which one that is.
+                let number = bytes.get(at + MARK.len()..at + MARK.len() + 6);
+                let number: Option<usize> = number.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+                found.extend(number);
             }
         }
         found
