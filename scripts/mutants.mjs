@@ -573,6 +573,13 @@ const mutants = [
     test: 'a_key_that_could_check_no_token_is_refused',
   },
   {
+    name: 'all wrong fields of an object told',
+    file: 'src/http/error/fields.rs',
+    from: 'if self.told.len() < ERRORS_MAX {',
+    to: 'if true {',
+    test: 'of_many_wrong_fields_the_first_are_told_and_all_are_counted',
+  },
+  {
     name: 'a public key taken as a secret',
     file: 'src/auth/tokens.rs',
     from: 'if pem::is_pem(text) {',

@@ -151,8 +151,8 @@ fn audiences(object: &mut Object) -> Vec<Audience> {
         match text.parse() {
             Ok(audience) => audiences.push(audience),
             Err(error) => {
-                let error = FieldError::audience(object.pointer(&place), text, error);
-                object.errors.push(error);
+                let pointer = object.pointer(&place);
+                object.errors.note(|| FieldError::audience(pointer, text, error));
             }
         }
     }

@@ -11,11 +11,12 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::content::FieldProblem;
-use crate::notification::{AudienceError, NameError};
 use crate::store::{Failing, StoreError};
 
 mod access;
+mod fields;
+
+pub use fields::{FieldError, FieldErrors, nearest};
 
 /// Seconds after which a publisher that met a temporary condition may try again.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -34,27 +35,8 @@ struct Details {
     title: &'static str,
     detail: String,
     hint: Option<String>,
-    errors: Vec<FieldError>,
+    errors: FieldErrors,
     header: Option<(HeaderName, HeaderValue)>,
-}
-
-/// One wrong place in a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FieldError {
-    /// JSON pointer to it.
-    #[schema(examples("/to"))]
-    pub pointer: String,
-    /// What is wrong, for programs.
-    #[schema(examples("audience"))]
-    pub code: &'static str,
-    /// What is wrong, for people.
-    #[schema(examples("must be user:ID, topic:NAME or everyone"))]
-    pub detail: String,
-    /// What may have been meant.
-    #[schema(value_type = String, examples("did you mean user:1?"))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
 }
 
 /// An answer that is not a success (RFC 9457), as it is sent.
@@ -82,7 +64,7 @@ pub struct ProblemBody {
     #[schema(value_type = String)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// Every wrong field.
+    /// Every wrong field, or the first of many.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
     /// The path that was asked for.
@@ -106,7 +88,7 @@ pub struct ItemProblem {
     /// What is wrong, for people.
     #[schema(examples("`/message` must be there"))]
     pub detail: String,
-    /// Every wrong field.
+    /// Every wrong field, or the first of many.
     pub errors: Vec<FieldError>,
 }
 
@@ -138,7 +120,15 @@ impl Problem {
 
     fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Problem {
         let detail = detail.into();
-        Problem(Box::new(Details { status, code, title, detail, hint: None, errors: Vec::new(), header: None }))
+        Problem(Box::new(Details {
+            status,
+            code,
+            title,
+            detail,
+            hint: None,
+            errors: FieldErrors::default(),
+            header: None,
+        }))
     }
 
     fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
@@ -261,11 +251,8 @@ impl Problem {
     }
 
     /// The request is well-formed, and fields of it are wrong.
-    pub fn invalid(errors: Vec<FieldError>) -> Problem {
-        let detail = match errors.as_slice() {
-            [error] => format!("`{}` {}", error.pointer, error.detail),
-            errors => format!("{} fields are wrong", errors.len()),
-        };
+    pub fn invalid(errors: FieldErrors) -> Problem {
+        let detail = errors.to_string();
         let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", "Invalid request", detail);
         problem.0.errors = errors;
         problem
@@ -322,7 +309,7 @@ impl Problem {
     /// What is wrong, as an item of a batch says it.
     pub fn item(self) -> ItemProblem {
         let Details { status, code, detail, errors, .. } = *self.0;
-        ItemProblem { status: status.as_u16(), code, detail, errors }
+        ItemProblem { status: status.as_u16(), code, detail, errors: errors.told() }
     }
 
     /// The server is about to end.
@@ -361,7 +348,7 @@ impl Problem {
             code,
             detail,
             hint,
-            errors,
+            errors: errors.told(),
             instance: instance.to_owned(),
             request_id: request_id.to_owned(),
         };
@@ -415,61 +402,4 @@ impl From<StoreError> for Problem {
             _ => problem.with_header(RETRY_AFTER, RETRY_AFTER_SECONDS),
         }
     }
-}
-
-impl FieldError {
-    /// A wrong field.
-    pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> FieldError {
-        FieldError { pointer: pointer.into(), code, detail: detail.into(), hint: None }
-    }
-
-    /// The code of what is wrong with a field of the content.
-    pub fn code_of(problem: FieldProblem) -> &'static str {
-        match problem {
-            FieldProblem::Empty => "empty",
-            FieldProblem::TooLong { .. } => "too_long",
-            FieldProblem::Character | FieldProblem::Invisible => "character",
-            FieldProblem::Url => "url",
-            FieldProblem::TooDeep => "too_deep",
-            FieldProblem::TooMany { .. } => "too_many",
-            FieldProblem::Language => "language",
-        }
-    }
-
-    /// An audience.
-    pub fn audience(pointer: String, given: &str, error: AudienceError) -> FieldError {
-        let code = match error {
-            AudienceError::Kind => "audience",
-            AudienceError::Name(NameError::Empty) => "empty",
-            AudienceError::Name(NameError::TooLong) => "too_long",
-            AudienceError::Name(NameError::Character) => "character",
-        };
-        let mut field = FieldError::new(pointer, code, error.to_string());
-        if error == AudienceError::Kind {
-            field.hint = audience_meant(given);
-        }
-        field
-    }
-}
-
-/// What a mistyped audience may have meant.
-fn audience_meant(given: &str) -> Option<String> {
-    let (kind, name) = given.split_once(':').unwrap_or((given, ""));
-    let nearest = nearest(kind, ["user", "topic", "everyone"])?;
-    match (nearest, name) {
-        ("everyone", _) => Some("did you mean everyone?".into()),
-        (_, "") => None,
-        (nearest, name) if name.len() <= 40 => Some(format!("did you mean {nearest}:{name}?")),
-        (nearest, _) => Some(format!("did you mean {nearest}:…?")),
-    }
-}
-
-/// The known name that is most like the given one, if any is.
-pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|name| (strsim::jaro_winkler(&given.to_lowercase(), name), name))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, name)| name)
 }

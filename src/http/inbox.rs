@@ -276,7 +276,7 @@ pub(super) async fn mark(
 fn set(object: &mut Object) -> Option<Set> {
     let [seen, read, archived] = SET.map(|name| object.boolean(name));
     // Whoever misspells a name has said something, and is told the right one.
-    let silent = object.errors.is_empty() && object.names().is_empty();
+    let silent = object.errors.count() == 0 && object.names().is_empty();
     if silent && seen.or(read).or(archived).is_none() {
         object.wrong_whole("missing", "must say what changes: seen, read or archived");
         return None;
@@ -391,9 +391,9 @@ pub(super) async fn bulk(
 fn ids(object: &mut Object) -> Option<Vec<NotificationId>> {
     object.must_have("ids", "must say which");
     let id = |text: &str| text.parse::<NotificationId>().map_err(|error| ("id", error.to_string()));
-    let wrong = object.errors.len();
+    let wrong = object.errors.count();
     let ids = object.strings("ids", MARKED_MAX, id)?;
-    if ids.is_empty() && object.errors.len() == wrong {
+    if ids.is_empty() && object.errors.count() == wrong {
         object.wrong("ids", "empty", format!("must be 1 to {MARKED_MAX} ids"));
     }
     Some(ids)

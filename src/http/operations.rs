@@ -41,7 +41,10 @@ const PROBLEMS: [(&str, &str); 15] = [
     ("413", "`body_too_large`"),
     ("415", "`unsupported_media_type`"),
     ("421", "`misdirected`: the server lets in whoever is on its machine, and was asked for by another name."),
-    ("422", "`invalid_request`: `errors` has every wrong field. `batch_size`: nothing, or too much."),
+    (
+        "422",
+        "`invalid_request`: `errors` has every wrong field, of many the first 32. `batch_size`: nothing, or too much.",
+    ),
     ("429", "`rate_limited`: `detail` says how often is allowed, `Retry-After` when to come back."),
     ("500", "`internal`: it is logged. `store_damaged`: the store's file is damaged there; other requests go on."),
     ("501", "`transfer_coding`: `Transfer-Encoding` is not `chunked` alone."),

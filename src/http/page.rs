@@ -373,7 +373,7 @@ async fn done(app: &App, asking: &Asking<'_>, body: Body) -> Result<Response, Pr
 }
 
 fn missing(pointer: &str, detail: &str) -> Problem {
-    Problem::invalid(vec![FieldError::new(pointer, "missing", detail)])
+    Problem::invalid(FieldError::new(pointer, "missing", detail).into())
 }
 
 #[cfg(test)]

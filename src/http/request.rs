@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use url::form_urlencoded::{self, Serializer};
 
 use super::body::Exhausted;
-use super::error::{FieldError, Problem, nearest};
+use super::error::{FieldError, FieldErrors, Problem, nearest};
 
 /// The parameters that are credentials.
 const CREDENTIALS: [&str; 2] = ["access_token", "ticket"];
@@ -140,13 +140,13 @@ pub(super) struct Object {
     fields: Map<String, Value>,
     /// JSON pointer to it.
     at: String,
-    pub(super) errors: Vec<FieldError>,
+    pub(super) errors: FieldErrors,
 }
 
 impl Object {
     /// An object of these fields.
     pub(super) fn of(fields: Map<String, Value>) -> Object {
-        Object { fields, at: String::new(), errors: Vec::new() }
+        Object { fields, at: String::new(), errors: FieldErrors::default() }
     }
 
     /// Parses the object.
@@ -238,9 +238,11 @@ impl Object {
         let text = self.string(name)?;
         let value = parse(&text);
         if value.is_none() {
-            let mut error = FieldError::new(self.pointer(name), code, format!("must be one of {}", names.join(", ")));
-            error.hint = nearest(&text, names.iter().copied()).map(|name| format!("did you mean {name}?"));
-            self.errors.push(error);
+            let pointer = self.pointer(name);
+            self.errors.note(|| {
+                let error = FieldError::new(pointer, code, format!("must be one of {}", names.join(", ")));
+                error.with_hint(nearest(&text, names.iter().copied()))
+            });
         }
         value
     }
@@ -302,9 +304,9 @@ impl Object {
         fields: Map<String, Value>,
         read: impl FnOnce(&mut Object) -> T,
     ) -> T {
-        let mut inner = Object { fields, at: self.pointer(name), errors: Vec::new() };
+        let mut inner = Object { fields, at: self.pointer(name), errors: FieldErrors::default() };
         let value = read(&mut inner);
-        self.errors.append(&mut inner.errors);
+        self.errors.append(inner.errors);
         value
     }
 
@@ -320,12 +322,13 @@ impl Object {
 
     /// Notes a wrong value.
     pub(super) fn wrong(&mut self, name: &str, code: &'static str, detail: impl Into<String>) {
-        self.errors.push(FieldError::new(self.pointer(name), code, detail));
+        let pointer = self.pointer(name);
+        self.errors.note(|| FieldError::new(pointer, code, detail));
     }
 
     /// Notes that the object as a whole is wrong.
     pub(super) fn wrong_whole(&mut self, code: &'static str, detail: impl Into<String>) {
-        self.errors.push(FieldError::new(self.at.clone(), code, detail));
+        self.errors.note(|| FieldError::new(self.at.clone(), code, detail));
     }
 
     /// Notes a value of a wrong type.
@@ -344,30 +347,31 @@ impl Object {
     /// Whether a field, or something within it, is known to be wrong.
     pub(super) fn is_wrong(&self, name: &str) -> bool {
         let pointer = self.pointer(name);
-        self.errors.iter().any(|error| error.pointer == pointer)
+        self.errors.any_at(|place| place == pointer)
     }
 
     /// Whether a field, or anything within it, is known to be wrong.
     pub(super) fn is_wrong_within(&self, name: &str) -> bool {
         let pointer = self.pointer(name);
-        self.errors.iter().any(|error| error.pointer.starts_with(&pointer))
+        self.errors.any_at(|place| place.starts_with(&pointer))
     }
 
     /// Notes every field that has not been taken out. `known` are the names that could have been meant.
     pub(super) fn refuse_rest(&mut self, known: &[&str]) {
-        for name in self.names() {
-            let shown: String = name.chars().take(64).collect();
-            let pointer = self.pointer(&escaped(&shown));
-            let mut error = FieldError::new(pointer, "unknown_field", "is not a field of this request");
-            error.hint = nearest(&name, known.iter().copied()).map(|name| format!("did you mean {name}?"));
-            self.errors.push(error);
+        for name in self.fields.keys() {
+            self.errors.note(|| {
+                let shown: String = name.chars().take(64).collect();
+                let pointer = format!("{}/{}", self.at, escaped(&shown));
+                let error = FieldError::new(pointer, "unknown_field", "is not a field of this request");
+                error.with_hint(nearest(name, known.iter().copied()))
+            });
         }
     }
 
     /// What has been read, unless something is wrong.
     pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Problem> {
         match value {
-            Some(value) if self.errors.is_empty() => Ok(value),
+            Some(value) if self.errors.count() == 0 => Ok(value),
             _ => Err(Problem::invalid(self.errors)),
         }
     }

@@ -114,6 +114,22 @@ async fn every_wrong_field_is_named_with_its_code_and_nothing_is_published() {
     server.stop().await;
 }
 
+/// As many fields as fit, none of them known: each error takes ten times the bytes of what it is about.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_about_many_wrong_fields_is_shorter_than_the_request() {
+    let server = TestServer::start().await;
+    let item: serde_json::Map<_, _> = (0..6000).map(|number| (format!("{number:x}"), json!(1))).collect();
+    let batch = json!([&item, &item]);
+    for (path, body) in [("/v1/notifications", json!(item)), ("/v1/notifications/batch", batch)] {
+        let body = body.to_string();
+        let request = server.request(Method::POST, path).header("content-type", "application/json");
+        let answer = request.body(body.clone()).send().await.unwrap().text().await.unwrap();
+        assert!(answer.contains("6002 fields are wrong; these are the first 32"), "{path}: {answer:.300}");
+        assert!(answer.len() < body.len() / 4, "{path}: {} bytes answer {}", answer.len(), body.len());
+    }
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_types_methods_and_paths_outside_the_contract_are_told_so() {
     let server = TestServer::start().await;
