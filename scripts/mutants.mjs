@@ -601,6 +601,13 @@ const mutants = [
     test: 'a_clock_that_is_ahead_ages_the_log_slowly_and_one_that_is_behind_not_at_all',
   },
   {
+    name: 'a time learned from a clock that was ahead kept',
+    file: 'src/store/sqlite/clock.rs',
+    from: '            self.at = known;',
+    to: '            let _ = known;',
+    test: 'a_time_learned_from_a_clock_that_was_ahead_is_unlearned_once_an_entry_is_earlier',
+  },
+  {
     name: 'a revocation that ends no stream',
     file: 'src/delivery/engine.rs',
     from: '            self.drive_each(self.readers.connections_of(user).collect(), || Input::EndNow);',
@@ -1157,7 +1164,7 @@ const mutants = [
   {
     name: 'what has expired by the wall clock removed at a start',
     file: 'src/store/sqlite/writer/upkeep.rs',
-    from: 'let expired = age.map_or(Timestamp::MIN, |age| age.read(now));',
+    from: 'let expired = age.map_or(Timestamp::MIN, |age| age.read(now, newest));',
     to: 'let expired = age.map_or(Timestamp::MIN, |_| now);',
     test: 'a_start_with_the_clock_ahead_removes_nothing_that_expires_nor_drops_what_is_scheduled',
   },

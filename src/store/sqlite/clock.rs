@@ -5,6 +5,8 @@
 //! * [`Age`] follows the wall clock, but in a running process at most [`CATCH_UP`] times as fast as time passes, and not at
 //!   all over a restart. So a clock that is far ahead deletes little before somebody can see it. Only after
 //!   [`Options::doubts_clock_for`](super::Options::doubts_clock_for) in one process is a clock that is still ahead believed.
+//! * What it learned from a clock that was ahead, it unlearns: it falls as soon as the wall clock and the newest entry are
+//!   both clearly earlier. The wall clock alone may be one that begins in 1970 at each start, until it is set.
 //!
 //! Deliberately absent: times that users see. Those are the wall clock's.
 
@@ -53,29 +55,42 @@ pub(super) struct Age {
 }
 
 impl Age {
-    /// Goes on where the file says, or from the newest entry; nothing if there is none yet.
-    pub(super) fn load(connection: &Connection, doubt: Duration) -> rusqlite::Result<Option<Age>> {
-        let at = "SELECT ifnull(age, (SELECT at FROM log ORDER BY position DESC LIMIT 1)) FROM log_identity";
-        let at = connection.query_row(at, [], |row| time(row, 0))?;
+    /// Goes on where the file says, or from the newest entry if the wall clock is not behind that; nothing if there is none
+    /// yet.
+    pub(super) fn load(connection: &Connection, doubt: Duration, wall: Timestamp) -> rusqlite::Result<Option<Age>> {
+        let at = "SELECT ifnull(age, min((SELECT at FROM log ORDER BY position DESC LIMIT 1), ?1)) FROM log_identity";
+        let at = connection.query_row(at, [Millisecond(wall)], |row| time(row, 0))?;
         Ok(at.map(|at| Age { at, read: Instant::now(), behind: Duration::ZERO, doubt }))
     }
 
-    /// The log's time; never later than the wall clock.
-    pub(super) fn read(&mut self, wall: Timestamp) -> Timestamp {
-        let read = Instant::now();
-        self.pass(read - self.read, wall);
+    /// The log's time; never later than the wall clock. `newest` is when the newest entry was.
+    pub(super) fn read(&mut self, wall: Timestamp, newest: Timestamp) -> Timestamp {
+        let (read, before) = (Instant::now(), self.at);
+        self.pass(read - self.read, wall, newest);
+        if self.at < before {
+            let (before, now) = (before.to_string(), self.at.to_string());
+            tracing::warn!(
+                before,
+                now,
+                "the clock was set back: the log's time was learned from a clock that was ahead, and follows it back"
+            );
+        }
         self.read = read;
         self.at.min(wall)
     }
 
     /// Lets so much time pass.
-    fn pass(&mut self, elapsed: Duration, wall: Timestamp) {
+    fn pass(&mut self, elapsed: Duration, wall: Timestamp, newest: Timestamp) {
+        let known = wall.max(newest);
+        if self.at.duration_since(known) > AGREEING.try_into().unwrap_or_default() {
+            self.at = known;
+        }
         let ahead = wall.duration_since(self.at);
         self.behind =
             if ahead > AGREEING.try_into().unwrap_or_default() { self.behind + elapsed } else { Duration::ZERO };
         let latest = self.at.checked_add(elapsed * CATCH_UP).unwrap_or(Timestamp::MAX);
         let latest = if self.behind >= self.doubt { wall } else { latest };
-        // A clock that was set back stops it.
+        // A clock that was set back by little, or that no entry agrees with yet, stops it.
         self.at = wall.min(latest).max(self.at);
     }
 }
@@ -108,7 +123,7 @@ mod tests {
         for run in 1..=runs {
             let wall = start() + RUN * run + off_by(RUN * run);
             let before = age.at;
-            age.pass(RUN, wall);
+            age.pass(RUN, wall, before);
             assert!(age.at >= before, "it never goes back");
         }
         age.at.duration_since(start()).try_into().expect("forwards")
@@ -133,6 +148,36 @@ mod tests {
         assert_eq!(after(a_day, |_| -jiff::SignedDuration::from_hours(1)), 23 * HOUR);
         let frozen = |passed: Duration| -jiff::SignedDuration::try_from(passed).expect("in range");
         assert_eq!(after(a_day, frozen), Duration::ZERO, "a clock that stands still");
+    }
+
+    /// Mutant: what was learned from a clock that was ahead is kept.
+    #[test]
+    fn a_time_learned_from_a_clock_that_was_ahead_is_unlearned_once_an_entry_is_earlier() {
+        let doubt = Options::default().doubts_clock_for;
+        let learned = start() + 32 * DAY;
+        let mut age = Age { at: learned, read: Instant::now(), behind: Duration::ZERO, doubt };
+        age.pass(RUN, start(), learned);
+        assert_eq!(age.at, learned, "only the wall clock is earlier");
+        age.pass(RUN, learned - HOUR, learned - HOUR);
+        assert_eq!(age.at, learned, "an ordinary correction");
+        age.pass(RUN, Timestamp::UNIX_EPOCH, start());
+        assert_eq!(age.at, start(), "no further than the newest entry");
+        age.pass(RUN, start() + 31 * DAY, start() + 31 * DAY);
+        assert_eq!(age.at, start() + 4 * RUN, "ahead again: slowly");
+    }
+
+    /// Of a file that was written before it kept its age.
+    #[test]
+    fn no_age_is_learned_from_an_entry_that_is_ahead_of_the_clock() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut connection = Connection::open(folder.path().join("pregon.db")).expect("opens");
+        super::super::schema::prepare(&mut connection).expect("prepared");
+        let learned = |wall| Age::load(&connection, DAY, wall).expect("loaded").map(|age| age.at);
+        assert_eq!(learned(start()), None);
+        let entry = "INSERT INTO log (position, kind, at, audiences, content) VALUES (1, 'joined', ?1, '', '')";
+        connection.execute(entry, [Millisecond(start() + 32 * DAY)]).expect("inserted");
+        assert_eq!(learned(start()), Some(start()));
+        assert_eq!(learned(start() + 40 * DAY), Some(start() + 32 * DAY));
     }
 
     #[test]

@@ -108,9 +108,9 @@ impl Writer {
         let full = self.reserve.is_given_up();
         self.wal.look(&self.maintenance, full);
         // What the wall clock says has expired is shown to nobody. It is removed only when the log's time says so too.
-        let uptime = self.uptime;
-        let age = self.age().map_err(|error| StoreError::Unavailable(error.into()))?;
-        let expired = age.map_or(Timestamp::MIN, |age| age.read(now));
+        let (uptime, newest) = (self.uptime, self.latest);
+        let age = self.age(now).map_err(|error| StoreError::Unavailable(error.into()))?;
+        let expired = age.map_or(Timestamp::MIN, |age| age.read(now, newest));
         let published = if !full {
             self.commit(|changes| changes.publish_due(now, expired, DUE_PER_TURN))
         } else if rows::any_due(&self.connection, now).unwrap_or(true) {
@@ -137,17 +137,18 @@ impl Writer {
     }
 
     /// How old the log is; nothing as long as it has no entry.
-    fn age(&mut self) -> rusqlite::Result<Option<&mut Age>> {
+    fn age(&mut self, now: Timestamp) -> rusqlite::Result<Option<&mut Age>> {
         if self.age.is_none() {
-            self.age = Age::load(&self.connection, self.options.doubts_clock_for)?;
+            self.age = Age::load(&self.connection, self.options.doubts_clock_for, now)?;
         }
         Ok(self.age.as_mut())
     }
 
     /// Reads the log's own time, and keeps it.
     pub(super) fn log_time(&mut self, now: Timestamp) -> Result<Timestamp, StoreError> {
-        let Some(age) = self.age().map_err(|error| StoreError::Unavailable(error.into()))? else { return Ok(now) };
-        let (time, age, uptime) = (age.read(now), *age, self.uptime);
+        let newest = self.latest;
+        let Some(age) = self.age(now).map_err(|error| StoreError::Unavailable(error.into()))? else { return Ok(now) };
+        let (time, age, uptime) = (age.read(now, newest), *age, self.uptime);
         match self.commit(|changes| clock::save(changes.connection, uptime, &age)) {
             // Kept the next time: it is read again every few minutes.
             Err(failure) if failure.stops() => Err(failure.into()),
