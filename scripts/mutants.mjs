@@ -1200,8 +1200,15 @@ const mutants = [
   {
     name: 'the last key that may make others revoked',
     file: 'src/store/sqlite/access.rs',
-    from: 'if has_admin(&these) && !has_admin(&others) {',
-    to: 'if false {',
+    from: 'key.is_admin(at) && !others',
+    to: 'false && !others',
+    test: 'the_embedded_store_passes_the_suite',
+  },
+  {
+    name: 'a lasting admin key revoked since there is one that expires',
+    file: 'src/store/sqlite/access.rs',
+    from: 'other.is_admin(at) && other.lasts_as_long_as(key)',
+    to: 'other.is_admin(at)',
     test: 'the_embedded_store_passes_the_suite',
   },
   {

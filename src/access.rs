@@ -108,8 +108,8 @@ impl Access {
         Ok((outcome != Outcome::TooMany).then_some(Made { key, kept }))
     }
 
-    /// Accepts a key no longer. A server that was started without a key keeps the last one that may do everything: else nobody
-    /// could make another one, and it could not be started again.
+    /// Accepts a key no longer. A server that was started without a key keeps one that may do everything, unless another one
+    /// does so that lasts as long: else nobody could make another one at last, and it could not be started again.
     ///
     /// # Errors
     /// Those of the store.

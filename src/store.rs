@@ -186,7 +186,7 @@ pub enum Command {
     ForgetKey {
         /// Which.
         id: KeyId,
-        /// Only if there is still a key with `admin` then, or this is none.
+        /// Only if another key with `admin` lasts as long, or this is none.
         leaves_admin: bool,
     },
 }
@@ -256,7 +256,7 @@ pub enum Outcome {
     Edited(Arc<Notification>),
     /// As many are kept already as may be.
     TooMany,
-    /// It is the last key that may do everything, and is kept.
+    /// No other key that may do everything lasts as long, and it is kept.
     LastAdmin,
     /// There is no such notification, or not for that user; or no such key.
     Missing,

@@ -174,6 +174,12 @@ impl KeptKey {
     pub fn is_admin(&self, at: Timestamp) -> bool {
         self.scopes.contains(&Scope::Admin) && self.expires_at.is_none_or(|end| at < end)
     }
+
+    /// Whether it does not expire before another one.
+    #[must_use]
+    pub fn lasts_as_long_as(&self, other: &KeptKey) -> bool {
+        self.expires_at.is_none_or(|end| other.expires_at.is_some_and(|others| others <= end))
+    }
 }
 
 /// A key that is accepted.

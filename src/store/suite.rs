@@ -366,6 +366,11 @@ async fn server_keys_are_kept_until_they_are_forgotten(store: &Arc<dyn Store>) {
     assert_eq!(forget(0).await, Outcome::Kept);
     assert_eq!(forget(1).await, Outcome::LastAdmin, "the third has expired");
     assert_eq!(forget(2).await, Outcome::Kept);
+    // One that expires stands in for none that lasts longer.
+    let shorter = kept("d", &["admin"], Some(later));
+    done(store, Command::KeepKey(shorter.clone())).await;
+    assert_eq!(forget(1).await, Outcome::LastAdmin, "the other one will expire");
+    assert_eq!(done(store, Command::ForgetKey { id: shorter.id, leaves_admin: true }).await, Outcome::Kept);
     assert_eq!(store.keys().await.expect("read"), [keys[1].clone(), admins[1].clone()]);
     assert_eq!(opened(store, "1", None).await.head, before, "the log says nothing of it");
 }

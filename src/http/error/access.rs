@@ -58,7 +58,7 @@ impl Problem {
 
     /// Without that key nobody could make another one.
     pub fn last_admin_key() -> Problem {
-        let detail = "this is the last server key with admin, and the server was started without one";
+        let detail = "no other server key with admin lasts as long as this one, and the server was started without one";
         Problem::conflict("last_admin_key", "Last admin key", detail).with_hint("make another one first: POST /v1/keys")
     }
 

@@ -55,7 +55,7 @@ pub(super) fn keep_key(connection: &Connection, key: &KeptKey) -> rusqlite::Resu
     Ok(Outcome::Kept)
 }
 
-/// Keeps a key no longer; unless, if a time is given, no other key may do everything then and this one may.
+/// Keeps a key no longer; unless, if a time is given, it may do everything then and no other one may that lasts as long.
 pub(super) fn forget_key(
     connection: &Connection,
     id: KeyId,
@@ -63,8 +63,8 @@ pub(super) fn forget_key(
 ) -> rusqlite::Result<Outcome> {
     if let Some(at) = leaves_admin {
         let (these, others): (Vec<_>, Vec<_>) = keys(connection)?.into_iter().partition(|key| key.id == id);
-        let has_admin = |keys: &[KeptKey]| keys.iter().any(|key| key.is_admin(at));
-        if has_admin(&these) && !has_admin(&others) {
+        let replaces = |other: &KeptKey, key: &KeptKey| other.is_admin(at) && other.lasts_as_long_as(key);
+        if these.iter().any(|key| key.is_admin(at) && !others.iter().any(|other| replaces(other, key))) {
             return Ok(Outcome::LastAdmin);
         }
     }
