@@ -256,6 +256,13 @@ const mutants = [
     test: 'what_somebody_must_act_on_is_info_and_all_is_debug',
   },
   {
+    name: 'a body that can not be read taken for one that was read',
+    file: 'src/http/body.rs',
+    from: 'Rest::Broken => false',
+    to: 'Rest::Broken => true',
+    test: 'an_answer_to_a_malformed_chunk_says_that_the_connection_ends',
+  },
+  {
     name: 'an answer of a draining server that keeps its connection',
     file: 'src/http.rs',
     from: '    if app.is_draining() && version < Version::HTTP_2 {',

@@ -2,7 +2,7 @@
 //! share; they are given back when the answer is made. When the handler is done, it is known whether the body was read to its
 //! end.
 //!
-//! **Invariant:** if a part of the body stays unread, an answer over HTTP/1.1 says `Connection: close`. The next request on that
+//! **Invariant:** if a part of the body stays unread or can't be read, an answer over HTTP/1.1 says `Connection: close`. The next request on that
 //! connection would begin after the unread part, and the server can't find it without reading that part first.
 
 use std::pin::Pin;
@@ -30,18 +30,29 @@ pub(super) struct Exhausted;
 /// Follows the body of one request while its handler has it.
 pub(super) struct Watch {
     held: Arc<Held>,
-    /// The unread part, which [`Watched`] leaves here when the handler drops it.
-    rest: Arc<Mutex<Option<Body>>>,
+    rest: Arc<Mutex<Rest>>,
     /// The client waits for `100 Continue` (`Expect`), which reading would send: it would then send a body that nobody wants.
     expects: bool,
 }
 
+/// What [`Watched`] leaves when the handler drops it.
+#[derive(Default)]
+enum Rest {
+    /// Nothing: the body has been read to its end, or the handler still has it.
+    #[default]
+    None,
+    /// The part that was not read.
+    Unread(Body),
+    /// Reading has failed, so nobody knows where the body ends. It gives nothing more, as if it had ended.
+    Broken,
+}
+
 /// The body as the handler gets it.
 struct Watched {
-    /// Nothing once it has been read to its end.
+    /// Nothing once it has been read to its end, or reading has failed.
     body: Option<Body>,
     held: Arc<Held>,
-    rest: Arc<Mutex<Option<Body>>>,
+    rest: Arc<Mutex<Rest>>,
 }
 
 /// Replaces the body of a request by one that is watched; nothing if the request has none.
@@ -60,12 +71,12 @@ impl Watch {
     /// Gives the bytes back to the budget, and adds `Connection: close` to an answer over HTTP/1.1 unless the whole body has been
     /// read, by the handler or, as far as the rest has arrived, here.
     pub(super) fn end<B>(self, version: Version, answer: &mut Response<B>) {
-        let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let rest = std::mem::take(&mut *self.rest.lock().unwrap_or_else(PoisonError::into_inner));
         let read = match rest {
-            Some(body) if body.is_end_stream() => true,
-            Some(body) => !self.expects && is_read_out(body),
-            // The handler has read it to its end, or still has it.
-            None => true,
+            Rest::Unread(body) if body.is_end_stream() => true,
+            Rest::Unread(body) => !self.expects && is_read_out(body),
+            Rest::Broken => false,
+            Rest::None => true,
         };
         // HTTP/2 has no such header, and needs none.
         if !read && version < Version::HTTP_2 {
@@ -106,7 +117,11 @@ impl HttpBody for Watched {
                 }
             }
             Poll::Ready(None) => self.body = None,
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+            Poll::Ready(Some(Err(_))) => {
+                self.body = None;
+                *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Rest::Broken;
+            }
+            Poll::Pending => {}
         }
         polled
     }
@@ -122,6 +137,8 @@ impl HttpBody for Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = self.body.take();
+        if let Some(body) = self.body.take() {
+            *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Rest::Unread(body);
+        }
     }
 }

@@ -60,6 +60,21 @@ async fn an_answer_that_leaves_a_body_unread_says_that_the_connection_ends() {
     server.stop().await;
 }
 
+/// Mutant: a body that can't be read passes for one that was read to its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_a_malformed_chunk_says_that_the_connection_ends() {
+    let server = TestServer::start().await;
+    for path in ["/v1/notifications", "/v1/notifications/batch"] {
+        for chunk in ["zz\r\n", "-1\r\nx", "\r\n", "1\r\nxyz\r\n", "ffffffffffffffffff\r\nx"] {
+            let chunked = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
+            let answer = answered(&server, (head(path, chunked) + chunk).as_bytes()).await;
+            assert_eq!(problem(&answer), (400, "malformed_body".to_owned()), "{path}, {chunk:?}");
+            assert!(answer.contains("\r\nconnection: close\r\n"), "{path}, {chunk:?}: {answer}");
+        }
+    }
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_can_not_be_read_is_answered_with_a_problem_too() {
     let server = TestServer::start().await;
