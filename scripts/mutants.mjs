@@ -260,6 +260,7 @@ const mutants = [
     file: 'src/http/body.rs',
     from: 'Rest::Broken => false',
     to: 'Rest::Broken => true',
+    suite: 'it',
     test: 'an_answer_to_a_malformed_chunk_says_that_the_connection_ends',
   },
   {
@@ -978,6 +979,7 @@ const mutants = [
     file: 'src/store/sqlite.rs',
     from: 'OpenError::Full(path.clone(), error)',
     to: 'OpenError::Sqlite(path.clone(), error)',
+    suite: 'it',
     test: 'a_start_with_too_little_space_says_that_the_disk_is_full_and_how_much_is_enough',
   },
   {
